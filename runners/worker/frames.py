@@ -1,0 +1,117 @@
+"""What an agent and its worker say to each other over a socket: length-prefixed msgpack, one struct a frame.
+
+Values travel as JSON texts inside the frames, so that an agent never has to look into them.
+"""
+
+from typing import Any
+
+from msgspec import Struct, msgpack
+
+HEADER = 4  # bytes, big-endian: the length of the frame that follows
+
+
+class Item(Struct, frozen=True, array_like=True):
+    id: str
+    input: bytes
+    """A JSON object."""
+
+
+class Run(Struct, frozen=True, array_like=True, tag="run"):
+    """Run these. One item: `predict`; more: one call of `predict_batch`. Frames queue up; they run in order."""
+
+    items: list[Item]
+
+
+class Stop(Struct, frozen=True, array_like=True, tag="stop"):
+    """Do not finish these. A signal (SIGUSR1) follows, so that a worker busy in user code looks up."""
+
+    ids: list[str]
+
+
+class Ready(Struct, frozen=True, array_like=True, tag="ready"):
+    """`setup` is done. What the predictor declares is measured in items and milliseconds."""
+
+    seconds: float
+    max_batch_size: int
+    max_batch_wait_ms: float
+    log: str
+
+
+class Broken(Struct, frozen=True, array_like=True, tag="broken"):
+    """The predictor cannot be loaded or set up; the process ends."""
+
+    stage: str
+    """import | setup"""
+    error: str
+    log: str
+
+
+class Began(Struct, frozen=True, array_like=True, tag="began"):
+    """User code is about to be entered for these."""
+
+    ids: list[str]
+    at: float
+    """Unix seconds."""
+
+
+class Chunk(Struct, frozen=True, array_like=True, tag="chunk"):
+    """One value that an iterator yielded."""
+
+    id: str
+    value: bytes
+    """JSON."""
+    files: list[str]
+    """Paths on this host; each stands in `value` as the string `file:<path>`."""
+
+
+class Said(Struct, frozen=True, array_like=True, tag="said"):
+    """Something was printed while these ran."""
+
+    ids: list[str]
+    text: str
+
+
+class Done(Struct, frozen=True, array_like=True, tag="done"):
+    """The last frame of an item. Exactly one comes for every item of every `Run`."""
+
+    id: str
+    at: float
+    """Unix seconds at which user code returned."""
+    status: str
+    """ok | failed | stopped"""
+    many: bool
+    """The output was an iterator's: all of it has been said in `Chunk` frames."""
+    value: bytes | None
+    """JSON: the output, unless `many`."""
+    files: list[str]
+    error: str | None
+    metrics: dict[str, Any]
+    """Includes `predict_time`, in seconds."""
+
+
+ToWorker = Run | Stop
+FromWorker = Ready | Broken | Began | Chunk | Said | Done
+
+encode = msgpack.Encoder().encode
+decode_to_worker = msgpack.Decoder(ToWorker).decode
+decode_from_worker = msgpack.Decoder(FromWorker).decode
+
+
+def pack(frame: ToWorker | FromWorker) -> bytes:
+    body = encode(frame)
+    return len(body).to_bytes(HEADER, "big") + body
+
+
+def split(buffer: bytearray) -> list[bytes]:
+    """Take every whole frame off the front of `buffer`."""
+    frames: list[bytes] = []
+    start = 0
+    while len(buffer) - start >= HEADER:
+        end = start + HEADER + int.from_bytes(buffer[start : start + HEADER], "big")
+        if end > len(buffer):
+            break
+        frames.append(bytes(buffer[start + HEADER : end]))
+        start = end
+    if start:
+        del buffer[:start]
+    return frames

@@ -1,0 +1,105 @@
+"""Every subject, stream and consumer name, and what the streams promise."""
+
+from typing import Final
+
+# Crockford's alphabet, lower case: the ids that Replicate draws look like these.
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+TAG_LENGTH: Final = 4
+ID_LENGTH: Final = 26
+
+JOBS: Final = "JOBS"
+EVENTS: Final = "EVENTS"
+RECORDER: Final = "recorder"
+
+MAX_MESSAGE: Final = 900_000  # bytes; NATS stops at 1 MiB, headers included
+INLINE: Final = 256_000  # bytes; what is larger travels by way of the file store
+
+CANCELS: Final = "cancels"  # schemas.jobs.Cancel, to every agent
+HELLO: Final = "runners.hello"  # a gateway asks every agent to say its offers and its presence
+PING: Final = "runners.ping"  # a request that any one agent answers
+OFFERS: Final = "runners.offers"  # schemas.models.Offers
+PRESENCE: Final = "runners.presence"  # schemas.models.Presence
+
+
+def job(pool: str, model: str, version: str, lane: str = "0") -> str:
+    return f"jobs.{pool}.{escape(model)}.{version}.{lane}"
+
+
+def jobs_of(pool: str, model: str, version: str) -> str:
+    """What a warm version's consumer listens to: all lanes."""
+    return f"jobs.{pool}.{escape(model)}.{version}.*"
+
+
+def consumer(pool: str, version: str) -> str:
+    """The name of a version's consumer; it exists only while the version is warm somewhere."""
+    return f"{escape(pool)}-{version}"
+
+
+def wake(pool: str, version: str) -> str:
+    """An empty core message: somebody should load this version."""
+    return f"wake.{pool}.{version}"
+
+
+def tag(id: str) -> str:
+    """The first characters of an id, drawn once by the gateway that makes it."""
+    return id[:TAG_LENGTH]
+
+
+def event(id: str, kind: str) -> str:
+    return f"events.{tag(id)}.{id}.{kind}"
+
+
+def events_of(id: str) -> str:
+    return event(id, ">")
+
+
+def live_of(id: str) -> str:
+    """The same events, said again once they are stored."""
+    return f"live.{tag(id)}.{id}.>"
+
+
+def live_of_tag(tag: str) -> str:
+    return f"live.{tag}.>"
+
+
+def id_of(subject: str) -> str:
+    """The prediction that an `events` or `live` subject speaks of."""
+    return subject.split(".", 3)[2]
+
+
+def escape(text: str) -> str:
+    """One subject token for any text: names contain dots and slashes."""
+    return "".join(c if c.isalnum() and c.isascii() or c in "-_" else f"={ord(c):02x}" for c in text)
+
+
+def streams(*, replicas: int, queue_cap: int, events_age: float, events_bytes: int) -> dict[str, dict[str, object]]:
+    """The configuration of both streams, as JetStream's API takes it.
+
+    Jobs wait in a work queue with a cap per subject, which is a cap per model. Events are kept for a while, and are
+    said again on `live.` once stored.
+    """
+    second = 1_000_000_000
+    common = {"storage": "file", "num_replicas": replicas, "allow_direct": True, "discard": "new"}
+    return {
+        JOBS: common
+        | {
+            "name": JOBS,
+            "subjects": ["jobs.>"],
+            "retention": "workqueue",
+            "max_msgs_per_subject": queue_cap,
+            "discard_new_per_subject": True,
+            "duplicate_window": 20 * second,
+            "max_consumers": 100_000,
+        },
+        EVENTS: common
+        | {
+            "name": EVENTS,
+            "subjects": ["events.>"],
+            "retention": "limits",
+            "discard": "old",
+            "max_age": int(events_age * second),
+            "max_bytes": events_bytes,
+            "duplicate_window": 1 * second,
+            "republish": {"src": "events.>", "dest": "live.>"},
+        },
+    }
