@@ -63,8 +63,12 @@ class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: Run | None
     """None: the prediction never started."""
     at: datetime
+    created_at: datetime | None = None
+    """Of the job."""
     started_at: datetime | None = None
+    """When user code was entered."""
     pulled_at: datetime | None = None
+    """When an agent got the job."""
     outputs: int = 0
     """Chunks that `Output` events of this run said before."""
     values: list[Raw] = []

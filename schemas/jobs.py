@@ -13,7 +13,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str
     version: str
     kind: Literal["predict", "train", "introspect", "build"] = "predict"
-    input: Raw | None = None
+    input: Raw = Raw(b"null")
+    """null: it is in the file store."""
     input_key: str | None = None
     """Where in the file store the input is, when it is too large for a message."""
     created_at: datetime

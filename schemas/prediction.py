@@ -165,10 +165,5 @@ def _end(p: Prediction, event: FinalEvent) -> Prediction:
         files=p.files + tuple(event.files),
         started_at=event.started_at or p.started_at,
         completed_at=event.at,
-        metrics=_measured(p, event),
+        metrics=event.metrics,
     )
-
-
-def _measured(p: Prediction, event: FinalEvent) -> dict[str, Any]:
-    total = round((event.at - p.created_at).total_seconds(), 6)
-    return {**event.metrics, "total_time": max(total, 0.0)}

@@ -1,6 +1,6 @@
 """Every subject, stream and consumer name, and what the streams promise."""
 
-from typing import Final
+from typing import Any, Final
 
 # Crockford's alphabet, lower case: the ids that Replicate draws look like these.
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -69,17 +69,17 @@ def id_of(subject: str) -> str:
 
 def escape(text: str) -> str:
     """One subject token for any text: names contain dots and slashes."""
-    return "".join(c if c.isalnum() and c.isascii() or c in "-_" else f"={ord(c):02x}" for c in text)
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "-_" else f"={ord(c):02x}" for c in text)
 
 
-def streams(*, replicas: int, queue_cap: int, events_age: float, events_bytes: int) -> dict[str, dict[str, object]]:
+def streams(*, replicas: int, queue_cap: int, events_age: float, events_bytes: int) -> dict[str, dict[str, Any]]:
     """The configuration of both streams, as JetStream's API takes it.
 
     Jobs wait in a work queue with a cap per subject, which is a cap per model. Events are kept for a while, and are
     said again on `live.` once stored.
     """
     second = 1_000_000_000
-    common = {"storage": "file", "num_replicas": replicas, "allow_direct": True, "discard": "new"}
+    common: dict[str, Any] = {"storage": "file", "num_replicas": replicas, "allow_direct": True, "discard": "new"}
     return {
         JOBS: common
         | {

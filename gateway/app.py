@@ -1,0 +1,192 @@
+"""The composition root: settings become connections, connections become parts, parts serve routes."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from litestar import Litestar, Request, Response, Router
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+
+from gateway import broker as brokers
+from gateway import errors, ids
+from gateway.auth import Auth
+from gateway.broker import Broker, Failed
+from gateway.call import Parts
+from gateway.cancels import Cancels
+from gateway.catalog import Catalog
+from gateway.counts import RunCounts
+from gateway.create import Creator
+from gateway.errors import GatewayError
+from gateway.files import Files
+from gateway.follow import Follower
+from gateway.ids import Capabilities
+from gateway.live import Live
+from gateway.reconciler import Reconciler
+from gateway.recorder import Recorder
+from gateway.routes import account, health, models, predictions, streams
+from gateway.runners import Runners
+from gateway.settings import Settings
+from gateway.store import pool as pools
+from gateway.store.accounts import Accounts
+from gateway.store.models import Models
+from gateway.store.predictions import Predictions
+from schemas import subjects
+from schemas.events import Final as FinalEvent
+
+log = structlog.get_logger("samovar.gateway")
+
+BY_STATUS: Final[dict[int, type[GatewayError]]] = {
+    400: errors.BadRequest,
+    401: errors.BadToken,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.BodyTooLarge,
+    415: errors.UnsupportedMedia,
+}
+
+
+def create_app(settings: Settings) -> Litestar:
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+        async with opened(settings) as app.state.parts:
+            yield
+
+    api = Router("/v1", route_handlers=[predictions.router, models.router, account.router, streams.router])
+    return Litestar(
+        route_handlers=[api, health.router],
+        lifespan=[lifespan],
+        exception_handlers={GatewayError: as_problem, HTTPException: as_framework_problem, Exception: as_fault},
+        request_max_body_size=settings.max_body,
+        cors_config=cors(settings.cors_origins),
+        openapi_config=OpenAPIConfig(
+            title="Samovar",
+            version="1.0.0",
+            description="Replicate's HTTP API, on your own machines.",
+            path="/-/docs",
+            render_plugins=[SwaggerRenderPlugin()],
+            use_handler_docstrings=True,
+        ),
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncGenerator[Parts]:
+    """Everything that a gateway needs, opened in order and closed in reverse."""
+    streams = subjects.streams(
+        replicas=settings.replicas,
+        queue_cap=settings.queue_cap,
+        events_age=settings.events_age,
+        events_bytes=settings.events_bytes,
+    )
+    lives: list[Live] = []
+
+    def on_gap() -> None:
+        for live in lives:
+            live.missed()
+
+    async with (
+        pools.connected(settings.database_url, settings.database_connections) as pool,
+        brokers.connected(settings.nats_url, on_gap) as client,
+    ):
+        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool)
+        if settings.token:
+            await accounts.admit(settings.account, settings.token)
+        capabilities = Capabilities(await accounts.secret("capabilities"))
+        broker, files = Broker(client, streams), Files(settings.files_url)
+        recorder = Recorder(client, broker, record)
+        reconciler = Reconciler(record, broker, recorder, files)
+
+        def on_final(event: FinalEvent) -> None:
+            reconciler.ended(event.id)
+            recorder.hear(event)
+
+        live = Live(client, ids.draw_tag(), on_final)
+        lives.append(live)
+        follower = Follower(record, broker, live)
+        catalog = Catalog(rows, time.monotonic)
+        runners = Runners(client, broker, catalog, time.monotonic)
+        cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
+        creator = Creator(
+            record=record,
+            broker=broker,
+            live=live,
+            follower=follower,
+            recorder=recorder,
+            reconciler=reconciler,
+            files=files,
+            warm=runners.warm,
+            count=counts.add,
+        )
+        parts = Parts(
+            settings=settings,
+            auth=Auth(accounts, time.monotonic),
+            capabilities=capabilities,
+            catalog=catalog,
+            models=rows,
+            predictions=record,
+            creator=creator,
+            follower=follower,
+            cancels=cancels,
+            broker=broker,
+            runners=runners,
+            files=files,
+        )
+        try:
+            await broker.ensure()
+        except Failed as error:
+            log.warning("streams_not_there_yet", reason=str(error))
+        await live.start()
+        async with running(recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()):
+            yield parts
+        await counts.flush()
+        await record.close()
+
+
+@asynccontextmanager
+async def running(*services: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Services that run until the block is left. One that fails takes the gateway with it: its supervisor starts it
+    again, which beats a gateway that records nothing."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(service) for service in services]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def as_problem(_: Request[Any, Any, Any], error: GatewayError) -> Response[Any]:
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.QueueFull) else None
+    return Response(error.problem(), status_code=error.status, media_type="application/problem+json", headers=headers)
+
+
+def as_framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What litestar itself refuses, in the shape that clients know."""
+    if error.status_code == 405:
+        return as_problem(request, errors.MethodNotAllowed())
+    kind = BY_STATUS.get(error.status_code)
+    if kind is None:
+        return as_fault(request, error) if error.status_code >= 500 else as_problem(request, errors.BadRequest())
+    return as_problem(request, kind(error.detail if error.status_code == 400 else None))
+
+
+def as_fault(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+    return as_problem(request, GatewayError())
+
+
+def cors(origins: str) -> CORSConfig:
+    """Browsers may call with credentials, so the origin is echoed rather than starred."""
+    allowed = [origin.strip() for origin in origins.split(",") if origin.strip()]
+    common: dict[str, Any] = {
+        "allow_credentials": True,
+        "allow_headers": ["*"],
+        "expose_headers": ["Location", "Preference-Applied", "Retry-After"],
+    }
+    if "*" in allowed:
+        return CORSConfig(allow_origins=[], allow_origin_regex=".*", **common)
+    return CORSConfig(allow_origins=allowed, **common)

@@ -1,0 +1,51 @@
+"""Ending predictions early: a job that nobody has started ends here, a running one where it runs."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from gateway.broker import SECOND_FINAL, Broker, Failed
+from gateway.errors import Unavailable
+from gateway.store.predictions import Predictions
+from schemas.events import Canceled, Started
+from schemas.events import Final as FinalEvent
+from schemas.jobs import Cancel
+
+log = structlog.get_logger("samovar.cancels")
+
+EVERY: Final = 0.5  # seconds between looks at the deadlines
+MOST: Final = 200
+LATE: Final = "The deadline (Cancel-After) was reached."
+LATE_BEFORE_START: Final = "The deadline (Cancel-After) was reached before start."
+
+
+class Cancels:
+    def __init__(self, record: Predictions, broker: Broker) -> None:
+        self._record = record
+        self._broker = broker
+
+    async def serve(self) -> None:
+        """Look after deadlines, until it is cancelled."""
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                late = await self._record.overdue(MOST)
+                await asyncio.gather(*(self.cancel(id, LATE, LATE_BEFORE_START) for id in late))
+            except Unavailable as error:
+                log.info("deadlines_wait", reason=str(error))
+            except Exception:
+                log.exception("deadlines_failed")
+
+    async def cancel(self, id: str, reason: str | None = None, unstarted: str | None = None) -> None:
+        """The wish has been noted; what does not get through now, the reconciler says again."""
+        try:
+            await self._broker.cancel(Cancel(id=id, reason=reason))
+            said = await self._broker.history(id)
+            if any(isinstance(event, Started | FinalEvent) for event in said):
+                return
+            await self._broker.say(Canceled(id=id, run=None, at=datetime.now(UTC), error=unstarted or reason))
+        except Failed as error:
+            if error.code != SECOND_FINAL:
+                log.info("cancel_waits", id=id, reason=str(error))

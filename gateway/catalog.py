@@ -1,0 +1,134 @@
+"""The models and versions that can be run, looked up once and kept."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from msgspec import Raw, Struct, json
+
+from gateway.errors import NotFound, UnknownVersion
+from gateway.validation import Validator
+from schemas.models import Offer
+
+HEX: Final = re.compile(r"[0-9a-f]{64}")
+NAME: Final = re.compile(r"([^/\s]{1,255})/([^/:\s]{1,255})")
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    owner: str
+    name: str
+    description: str | None
+    readme: str | None
+    visibility: str
+    github_url: str | None
+    paper_url: str | None
+    license_url: str | None
+    latest_version: str | None
+    run_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    id: str
+    owner: str
+    name: str
+    pool: str
+    cog_version: str
+    openapi_schema: Raw
+    created_at: datetime
+    validator: Validator
+    streamable: bool
+    files: bool
+    """Its output is a file, or files."""
+
+    @property
+    def model(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+
+class Rows(Protocol):
+    """What the catalogue needs of the record."""
+
+    async def version(self, id: str) -> dict[str, Any] | None: ...
+    async def model(self, owner: str, name: str) -> Model | None: ...
+    async def offer(self, offer: Offer) -> None: ...
+
+
+class Catalog:
+    """Versions never change, so they are kept for good; which one is a model's latest is asked for again after a while.
+
+    That is `fresh` seconds: another gateway may have heard of a newer one.
+    """
+
+    def __init__(self, rows: Rows, clock: Callable[[], float], fresh: float = 2.0) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._fresh = fresh
+        self._versions: dict[str, Version] = {}
+        self._latest: dict[tuple[str, str], tuple[float, Version]] = {}
+
+    def known(self, id: str) -> bool:
+        return id in self._versions
+
+    async def offered(self, offer: Offer) -> None:
+        await self._rows.offer(offer)
+        self._latest.pop((offer.owner, offer.name), None)
+        await self.version(offer.version)
+
+    async def version(self, id: str) -> Version:
+        """Raises `UnknownVersion`."""
+        found = self._versions.get(id)
+        if found is None:
+            row = await self._rows.version(id)
+            if row is None:
+                raise UnknownVersion
+            found = self._versions[id] = as_version(row)
+        return found
+
+    async def latest(self, owner: str, name: str) -> Version:
+        """Raises `NotFound` for a model that is not there or has no version."""
+        at, found = self._latest.get((owner, name), (0.0, None))
+        if found is not None and self._clock() - at < self._fresh:
+            return found
+        model = await self._rows.model(owner, name)
+        if model is None or model.latest_version is None:
+            raise NotFound
+        version = await self.version(model.latest_version)
+        self._latest[owner, name] = (self._clock(), version)
+        return version
+
+    async def refer(self, reference: str) -> Version:
+        """What `version` in a request means: an id, `owner/name:id` or `owner/name`. Raises `UnknownVersion`."""
+        if HEX.fullmatch(reference):
+            return await self.version(reference)
+        name, _, id = reference.partition(":")
+        parts = NAME.fullmatch(name)
+        if parts is None:
+            raise UnknownVersion
+        owner, model = parts.groups()
+        if not id:
+            try:
+                return await self.latest(owner, model)
+            except NotFound as error:
+                raise UnknownVersion from error
+        version = await self.version(id)
+        if (version.owner, version.name) != (owner, model):
+            raise UnknownVersion
+        return version
+
+
+def as_version(row: dict[str, Any]) -> Version:
+    schema = row["openapi_schema"]
+    document = json.decode(schema)
+    output = document.get("components", {}).get("schemas", {}).get("Output", {})
+    iterator = output.get("x-cog-array-type") == "iterator"
+    item = output.get("items", output) if output.get("type") == "array" else output
+    return Version(
+        **{name: row[name] for name in ("id", "owner", "name", "pool", "cog_version", "created_at")},
+        openapi_schema=Raw(schema.encode()),
+        validator=Validator(document),
+        streamable=iterator or output.get("type") == "string",
+        files=item.get("format") == "uri",
+    )

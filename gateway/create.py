@@ -1,0 +1,133 @@
+"""Accept a prediction: commit its row and publish its job, at the same time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from msgspec import Raw
+
+from gateway import ids, metrics
+from gateway.broker import Broker, Failed
+from gateway.catalog import Version
+from gateway.errors import QueueFull, Unavailable
+from gateway.files import Files
+from gateway.follow import Follower
+from gateway.live import Live
+from gateway.reconciler import Reconciler
+from gateway.recorder import Recorder
+from gateway.store.predictions import Predictions
+from schemas.jobs import Job
+from schemas.prediction import Prediction
+
+log = structlog.get_logger("samovar.create")
+
+
+class Creator:
+    def __init__(
+        self,
+        *,
+        record: Predictions,
+        broker: Broker,
+        live: Live,
+        follower: Follower,
+        recorder: Recorder,
+        reconciler: Reconciler,
+        files: Files,
+        warm: Callable[[str], bool],
+        count: Callable[[str], None],
+    ) -> None:
+        self._record = record
+        self._broker = broker
+        self._live = live
+        self._follower = follower
+        self._recorder = recorder
+        self._reconciler = reconciler
+        self._files = files
+        self._warm = warm
+        self._count = count
+
+    async def create(
+        self, account: int, version: Version, input: Raw, *, cancel_after: float | None = None
+    ) -> Prediction:
+        """Accepted: recorded, and on its way. Raises `QueueFull` or `Unavailable`: then it is not."""
+        p = self._draw(account, version, input, cancel_after)
+        await self._accept(p, version)
+        return p
+
+    async def run(
+        self, account: int, version: Version, input: Raw, wait: float, *, cancel_after: float | None = None
+    ) -> tuple[Prediction, bool]:
+        """The same, held until its end; False if that takes longer than `wait` seconds."""
+        arrived = time.perf_counter()
+        p = self._draw(account, version, input, cancel_after)
+        with self._live.listen(p.id) as ear:  # before the publish, so that nothing is missed
+            await self._accept(p, version)
+            try:
+                async with asyncio.timeout(wait):
+                    p = await self._follower.outcome(p, ear)
+            except TimeoutError:
+                return p, False
+        metrics.stage("answer", time.perf_counter() - arrived)
+        return p, True
+
+    def _draw(self, account: int, version: Version, input: Raw, cancel_after: float | None) -> Prediction:
+        now = datetime.now(UTC)
+        return Prediction(
+            id=ids.draw(self._live.tag),
+            account=account,
+            model=version.model,
+            version=version.id,
+            input=input,
+            created_at=now,
+            deadline=now + timedelta(seconds=cancel_after) if cancel_after is not None else None,
+        )
+
+    async def _accept(self, p: Prediction, version: Version) -> None:
+        commit = asyncio.ensure_future(self._commit(p, version.pool))
+        self._recorder.expect(p.id, commit)
+        try:
+            sequence = await self._submit(p, version)
+        except QueueFull:
+            await commit
+            await self._record.remove(p.id)
+            raise
+        try:
+            await commit
+        except Unavailable:
+            if sequence is not None:
+                await self._broker.discard_job(sequence)
+            raise
+        metrics.CREATED.inc()
+        self._count(p.model)
+        if sequence is not None:
+            self._reconciler.submitted(p.id, sequence)
+
+    async def _commit(self, p: Prediction, pool: str) -> None:
+        started = time.perf_counter()
+        await self._record.create(p, pool)
+        metrics.stage("commit", time.perf_counter() - started)
+
+    async def _submit(self, p: Prediction, version: Version) -> int | None:
+        """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""
+        started = time.perf_counter()
+        try:
+            text, key = await self._files.spill(p.input)
+            job = Job(
+                id=p.id,
+                model=p.model,
+                version=p.version,
+                input=text,
+                input_key=key,
+                created_at=p.created_at,
+                deadline=p.deadline,
+            )
+            sequence = await self._broker.submit(job, version.pool)
+            if not self._warm(version.id):
+                await self._broker.wake(version.pool, version.id)
+        except Failed as error:
+            log.warning("job_not_published_yet", id=p.id, reason=str(error))
+            return None
+        metrics.stage("publish", time.perf_counter() - started)
+        return sequence

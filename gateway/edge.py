@@ -1,0 +1,73 @@
+"""The outermost layer: one address for every base URL that clients use, and limits before anything is read."""
+
+from typing import Any, Final
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from msgspec import json
+
+from schemas.problem import Problem
+
+API: Final = {
+    "account",
+    "collections",
+    "deployments",
+    "files",
+    "hardware",
+    "models",
+    "openapi.json",
+    "outputs",
+    "predictions",
+    "search",
+    "streams",
+    "trainings",
+    "webhooks",
+}
+MAX_HEADERS: Final = 64_000  # bytes
+
+
+class Edge:
+    """The API answers at `/v1`, `/` and `/v1/v1`, because clients disagree on whether a base URL ends in `/v1`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            await refuse(send, 431, "Header fields too large", f"Headers may be {MAX_HEADERS} bytes in all.")
+            return
+        path = canonical(scope["path"])
+        if path != scope["path"]:
+            scope["path"], scope["raw_path"] = path, path.encode()
+        if scope["method"] == "HEAD":
+            scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
+            send = bodiless(send)
+        await self._app(scope, receive, send)
+
+
+def canonical(path: str) -> str:
+    """Where the API's routes are: under one `/v1`."""
+    if path.startswith("/v1/v1/"):
+        return path.removeprefix("/v1")
+    first = path[1:].partition("/")[0]
+    return "/v1" + path if first in API else path
+
+
+def bodiless(send: Send) -> Send:
+    """The answer to a HEAD request: that of GET, without its body."""
+
+    async def only_headers(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return only_headers
+
+
+async def refuse(send: Send, status: int, title: str, detail: str) -> None:
+    content = json.encode(Problem(title=title, detail=detail, status=status))
+    headers: Any = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": False})

@@ -1,0 +1,129 @@
+"""What can go wrong for a client, each with its status.
+
+GatewayError 500
+├── NoToken, BadToken 401
+├── NotFound 404
+├── MethodNotAllowed 405
+├── BadRequest 400
+│   └── TooDeep 400
+├── BodyTooLarge 413
+├── UnsupportedMedia 415
+├── Unprocessable 422
+│   ├── InvalidInput 422
+│   ├── UnknownVersion 422
+│   └── NotSupported 422
+├── QueueFull 429
+└── Unavailable 503
+"""
+
+from schemas.problem import InvalidField, Problem
+
+
+class GatewayError(Exception):
+    """Something went wrong on our side. The gateway's log has the details."""
+
+    status = 500
+    title = "Internal server error"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.__doc__ or "")
+
+    def problem(self) -> Problem:
+        return Problem(title=self.title, detail=str(self), status=self.status)
+
+
+class NoToken(GatewayError):
+    """You did not pass an authentication token"""
+
+    status = 401
+    title = "Unauthenticated"
+
+
+class BadToken(NoToken):
+    """You did not pass a valid authentication token"""
+
+
+class NotFound(GatewayError):
+    """The requested resource could not be found."""
+
+    status = 404
+    title = "Not found"
+
+
+class MethodNotAllowed(GatewayError):
+    """This method is not allowed for the requested resource."""
+
+    status = 405
+    title = "Method not allowed"
+
+
+class BadRequest(GatewayError):
+    """The request could not be read."""
+
+    status = 400
+    title = "Bad request"
+
+
+class BodyTooLarge(GatewayError):
+    """The request's body is too large."""
+
+    status = 413
+    title = "Content too large"
+
+
+class UnsupportedMedia(GatewayError):
+    """Send the body as application/json."""
+
+    status = 415
+    title = "Unsupported media type"
+
+
+class Unprocessable(GatewayError):
+    """The request was read, and cannot be followed."""
+
+    status = 422
+    title = "Unprocessable request"
+
+
+class UnknownVersion(Unprocessable):
+    """The specified version does not exist (or perhaps you don't have permission to use it?)"""
+
+    title = "Invalid version or not permitted"
+
+
+class NotSupported(Unprocessable):
+    """This is not supported yet."""
+
+    title = "Not supported"
+
+
+class InvalidInput(Unprocessable):
+    """The input does not fit the schema of the version, or a field of the body is wrong."""
+
+    title = "Input validation failed"
+
+    def __init__(self, fields: list[InvalidField]) -> None:
+        lines = (f"- {f.field}: {f.description}\n" if f.field else f"- {f.description}\n" for f in fields)
+        super().__init__("".join(lines))
+        self.fields = fields
+
+    def problem(self) -> Problem:
+        return Problem(title=self.title, detail=str(self), status=self.status, invalid_fields=self.fields)
+
+
+class QueueFull(GatewayError):
+    """Too many predictions wait for this model."""
+
+    status = 429
+    title = "Too many requests"
+    retry_after = 5
+
+    def problem(self) -> Problem:
+        return Problem(title=self.title, detail=str(self), status=self.status, retry_after=self.retry_after)
+
+
+class Unavailable(GatewayError):
+    """The database cannot be reached. Nothing was accepted; try again."""
+
+    status = 503
+    title = "Service unavailable"

@@ -1,0 +1,101 @@
+"""A prediction as it stands, and as it goes on: the record first, then what has been said since."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from gateway.broker import Failed
+from gateway.errors import Unavailable
+from gateway.live import Ear, Live
+from schemas.events import Event, Final
+from schemas.prediction import FINAL, Gap, Prediction, advance, replay
+
+log = structlog.get_logger("samovar.follow")
+
+RETRY = 0.25  # seconds until a broker that did not answer is asked again
+
+
+class Record(Protocol):
+    async def get(self, id: str, account: int | None = None) -> Prediction | None: ...
+
+
+class Told(Protocol):
+    async def history(self, id: str) -> list[Event]: ...
+
+
+class Follower:
+    def __init__(self, record: Record, told: Told, live: Live) -> None:
+        self._record = record
+        self._told = told
+        self._live = live
+
+    async def read(self, id: str, account: int | None = None) -> Prediction | None:
+        """As it stands now: what anyone has been told can be read."""
+        p = await self._record.get(id, account)
+        if p is None or p.status in FINAL:
+            return p
+        with suppress(Failed):
+            p = catch_up(p, await self._told.history(id))
+        return p
+
+    async def page(self, ps: list[Prediction]) -> list[Prediction]:
+        """The same for rows of a list."""
+        return await asyncio.gather(*(self._caught_up(p) for p in ps))
+
+    async def watch(self, id: str) -> AsyncGenerator[Prediction]:
+        """Every state from now on, until the final one. Ends at once for a prediction that is not there."""
+        with self._live.listen(id) as ear:
+            p = await self._read_surely(id)
+            while p is not None:
+                yield p
+                if p.status in FINAL:
+                    return
+                p = await self._next(p, ear)
+
+    async def outcome(self, p: Prediction, ear: Ear) -> Prediction:
+        """The final state of a prediction that has just been made, and has been listened to since before."""
+        while p.status not in FINAL:
+            p = await self._next(p, ear) or p
+        return p
+
+    async def _next(self, p: Prediction, ear: Ear) -> Prediction | None:
+        heard = await ear.next()
+        if heard is None:
+            return await self._read_surely(p.id)
+        try:
+            for event in heard:
+                p = advance(p, event)
+        except Gap:
+            return await self._read_surely(p.id)
+        return p
+
+    async def _read_surely(self, id: str) -> Prediction | None:
+        """Like `read`, but waits for a record or a broker that is away: a stream must not show less than was said."""
+        while True:
+            try:
+                p = await self._record.get(id)
+                if p is None or p.status in FINAL:
+                    return p
+                return catch_up(p, await self._told.history(id))
+            except (Failed, Unavailable) as error:
+                log.info("history_not_read", id=id, error=str(error))
+                await asyncio.sleep(RETRY)
+
+    async def _caught_up(self, p: Prediction) -> Prediction:
+        if p.status not in FINAL:
+            with suppress(Failed):
+                return catch_up(p, await self._told.history(p.id))
+        return p
+
+
+def catch_up(p: Prediction, said: list[Event]) -> Prediction:
+    """A final event that lacks some of what it counts on is not believed: the recorder has such a run started over."""
+    try:
+        return replay(p, said)
+    except Gap:
+        with suppress(Gap):
+            return replay(p, [event for event in said if not isinstance(event, Final)])
+        return p

@@ -1,0 +1,118 @@
+"""What is being said of predictions, as it is stored: one subscription for all of this gateway's own."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from schemas import events, subjects
+from schemas.events import Event, Final
+
+
+class Ear:
+    """One listener to one prediction."""
+
+    def __init__(self) -> None:
+        self._heard: list[Event] = []
+        self._missed = False
+        self._woken: asyncio.Future[None] | None = None
+
+    async def next(self) -> list[Event] | None:
+        """All that was said since the last call, once there is something. None: something may have been missed."""
+        while not self._heard and not self._missed:
+            self._woken = asyncio.get_running_loop().create_future()
+            try:
+                await self._woken
+            finally:
+                self._woken = None
+        if self._missed:
+            self._missed = False
+            self._heard.clear()
+            return None
+        heard, self._heard = self._heard, []
+        return heard
+
+    def hear(self, event: Event) -> None:
+        self._heard.append(event)
+        self._wake()
+
+    def miss(self) -> None:
+        self._missed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+
+class Live:
+    """Ears for predictions: those of the own tag are all heard, others on demand."""
+
+    def __init__(self, client: Client, tag: str, on_final: Callable[[Final], None]) -> None:
+        self.tag = tag
+        self._client = client
+        self._on_final = on_final
+        self._ears: dict[str, list[Ear]] = {}
+        self._foreign: dict[str, asyncio.Task[Subscription]] = {}
+
+    async def start(self) -> None:
+        await self._subscribe(subjects.live_of_tag(self.tag))
+
+    @contextmanager
+    def listen(self, id: str) -> Generator[Ear]:
+        """From now on; for a prediction of another gateway, from a moment later: the ear is told to read again then."""
+        ear = Ear()
+        ears = self._ears.setdefault(id, [])
+        ears.append(ear)
+        if subjects.tag(id) != self.tag and id not in self._foreign:
+            self._foreign[id] = asyncio.create_task(self._follow(id))
+        try:
+            yield ear
+        finally:
+            ears.remove(ear)
+            if not ears:
+                self._ears.pop(id, None)
+                if task := self._foreign.pop(id, None):
+                    task.add_done_callback(self._leave)
+
+    def missed(self) -> None:
+        """Everyone reads again what they follow."""
+        for ears in self._ears.values():
+            for ear in ears:
+                ear.miss()
+
+    async def _follow(self, id: str) -> Subscription:
+        subscription = await self._subscribe(subjects.live_of(id))
+        with suppress(NatsError, OSError, TimeoutError):
+            await self._client.flush(2)
+        for ear in self._ears.get(id, []):
+            ear.miss()
+        return subscription
+
+    async def _subscribe(self, subject: str) -> Subscription:
+        return await self._client.subscribe(subject, cb=self._on, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    def _leave(self, task: asyncio.Task[Subscription]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            asyncio.ensure_future(_unsubscribe(task.result()))  # noqa: RUF006  nobody waits for it
+
+    async def _on(self, message: Msg) -> None:
+        id = subjects.id_of(message.subject)
+        ears = self._ears.get(id)
+        final = message.subject.endswith(".final")
+        if ears is None and not final:
+            return
+        event = events.decode(message.data)
+        if final and subjects.tag(id) == self.tag and isinstance(event, Final):
+            self._on_final(event)
+        for ear in ears or ():
+            ear.hear(event)
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    with suppress(NatsError, OSError):
+        await subscription.unsubscribe()

@@ -1,0 +1,126 @@
+"""Closes every gap between record and queue: a prediction that is not final has a job, or gets one."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from gateway.broker import Broker, Failed
+from gateway.errors import QueueFull, Unavailable
+from gateway.files import Files
+from gateway.recorder import Recorder
+from gateway.store.predictions import Due, Predictions
+from schemas.events import Canceled, Crashed
+from schemas.events import Final as FinalEvent
+from schemas.jobs import Cancel, Job
+from schemas.prediction import Gap
+
+log = structlog.get_logger("samovar.reconciler")
+
+EVERY: Final = 1.0  # seconds
+AGAIN: Final = timedelta(seconds=10)
+CANCELED_AGAIN: Final = timedelta(seconds=2)
+MOST: Final = 500
+
+
+class Reconciler:
+    """Never guesses: it acts when the job's message is gone, or its stream is another one, and no final was said."""
+
+    def __init__(self, record: Predictions, broker: Broker, recorder: Recorder, files: Files) -> None:
+        self._record = record
+        self._broker = broker
+        self._recorder = recorder
+        self._files = files
+        self._submitted: dict[str, tuple[int, float]] = {}
+
+    def submitted(self, id: str, sequence: int) -> None:
+        """A job of this gateway: noted in the record unless the prediction ends within a second or so."""
+        self._submitted[id] = (sequence, asyncio.get_running_loop().time())
+
+    def ended(self, id: str) -> None:
+        self._submitted.pop(id, None)
+
+    async def serve(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                await self._broker.ensure()
+                await self._note()
+                await self._sweep()
+            except (Failed, Unavailable) as error:
+                log.info("reconciler_waits", reason=str(error))
+            except Exception:
+                log.exception("reconciler_failed")
+
+    async def _note(self) -> None:
+        made = self._broker.jobs_made
+        old = asyncio.get_running_loop().time() - EVERY
+        lasting = [(id, sequence) for id, (sequence, at) in self._submitted.items() if at < old]
+        if made is None or not lasting:
+            return
+        await self._record.note_jobs([(id, sequence, made) for id, sequence in lasting], AGAIN)
+        for id, _ in lasting:
+            self._submitted.pop(id, None)
+
+    async def _sweep(self) -> None:
+        while due := await self._record.due(MOST, AGAIN):
+            results = await asyncio.gather(*(self._check(each) for each in due), return_exceptions=True)
+            for each, result in zip(due, results, strict=True):
+                if isinstance(result, Failed | Unavailable | Gap | QueueFull):
+                    log.info("not_reconciled", id=each.id, reason=str(result) or type(result).__name__)
+                elif isinstance(result, BaseException):
+                    raise result
+            if len(due) < MOST:
+                return
+
+    async def _check(self, due: Due) -> None:
+        if await self._on_its_way(due.job, due.stream):
+            if due.cancel_requested_at:
+                await self._broker.cancel(Cancel(id=due.id))
+            await self._broker.wake(due.pool, due.version)
+            return
+        said = await self._broker.history(due.id)
+        final = next((event for event in said if isinstance(event, FinalEvent)), None)
+        if final is not None:
+            await self._finish(final)
+            return
+        crash = max((event for event in said if isinstance(event, Crashed)), key=lambda e: e.attempt, default=None)
+        if crash and crash.attempt > due.attempt and await self._on_its_way(crash.job, self._broker.jobs_made):
+            await self._record.note_attempt(due.id, crash.attempt, crash.job, self._broker.jobs_made)
+        elif due.cancel_requested_at:
+            await self._broker.say(Canceled(id=due.id, run=None, at=datetime.now(UTC)))
+        else:
+            # Without a sequence the message may well be there: the same attempt again is swallowed if it came lately.
+            attempt = due.attempt if due.job is None and crash is None else due.attempt + 1
+            await self._publish_again(due, max(attempt, crash.attempt + 1 if crash else 1))
+
+    async def _on_its_way(self, job: int | None, stream: datetime | None) -> bool:
+        return job is not None and stream == self._broker.jobs_made and await self._broker.holds_job(job)
+
+    async def _finish(self, final: FinalEvent) -> None:
+        try:
+            await self._recorder.record(final)
+        except Gap:
+            await self._recorder.start_over(final.id)
+
+    async def _publish_again(self, due: Due, attempt: int) -> None:
+        """Noted first: a gateway that dies in between leaves a row that is looked for again."""
+        if not await self._record.note_attempt(due.id, attempt, None, None):
+            return
+        text, key = await self._files.spill(due.input)
+        job = Job(
+            id=due.id,
+            model=due.model,
+            version=due.version,
+            input=text,
+            input_key=key,
+            created_at=due.created_at,
+            deadline=due.deadline,
+            attempt=attempt,
+        )
+        sequence = await self._broker.submit(job, due.pool)
+        log.info("published_again", id=due.id, attempt=attempt)
+        await self._record.note_attempt(due.id, attempt, sequence, self._broker.jobs_made)
+        await self._broker.wake(due.pool, due.version)

@@ -1,0 +1,280 @@
+"""Events become the record: every final event is written once, with all that it speaks of."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import structlog
+from msgspec import DecodeError, Raw, json
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from gateway import metrics
+from gateway.broker import Broker, Failed
+from gateway.errors import Unavailable
+from schemas import events, subjects
+from schemas.events import Canceled, Crashed, Event, Run, Started, Succeeded
+from schemas.events import Failed as RunFailed
+from schemas.events import Final as FinalEvent
+from schemas.prediction import Gap, Prediction, replay
+
+log = structlog.get_logger("samovar.recorder")
+
+BATCH: Final = 256
+PATIENCE: Final = 30.0  # seconds that the broker holds a request for messages
+HEARTBEAT: Final = 5.0
+LATER: Final = 2.0  # seconds until a message that could not be recorded comes again
+LOOKED_FOR: Final = 30  # deliveries until an event whose prediction nobody knows is parked: a minute
+COMPLETE_BY: Final = 3  # deliveries until a final event with parts missing has its run started over
+REMEMBERED: Final = 20_000
+
+CONSUMER: Final = {
+    "durable_name": subjects.RECORDER,
+    "filter_subjects": ["events.*.*.started", "events.*.*.crashed", "events.*.*.final"],
+    "ack_policy": "explicit",
+    "ack_wait": 30_000_000_000,
+    "max_ack_pending": 10_000,
+    "deliver_policy": "all",
+}
+
+
+class Record(Protocol):
+    async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None: ...
+    async def finish(self, p: Prediction) -> bool: ...
+    async def note_attempt(self, id: str, attempt: int, job: int | None, stream: datetime | None) -> bool: ...
+    async def park(self, subject: str, data: bytes, reason: str) -> None: ...
+
+
+class Recorder:
+    """Hears every final event twice, and writes it once.
+
+    What this gateway's own clients are told is written at once, from the live feed, so that even a broker that loses
+    its directory a moment later cannot make it untrue. The durable consumer sees that nothing else is missed: events of
+    gateways that are gone, and all that was said while nobody listened.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        broker: Broker,
+        record: Record,
+    ) -> None:
+        self._client = client
+        self._broker = broker
+        self._record = record
+        self._recorded: OrderedDict[str, None] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[bool]] = {}
+        self._coming: dict[str, asyncio.Future[None]] = {}
+
+    def expect(self, id: str, commit: asyncio.Future[None]) -> None:
+        """The row of `id` is being committed: a final event that is faster waits for it."""
+        self._coming[id] = commit
+        commit.add_done_callback(lambda _: self._coming.pop(id, None))
+
+    def hear(self, event: FinalEvent) -> None:
+        """A final event of one of our own predictions, from the live feed."""
+        metrics.observe(event)
+        self._begin(event)
+
+    async def serve(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self._consume()
+            except (Failed, NatsError, OSError, TimeoutError) as error:
+                log.info("recorder_waits", reason=str(error) or type(error).__name__)
+                await asyncio.sleep(0.5)
+
+    async def record(self, event: FinalEvent, said: Sequence[Event] | None = None) -> bool:
+        """Write a final state with all that belongs to it. False: no such prediction in the record.
+
+        Raises `Gap` when something that the event counts on is not kept any more.
+        """
+        if event.outputs or event.logs:
+            said = said if said is not None else await self._broker.history(event.id)
+        else:
+            said = [event]
+        if commit := self._coming.get(event.id):
+            await asyncio.wait([commit])
+        if not await self._record.finish(whole(event, said)):
+            return False
+        self._remember(event.id)
+        return True
+
+    async def start_over(self, id: str) -> None:
+        """Forget a run whose events are not all there, so that its prediction can be run again.
+
+        The reconciler finds a prediction with neither a job nor a final event, and publishes the next attempt.
+        """
+        log.warning("run_started_over", id=id, reason="events were lost before they were recorded")
+        await self._broker.forget(id)
+
+    def _begin(self, event: FinalEvent) -> asyncio.Task[bool]:
+        task = self._under_way.get(event.id)
+        if task is None:
+            task = self._under_way[event.id] = asyncio.create_task(self.record(event))
+            task.add_done_callback(lambda done: self._ended(event.id, done))
+        return task
+
+    def _ended(self, id: str, task: asyncio.Task[bool]) -> None:
+        self._under_way.pop(id, None)
+        if not task.cancelled() and (error := task.exception()):
+            log.info("not_recorded_yet", id=id, reason=str(error) or type(error).__name__)
+
+    def _remember(self, id: str) -> None:
+        self._recorded[id] = None
+        if len(self._recorded) > REMEMBERED:
+            self._recorded.popitem(last=False)
+
+    async def _consume(self) -> None:
+        await self._broker.ensure()
+        await self._broker.ask(
+            f"CONSUMER.DURABLE.CREATE.{subjects.EVENTS}.{subjects.RECORDER}",
+            {"stream_name": subjects.EVENTS, "config": CONSUMER},
+        )
+        inbox = self._client.new_inbox()
+        messages: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._client.subscribe(inbox, cb=messages.put, pending_msgs_limit=0, pending_bytes_limit=0)
+        try:
+            while True:
+                await self._pull(inbox, messages)
+        finally:
+            with suppress(NatsError, OSError):
+                await subscription.unsubscribe()
+
+    async def _pull(self, inbox: str, messages: asyncio.Queue[Msg]) -> None:
+        """One request, and what it brings. Raises `Failed` when the consumer is gone or silent."""
+        await self._client.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EVENTS}.{subjects.RECORDER}",
+            json.encode({"batch": BATCH, "expires": int(PATIENCE * 1e9), "idle_heartbeat": int(HEARTBEAT * 1e9)}),
+            reply=inbox,
+        )
+        wanted = BATCH
+        while wanted > 0:
+            batch = [await asyncio.wait_for(messages.get(), HEARTBEAT * 2.5)]
+            while not messages.empty():
+                batch.append(messages.get_nowait())
+            events_in = [message for message in batch if _status(message) is None]
+            if events_in:
+                await self._take(events_in)
+            wanted -= len(events_in)
+            for status in filter(None, map(_status, batch)):
+                match status:
+                    case "100":
+                        continue
+                    case "408":
+                        return
+                    case code:
+                        raise Failed(int(code), "pull")
+
+    async def _take(self, messages: list[Msg]) -> None:
+        started: list[tuple[Msg, Started]] = []
+        rest: list[Awaitable[None]] = []
+        for message in messages:
+            id = subjects.id_of(message.subject)
+            if id in self._recorded:
+                await _ack(message)
+                continue
+            try:
+                event = events.decode(message.data)
+            except (DecodeError, ValueError) as error:
+                rest.append(self._park(message, f"not an event: {error}"))
+                continue
+            match event:
+                case Started():
+                    started.append((message, event))
+                case Crashed():
+                    rest.append(self._crashed(message, event))
+                case Succeeded() | RunFailed() | Canceled():
+                    rest.append(self._final(message, event))
+                case _:
+                    await _ack(message)
+        if started:
+            rest.append(self._started(started))
+        await asyncio.gather(*rest)
+
+    async def _started(self, started: list[tuple[Msg, Started]]) -> None:
+        try:
+            await self._record.start([(event.id, event.at, event.run) for _, event in started])
+        except Unavailable:
+            await asyncio.gather(*(_later(message) for message, _ in started))
+        else:
+            for message, _ in started:
+                await _ack(message)
+
+    async def _crashed(self, message: Msg, event: Crashed) -> None:
+        try:
+            await self._record.note_attempt(event.id, event.attempt, event.job, self._broker.jobs_made)
+        except Unavailable:
+            await _later(message)
+        else:
+            await _ack(message)
+
+    async def _final(self, message: Msg, event: FinalEvent) -> None:
+        deliveries = message.metadata.num_delivered
+        try:
+            there = await asyncio.shield(self._begin(event))
+        except Gap:
+            if deliveries >= COMPLETE_BY:
+                await self._start_over(message, event)
+            else:
+                await _later(message)
+        except (Unavailable, Failed):
+            await _later(message)
+        except Exception:
+            log.exception("final_refused", id=event.id)
+            await _later(message)
+        else:
+            if there:
+                await _ack(message)
+            elif deliveries >= LOOKED_FOR:
+                await self._park(message, "no such prediction")
+            else:
+                await _later(message)
+
+    async def _start_over(self, message: Msg, event: FinalEvent) -> None:
+        try:
+            await self.start_over(event.id)
+        except Failed:
+            await _later(message)
+        else:
+            await _ack(message)
+
+    async def _park(self, message: Msg, reason: str) -> None:
+        log.warning("event_parked", subject=message.subject, reason=reason)
+        try:
+            await self._record.park(message.subject, message.data, reason)
+        except Unavailable:
+            await _later(message)
+        else:
+            await _ack(message)
+
+
+def whole(event: FinalEvent, said: Iterable[Event]) -> Prediction:
+    """The final state by what was said alone: the recorder does not read the row that it writes.
+
+    Raises `Gap` when something is missing.
+    """
+    blank = Prediction(
+        id=event.id, account=0, model="", version="", input=Raw(b"{}"), created_at=datetime.min.replace(tzinfo=UTC)
+    )
+    finals = [each for each in said if isinstance(each, FinalEvent)]
+    return replay(blank, said if finals else [*said, event])
+
+
+def _status(message: Msg) -> str | None:
+    return (message.headers or {}).get("Status")
+
+
+async def _ack(message: Msg) -> None:
+    with suppress(NatsError, OSError):
+        await message.ack()
+
+
+async def _later(message: Msg) -> None:
+    with suppress(NatsError, OSError):
+        await message.nak(delay=LATER)

@@ -1,0 +1,135 @@
+"""/models: list and get, their versions, and predictions of their latest version."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+from msgspec import Struct, msgpack
+
+from gateway.call import AnyRequest, answer, caller, parts, views
+from gateway.catalog import Model, Version, as_version
+from gateway.errors import BadRequest, NotFound, UnknownVersion
+from gateway.routes.operations import ModelsOperation, RunOperation
+from gateway.routes.predictions import link, read_body, run
+from gateway.store.models import SORTED_BY
+from gateway.views import Page, version_view
+
+PAGE: Final = 25
+END: Final = datetime.max.replace(tzinfo=UTC)
+START: Final = datetime(1, 1, 1, tzinfo=UTC)
+
+
+class After(Struct, frozen=True, array_like=True):
+    """The last row of a page, by its sorting key."""
+
+    at: datetime
+    owner: str
+    name: str
+
+    def token(self) -> str:
+        return msgpack.encode(self).hex()
+
+
+@get("/models", operation_id="models.list", operation_class=ModelsOperation)
+async def page(request: AnyRequest) -> Response[bytes]:
+    """Public models, those with the newest versions first."""
+    await caller(request)
+    query = request.query_params
+    sort_by = query.get("sort_by", "latest_version_created_at")
+    if sort_by not in SORTED_BY:
+        raise BadRequest(f"sort_by: must be one of {', '.join(SORTED_BY)}.")
+    direction = query.get("sort_direction", "desc")
+    if direction not in {"desc", "asc"}:
+        raise BadRequest("sort_direction: must be desc or asc.")
+    descending = direction == "desc"
+    after = _after(query.get("cursor"), After(END if descending else START, "", ""))
+    rows = await parts(request).models.page(sort_by, descending, (after.at, after.owner, after.name), PAGE + 1)
+    shown = rows[:PAGE]
+    view = views(request)
+    results = [view.model(model, await _latest(request, model)) for model in shown]
+    more = len(rows) > PAGE
+    last = After(getattr(shown[-1], SORTED_BY[sort_by]), shown[-1].owner, shown[-1].name) if more else None
+    return answer(Page(next=link(request, last.token()) if last else None, previous=None, results=results))
+
+
+@get("/models/{model_owner:str}/{model_name:str}", operation_id="models.get")
+async def show(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
+    await caller(request)
+    model = await _model(request, model_owner, model_name)
+    return answer(views(request).model(model, await _latest(request, model)))
+
+
+@get("/models/{model_owner:str}/{model_name:str}/readme", operation_id="models.readme.get")
+async def readme(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[str]:
+    """Markdown."""
+    await caller(request)
+    model = await _model(request, model_owner, model_name)
+    if not model.readme:
+        raise NotFound
+    return Response(model.readme, media_type="text/plain; charset=utf-8")
+
+
+@get("/models/{model_owner:str}/{model_name:str}/versions", operation_id="models.versions.list")
+async def versions(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
+    """Newest first."""
+    await caller(request)
+    model = await _model(request, model_owner, model_name)
+    after = _after(request.query_params.get("cursor"), After(END, "", ""))
+    rows = await parts(request).models.versions(model.owner, model.name, after.at, after.name, PAGE + 1)
+    shown = rows[:PAGE]
+    last = After(shown[-1]["created_at"], "", shown[-1]["id"]) if len(rows) > PAGE else None
+    results = [version_view(as_version(row)) for row in shown]
+    return answer(Page(next=link(request, last.token()) if last else None, previous=None, results=results))
+
+
+@get("/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}", operation_id="models.versions.get")
+async def version(
+    request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
+) -> Response[bytes]:
+    await caller(request)
+    try:
+        found = await parts(request).catalog.version(version_id)
+    except UnknownVersion as error:
+        raise NotFound from error
+    if (found.owner, found.name) != (model_owner, model_name):
+        raise NotFound
+    return answer(version_view(found))
+
+
+@post(
+    "/models/{model_owner:str}/{model_name:str}/predictions",
+    operation_id="models.predictions.create",
+    operation_class=RunOperation,
+)
+async def create(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
+    """Run the model's latest version."""
+    account = await caller(request)
+    body = await read_body(request)
+    return await run(request, account, await parts(request).catalog.latest(model_owner, model_name), body)
+
+
+router = Router("/", route_handlers=[page, show, readme, versions, version, create], tags=["models"])
+
+
+async def _model(request: AnyRequest, owner: str, name: str) -> Model:
+    """Raises `NotFound`."""
+    model = await parts(request).models.model(owner, name)
+    if model is None:
+        raise NotFound
+    return model
+
+
+async def _latest(request: AnyRequest, model: Model) -> Version | None:
+    return await parts(request).catalog.version(model.latest_version) if model.latest_version else None
+
+
+def _after(token: str | None, first: After) -> After:
+    """Raises `BadRequest` for a cursor that is not ours."""
+    if token is None:
+        return first
+    try:
+        return msgpack.decode(bytes.fromhex(token), type=After)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise BadRequest("cursor: take it from `next` of a page.") from error

@@ -1,0 +1,73 @@
+"""What the OpenAPI document says of bodies and parameters that handlers read themselves."""
+
+from dataclasses import dataclass
+
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Parameter, RequestBody, Schema
+
+INPUT = Schema(type=OpenAPIType.OBJECT, description="What the version's Input schema asks for.")
+
+
+@dataclass
+class CreateOperation(Operation):
+    def __post_init__(self) -> None:
+        self.request_body = body({"version": Schema(type=OpenAPIType.STRING), "input": INPUT}, ["version", "input"])
+        self.parameters = [*(self.parameters or []), *CREATE_HEADERS]
+
+
+@dataclass
+class RunOperation(Operation):
+    def __post_init__(self) -> None:
+        self.request_body = body({"input": INPUT}, ["input"])
+        self.parameters = [*(self.parameters or []), *CREATE_HEADERS]
+
+
+@dataclass
+class ListOperation(Operation):
+    def __post_init__(self) -> None:
+        self.parameters = [
+            *(self.parameters or []),
+            query("cursor", "From `next` or `previous` of a page."),
+            query("created_after", "Inclusive, ISO 8601."),
+            query("created_before", "Inclusive, ISO 8601."),
+            query("source", "web or api"),
+        ]
+
+
+@dataclass
+class ModelsOperation(Operation):
+    def __post_init__(self) -> None:
+        self.parameters = [
+            *(self.parameters or []),
+            query("cursor", "From `next` of a page."),
+            query("sort_by", "latest_version_created_at (default) or model_created_at"),
+            query("sort_direction", "desc (default) or asc"),
+        ]
+
+
+@dataclass
+class StreamOperation(Operation):
+    def __post_init__(self) -> None:
+        self.parameters = [
+            *(self.parameters or []),
+            query("events", "`all` adds status, logs and metrics to output, error and done."),
+            header("Last-Event-ID", "Resume after this event."),
+        ]
+
+
+def body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
+    schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required, additional_properties=False)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
+
+
+def query(name: str, description: str) -> Parameter:
+    return Parameter(name=name, param_in="query", description=description, schema=Schema(type=OpenAPIType.STRING))
+
+
+def header(name: str, description: str) -> Parameter:
+    return Parameter(name=name, param_in="header", description=description, schema=Schema(type=OpenAPIType.STRING))
+
+
+CREATE_HEADERS = [
+    header("Prefer", "`wait` or `wait=n`: hold the answer until the end, for 1 to 60 seconds."),
+    header("Cancel-After", "Cancel unless it has ended by then: 30s, 5m, 1h30m45s."),
+]

@@ -1,0 +1,158 @@
+"""/predictions: create, list, get, cancel."""
+
+import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import FromPath
+
+from gateway import validation
+from gateway.call import AnyRequest, answer, caller, parts, views
+from gateway.catalog import Version
+from gateway.errors import BadRequest, NotFound, UnknownVersion
+from gateway.routes.operations import CreateOperation, ListOperation
+from gateway.store.accounts import Account
+from gateway.store.predictions import Cursor, Filter
+from gateway.validation import Body
+from gateway.views import Page
+from schemas.prediction import FINAL, Prediction
+
+A_MOMENT: Final = 1.0  # seconds that a cancel is held, so that most clients see how it ended
+
+
+@post("/predictions", operation_id="predictions.create", operation_class=CreateOperation)
+async def create(request: AnyRequest) -> Response[bytes]:
+    """Run a version, given by its id, by `owner/name:id`, or by `owner/name` for the latest."""
+    account = await caller(request)
+    body = await read_body(request)
+    if body.version is None:
+        raise validation.missing("version")
+    return await run(request, account, await parts(request).catalog.refer(body.version), body)
+
+
+@get("/predictions", operation_id="predictions.list", operation_class=ListOperation)
+async def page(request: AnyRequest) -> Response[bytes]:
+    """Your predictions, newest first."""
+    account = await caller(request)
+    here = parts(request)
+    query = request.query_params
+    after = Cursor.parse(query.get("cursor"))
+    size = here.settings.page_size
+    rows = await here.predictions.page(account.id, after, filters(query), size + 1)
+    beyond = len(rows) > size
+    rows = (rows[1:] if after.back else rows[:size]) if beyond else rows
+    older = beyond or after.back
+    newer = beyond if after.back else after is not Cursor.NEWEST
+    shown = await here.follower.page(rows)
+    view = views(request)
+    results = [view.prediction(p, await known_version(request, p)) for p in shown]
+    return answer(
+        Page(
+            next=link(request, Cursor(rows[-1].created_at, rows[-1].id).token()) if rows and older else None,
+            previous=link(request, Cursor(rows[0].created_at, rows[0].id, back=True).token()) if rows and newer else None,
+            results=results,
+        )
+    )
+
+
+@get("/predictions/{prediction_id:str}", operation_id="predictions.get")
+async def show(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
+    """A prediction as it stands now."""
+    account = await caller(request)
+    return await _view(request, await find(request, prediction_id, account))
+
+
+@post("/predictions/{prediction_id:str}/cancel", operation_id="predictions.cancel", status_code=200)
+async def cancel(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
+    """Stop a prediction. One that has ended stays as it is."""
+    account = await caller(request)
+    here = parts(request)
+    p = await find(request, prediction_id, account)
+    if p.status not in FINAL and await here.predictions.wish_canceled(p.id, account.id):
+        await here.cancels.cancel(p.id)
+        p = await _settled(request, p)
+    return await _view(request, p)
+
+
+router = Router("/", route_handlers=[create, page, show, cancel], tags=["predictions"])
+
+
+async def run(request: AnyRequest, account: Account, version: Version, body: Body) -> Response[bytes]:
+    """Create, and hold if the client would rather wait; shared by all endpoints that create."""
+    here = parts(request)
+    wait = validation.wait(request.headers.get("prefer"), here.settings.max_wait)
+    cancel_after = validation.cancel_after(request.headers.get("cancel-after"))
+    input = version.validator.check(body.input)
+    view = views(request)
+    if wait is None:
+        p = await here.creator.create(account.id, version, input, cancel_after=cancel_after)
+        shown, status, headers = view.prediction(p, version), 201, {}
+    else:
+        p, ended = await here.creator.run(account.id, version, input, wait, cancel_after=cancel_after)
+        shown = view.prediction(p, version) if ended else view.waiting(p, version)
+        status, headers = 201 if ended else 202, {"Preference-Applied": f"wait={round(wait)}"}
+    return answer(shown, status, {"Location": shown.urls["get"], **headers})
+
+
+async def read_body(request: AnyRequest) -> Body:
+    content = await request.body()
+    return validation.body(content, request.headers.get("content-type", ""), parts(request).settings.max_depth)
+
+
+async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
+    """Raises `NotFound`, also for somebody else's."""
+    p = await parts(request).follower.read(id, account.id)
+    if p is None:
+        raise NotFound
+    return p
+
+
+async def known_version(request: AnyRequest, p: Prediction) -> Version | None:
+    """None for one that is not kept any more."""
+    try:
+        return await parts(request).catalog.version(p.version)
+    except UnknownVersion:
+        return None
+
+
+def filters(query: Any) -> Filter:
+    """Raises `BadRequest`, which names the parameter."""
+    source = query.get("source")
+    if source not in {None, "web", "api"}:
+        raise BadRequest("source: must be web or api.")
+    given = {name: moment(name, query[name]) for name in ("created_after", "created_before") if query.get(name)}
+    return Filter(source=source, **given)
+
+
+def moment(name: str, text: str) -> datetime:
+    try:
+        # A plus sign that was not escaped arrives as a blank.
+        at = msgspec.convert(text.strip().replace(" ", "+") if "T" in text else text, datetime)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{name}: give a moment such as 2026-01-31T12:00:00Z.") from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def link(request: AnyRequest, cursor: str) -> str:
+    """This page's URL, with another cursor."""
+    query = {name: value for name, value in request.query_params.items() if name != "cursor"}
+    return f"{views(request).base}{request.scope['path']}?{urlencode({**query, 'cursor': cursor})}"
+
+
+async def _view(request: AnyRequest, p: Prediction) -> Response[bytes]:
+    return answer(views(request).prediction(p, await known_version(request, p)))
+
+
+async def _settled(request: AnyRequest, p: Prediction) -> Prediction:
+    """The state a moment later, or at once when it has ended."""
+    try:
+        async with asyncio.timeout(A_MOMENT), aclosing(parts(request).follower.watch(p.id)) as states:
+            async for p in states:  # noqa: B007
+                pass
+    except TimeoutError:
+        pass
+    return p

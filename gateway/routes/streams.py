@@ -1,0 +1,83 @@
+"""Stream URLs and output files: whoever knows one may read it, without a token."""
+
+import asyncio
+import mimetypes
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from litestar import Router, get
+from litestar.params import FromPath
+from litestar.response import Stream
+
+from gateway import metrics, sse
+from gateway.call import AnyRequest, parts, views
+from gateway.errors import NotFound
+from gateway.routes.operations import StreamOperation
+from schemas.prediction import Prediction
+
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@get("/streams/{token:str}", operation_id="streams.get", operation_class=StreamOperation)
+async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
+    """A prediction as server-sent events: `output`, `error`, `done`; from the start, or after `Last-Event-ID`."""
+    here = parts(request)
+    id = here.capabilities.id(token)
+    if id is None or await here.predictions.get(id) is None:
+        raise NotFound
+    view = views(request)
+    place = sse.place(request.headers.get("last-event-id") or request.query_params.get("last_event_id"))
+    feed = sse.Feed(place, view.chunk, everything=request.query_params.get("events") == "all")
+    content = _frames(here.follower.watch(id), feed, here.settings.keep_alive)
+    return Stream(content, media_type="text/event-stream; charset=utf-8", headers=HEADERS)
+
+
+@get("/files/{token:str}", operation_id="files.stream", operation_class=StreamOperation)
+async def file_stream(request: AnyRequest, token: FromPath[str]) -> Stream:
+    """The stream of a prediction whose outputs are files."""
+    if not token.startswith("str-"):
+        raise NotFound("File not found")
+    return await stream.fn(request, token.removeprefix("str-"))
+
+
+@get("/outputs/{path:path}", operation_id="outputs.get")
+async def output(request: AnyRequest, path: FromPath[str]) -> Stream:
+    """A file that a model made."""
+    key = "out/" + str(path).lstrip("/")
+    size, content = await parts(request).files.open(key)
+    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+    # Whatever a model wrote must not run as a page of this site.
+    safe = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+    return Stream(
+        content,
+        media_type=kind,
+        headers={"Content-Length": str(size), "Cache-Control": "private, max-age=31536000, immutable", **safe},
+    )
+
+
+router: Router = Router("/", route_handlers=[stream, file_stream, output], tags=["streams"])
+
+
+async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed, keep_alive: float) -> AsyncGenerator[bytes]:
+    """One write per state of the prediction, however many events that makes; a comment when nothing happens."""
+    metrics.STREAMS.inc()
+    try:
+        yield sse.OPENING
+        async with aclosing(states):
+            while not feed.place.ended:
+                coming = asyncio.ensure_future(anext(states, None))
+                try:
+                    while not (await asyncio.wait([coming], timeout=keep_alive))[0]:
+                        yield sse.KEEP_ALIVE
+                finally:
+                    if not coming.done():
+                        coming.cancel()
+                        await asyncio.wait([coming])
+                state = coming.result()
+                if state is None:
+                    return
+                if frames := feed.next(state):
+                    yield frames
+    finally:
+        metrics.STREAMS.dec()

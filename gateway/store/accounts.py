@@ -1,0 +1,55 @@
+"""Accounts, tokens, and the secrets of the installation."""
+
+import hashlib
+import secrets
+
+import asyncpg
+from msgspec import Struct, convert
+
+from gateway.store.pool import reached
+
+
+class Account(Struct, frozen=True):
+    id: int
+    type: str
+    username: str
+    name: str
+
+
+class Accounts:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def by_token(self, hash: bytes) -> Account | None:
+        with reached():
+            row = await self._pool.fetchrow(
+                """SELECT a.id, a.type, a.username, a.name
+                     FROM tokens t JOIN accounts a ON a.id = t.account WHERE t.hash = $1""",
+                hash,
+            )
+        return convert(dict(row), Account) if row else None
+
+    async def admit(self, username: str, token: str) -> None:
+        """Make sure that this token is valid, and belongs to this account."""
+        account = await self._pool.fetchval(
+            """INSERT INTO accounts (username, name) VALUES ($1, $1)
+               ON CONFLICT (username) DO UPDATE SET username = excluded.username RETURNING id""",
+            username,
+        )
+        await self._pool.execute(
+            "INSERT INTO tokens (hash, account) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING", digest(token), account
+        )
+
+    async def secret(self, key: str) -> bytes:
+        """Of the installation: drawn by whoever asks first, the same for all gateways."""
+        await self._pool.execute(
+            "INSERT INTO installation (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+            key,
+            secrets.token_bytes(32),
+        )
+        return await self._pool.fetchval("SELECT value FROM installation WHERE key = $1", key)
+
+
+def digest(token: str) -> bytes:
+    """How a token is kept. Tokens are random, so a plain hash is as good as a slow one."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,41 @@
+"""Connections to the record, and what its failures mean to us."""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+
+from gateway.errors import Unavailable
+
+LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+
+
+@asynccontextmanager
+async def connected(url: str, connections: int) -> AsyncGenerator[asyncpg.Pool]:
+    async with asyncpg.create_pool(
+        url,
+        min_size=2,
+        max_size=connections,
+        command_timeout=30,
+        timeout=10,
+        server_settings={"application_name": "samovar-gateway", "timezone": "UTC"},
+    ) as pool:
+        yield pool
+
+
+@contextmanager
+def reached() -> Generator[None]:
+    """Raises `Unavailable` for a database that does not answer."""
+    try:
+        yield
+    except LOST as error:
+        raise Unavailable from error

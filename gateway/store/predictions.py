@@ -1,0 +1,327 @@
+"""Predictions in the record: made once, moved on by the recorder, read by everyone."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Self
+
+import asyncpg
+from msgspec import Raw, Struct, convert, json, msgpack
+
+from gateway.errors import BadRequest
+from gateway.store.group import Group
+from gateway.store.pool import LOST, reached
+from schemas.events import Run
+from schemas.prediction import Chunks, Prediction, Status
+
+ON_ITS_WAY = timedelta(seconds=5)
+"""How long nobody asks where a new prediction is: its own gateway notes its job after one second."""
+
+COLUMNS = """id, account, model, version, source, status, input, output, many, files, logs, error, metrics, run,
+             created_at, started_at, completed_at, deadline, cancel_requested_at, attempt"""
+
+INSERT = """
+    INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[],
+                         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+"""
+
+START = """
+    UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run
+      FROM unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run)
+     WHERE p.id = e.id AND p.status IN ('starting', 'processing')
+"""
+
+FINISH = """
+    UPDATE predictions p
+       SET status = e.status, output = e.output, many = e.many, files = string_to_array(e.files, E'\\n'), logs = e.logs,
+           error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at
+      FROM unnest($1::text[], $2::text[], $3::json[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::json[],
+                  $9::json[], $10::timestamptz[], $11::timestamptz[])
+           AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at)
+     WHERE p.id = e.id AND p.status IN ('starting', 'processing')
+    RETURNING p.id, p.model
+"""
+
+LIST = f"""
+    SELECT {COLUMNS} FROM predictions
+     WHERE account = $1 AND (created_at, id) < ($2, $3) AND created_at >= $4 AND created_at <= $5
+       AND ($6::text IS NULL OR source = $6)
+     ORDER BY created_at DESC, id DESC
+     LIMIT $7
+"""
+
+PAGE_BEFORE = f"""
+    SELECT {COLUMNS} FROM (
+        SELECT * FROM predictions
+         WHERE account = $1 AND (created_at, id) > ($2, $3) AND created_at >= $4 AND created_at <= $5
+           AND ($6::text IS NULL OR source = $6)
+         ORDER BY created_at, id
+         LIMIT $7) AS page
+     ORDER BY created_at DESC, id DESC
+"""
+
+
+class Cursor(Struct, frozen=True, array_like=True):
+    """The last row of a page: the next page starts after it; or the first one, and the page before ends there."""
+
+    created_at: datetime
+    id: str
+    back: bool = False
+
+    NEWEST: ClassVar[Self]
+
+    def token(self) -> str:
+        return msgpack.encode(self).hex()
+
+    @classmethod
+    def parse(cls, token: str | None) -> "Cursor":
+        """Raises `BadRequest` for a cursor that is not ours."""
+        if token is None:
+            return cls.NEWEST
+        try:
+            return msgpack.decode(bytes.fromhex(token), type=Cursor)
+        except ValueError as error:
+            raise BadRequest("cursor: take it from `next` or `previous` of a page.") from error
+
+
+Cursor.NEWEST = Cursor(datetime.max.replace(tzinfo=UTC), "")
+
+
+class Filter(Struct, frozen=True, kw_only=True):
+    created_after: datetime = datetime(1, 1, 1, tzinfo=UTC)
+    created_before: datetime = datetime.max.replace(tzinfo=UTC)
+    source: str | None = None
+
+
+class Due(Struct, frozen=True, kw_only=True):
+    """A prediction that is not final, and should be looked for."""
+
+    id: str
+    pool: str
+    model: str
+    version: str
+    input: Raw
+    created_at: datetime
+    deadline: datetime | None
+    attempt: int
+    job: int | None
+    stream: datetime | None
+    cancel_requested_at: datetime | None
+
+
+class Predictions:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._created = Group(self._insert)
+        self._finished = Group(self._finish)
+
+    async def close(self) -> None:
+        await asyncio.gather(self._created.close(), self._finished.close())
+
+    async def reach(self) -> bool:
+        try:
+            return await self._pool.fetchval("SELECT true", timeout=2)
+        except (asyncpg.PostgresError, *LOST):
+            return False
+
+    async def create(self, p: Prediction, pool: str) -> None:
+        """Committed when it returns. Raises `Unavailable`."""
+        with reached():
+            await self._created((p, pool))
+
+    async def finish(self, p: Prediction) -> bool:
+        """Write a final state, unless there is one. False: no such row yet."""
+        with reached():
+            return await self._finished(p)
+
+    async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None:
+        with reached():
+            await self._pool.execute(
+                START,
+                [id for id, _, _ in started],
+                [at for _, at, _ in started],
+                [json.encode(run).decode() for _, _, run in started],
+            )
+
+    async def remove(self, id: str) -> None:
+        """For a prediction that was not accepted after all."""
+        with reached():
+            await self._pool.execute("DELETE FROM predictions WHERE id = $1", id)
+
+    async def get(self, id: str, account: int | None = None) -> Prediction | None:
+        """Any account's when none is given: for a bearer of its stream URL."""
+        with reached():
+            row = await self._pool.fetchrow(
+                f"SELECT {COLUMNS} FROM predictions WHERE id = $1 AND ($2::int IS NULL OR account = $2)",
+                id,
+                account,
+            )
+        return as_prediction(row) if row else None
+
+    async def page(self, account: int, after: Cursor, filter: Filter, size: int) -> list[Prediction]:
+        with reached():
+            rows = await self._pool.fetch(
+                PAGE_BEFORE if after.back else LIST,
+                account,
+                after.created_at,
+                after.id,
+                filter.created_after,
+                filter.created_before,
+                filter.source,
+                size,
+            )
+        return [as_prediction(row) for row in rows]
+
+    async def wish_canceled(self, id: str, account: int) -> bool:
+        """Note that somebody wants it canceled. False: it has ended, or is not theirs."""
+        with reached():
+            return (
+                await self._pool.fetchval(
+                    """UPDATE predictions SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+                          due_at = least(due_at, now() + interval '2 seconds')
+                    WHERE id = $1 AND account = $2 AND status IN ('starting', 'processing') RETURNING true""",
+                    id,
+                    account,
+                )
+                or False
+            )
+
+    async def overdue(self, most: int) -> list[str]:
+        """Predictions whose deadline has passed; each is told to one gateway, once."""
+        with reached():
+            rows = await self._pool.fetch(
+                """UPDATE predictions SET cancel_requested_at = now(), due_at = now() + interval '2 seconds'
+                    WHERE id IN (
+                       SELECT id FROM predictions
+                        WHERE deadline <= now() AND status IN ('starting', 'processing') AND cancel_requested_at IS NULL
+                        ORDER BY deadline LIMIT $1 FOR UPDATE SKIP LOCKED)
+                   RETURNING id""",
+                most,
+            )
+        return [row["id"] for row in rows]
+
+    async def note_jobs(self, jobs: Sequence[tuple[str, int, datetime]], again: timedelta) -> None:
+        """Where the jobs of predictions that are not final are: sequence, and when the stream was made."""
+        with reached():
+            await self._pool.execute(
+                """UPDATE predictions p SET job = e.job, stream = e.stream, due_at = now() + $4
+                     FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS e (id, job, stream)
+                    WHERE p.id = e.id AND p.status IN ('starting', 'processing') AND p.attempt = 1 AND p.job IS NULL""",
+                [id for id, _, _ in jobs],
+                [job for _, job, _ in jobs],
+                [stream for _, _, stream in jobs],
+                again,
+            )
+
+    async def note_attempt(self, id: str, attempt: int, job: int | None, stream: datetime | None) -> bool:
+        """A job was published again. False: a newer attempt is noted already, or the prediction has ended."""
+        with reached():
+            return (
+                await self._pool.fetchval(
+                    """UPDATE predictions SET attempt = $2, job = $3, stream = $4
+                    WHERE id = $1 AND attempt <= $2 AND status IN ('starting', 'processing') RETURNING true""",
+                    id,
+                    attempt,
+                    job,
+                    stream,
+                )
+                or False
+            )
+
+    async def due(self, most: int, again: timedelta) -> list[Due]:
+        """Predictions to look for; they are due again later, and no other gateway gets them meanwhile."""
+        with reached():
+            rows = await self._pool.fetch(
+                """UPDATE predictions SET due_at = now() + $2 WHERE id IN (
+                       SELECT id FROM predictions
+                        WHERE due_at <= now() AND status IN ('starting', 'processing')
+                        ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+                   RETURNING id, pool, model, version, input, created_at, deadline, attempt, job, stream,
+                             cancel_requested_at""",
+                most,
+                again,
+            )
+        return [convert({**row, "input": Raw(row["input"].encode())}, Due) for row in rows]
+
+    async def park(self, subject: str, data: bytes, reason: str) -> None:
+        with reached():
+            await self._pool.execute(
+                "INSERT INTO parked_events (subject, data, reason) VALUES ($1, $2, $3)", subject, data, reason
+            )
+
+    async def _insert(self, rows: Sequence[tuple[Prediction, str]]) -> list[None]:
+        ps = [p for p, _ in rows]
+        await self._pool.execute(
+            INSERT,
+            [p.id for p in ps],
+            [p.account for p in ps],
+            [p.model for p in ps],
+            [p.version for p in ps],
+            [pool for _, pool in rows],
+            [p.source for p in ps],
+            [bytes(p.input).decode() for p in ps],
+            [p.created_at for p in ps],
+            [p.deadline for p in ps],
+            [p.created_at + ON_ITS_WAY for p in ps],
+        )
+        return [None] * len(rows)
+
+    async def _finish(self, ps: Sequence[Prediction]) -> list[bool]:
+        written = {row["id"]: row["model"] for row in await self._pool.fetch(FINISH, *_finals(ps))}
+        others = [p.id for p in ps if p.id not in written]
+        there = set(written)
+        if others:
+            known = await self._pool.fetch("SELECT id FROM predictions WHERE id = ANY($1)", others)
+            there.update(row["id"] for row in known)
+        return [p.id in there for p in ps]
+
+
+def _finals(ps: Sequence[Prediction]) -> list[list[Any]]:
+    """The columns of `FINISH`."""
+    outputs = [p.output for p in ps]
+    return [
+        [p.id for p in ps],
+        [p.status.value for p in ps],
+        [bytes(output).decode() if output is not None else None for output in outputs],
+        [p.many for p in ps],
+        ["\n".join(p.files) for p in ps],
+        [p.logs for p in ps],
+        [p.error for p in ps],
+        [json.encode(p.metrics).decode() for p in ps],
+        [json.encode(p.run).decode() if p.run else None for p in ps],
+        [p.started_at for p in ps],
+        [p.completed_at for p in ps],
+    ]
+
+
+def as_prediction(row: asyncpg.Record) -> Prediction:
+    return Prediction(
+        id=row["id"],
+        account=row["account"],
+        model=row["model"],
+        version=row["version"],
+        input=Raw(row["input"].encode()),
+        created_at=row["created_at"],
+        status=Status(row["status"]),
+        source=row["source"],
+        deadline=row["deadline"],
+        cancel_requested_at=row["cancel_requested_at"],
+        attempt=row["attempt"],
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        error=row["error"],
+        metrics=json.decode(row["metrics"]) if row["metrics"] else {},
+        run=json.decode(row["run"], type=Run) if row["run"] else None,
+        many=row["many"],
+        chunks=_chunks(row["output"], row["many"]),
+        text=Chunks.of([row["logs"]] if row["logs"] else []),
+        logged=len(row["logs"]),
+        files=tuple(row["files"]),
+    )
+
+
+def _chunks(output: str | None, many: bool) -> Chunks:
+    if output is None:
+        return Chunks.of()
+    return Chunks.of(json.decode(output, type=list[Raw]) if many else [Raw(output.encode())])

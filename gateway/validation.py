@@ -1,0 +1,234 @@
+"""What a client sends, read and checked: every refusal names the field and the reason."""
+
+import math
+import re
+from typing import Any, Final
+
+import jsonschema_rs
+import msgspec
+from msgspec import Raw, Struct, json
+
+from gateway.errors import BadRequest, InvalidInput, NotSupported, Unprocessable, UnsupportedMedia
+from schemas.problem import InvalidField
+
+NUL: Final = "NUL characters (\\u0000) are not allowed"
+WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?")
+SPAN: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?")
+LONGEST: Final = 24 * 3600  # seconds
+SHORTEST: Final = 5
+
+TYPES: Final[dict[type, str]] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of the endpoints that create a prediction."""
+
+    input: Raw = Raw()
+    version: str | None = None
+    stream: bool | None = None
+    webhook: str | None = None
+    webhook_completed: str | None = None
+    webhook_events_filter: list[str] | None = None
+
+
+_decode_body = json.Decoder(Body).decode
+_decode_object = json.Decoder(dict[str, Any]).decode
+
+
+def body(content: bytes, media_type: str, max_depth: int) -> Body:
+    """A create request's body. Raises a `BadRequest`, `UnsupportedMedia` or `Unprocessable`."""
+    if media_type.partition(";")[0].strip().lower() not in {"application/json", ""}:
+        raise UnsupportedMedia
+    shallow(content, max_depth)
+    try:
+        parsed = _decode_body(content)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"Failed to parse request body as JSON: {error}") from error
+    if parsed.webhook or parsed.webhook_completed:
+        raise NotSupported("webhook: webhooks are not delivered yet. Follow urls.stream, or send `Prefer: wait`.")
+    return parsed
+
+
+def shallow(content: bytes, max_depth: int) -> None:
+    """Raises `BadRequest` for JSON nested too deeply, before anything recursive reads it."""
+    if content.count(b"[") + content.count(b"{") <= max_depth:
+        return
+    depth = 0
+    in_string = escaped = False
+    for byte in content:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise BadRequest(f"The request body is nested more than {max_depth} levels deep.")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def wait(prefer: str | None, longest: float) -> float | None:
+    """Seconds to hold a create, from its `Prefer` header; None for not at all.
+
+    Preferences that are not ours are ignored, as RFC 7240 asks. A little less than was asked: the answer has to be
+    there before the client stops reading.
+    """
+    for preference in (prefer or "").split(","):
+        found = WAIT.fullmatch(preference.strip().lower())
+        if found:
+            asked = min(int(found[1] or 60), 60)
+            if asked < 1:
+                raise Unprocessable("Prefer: wait takes 1 to 60 seconds.")
+            return min(asked - 0.05, longest)
+    return None
+
+
+def cancel_after(header: str | None) -> float | None:
+    """Seconds, from `30`, `30s`, `5m` or `1h30m45s`. Raises `Unprocessable`."""
+    if header is None:
+        return None
+    found = SPAN.fullmatch(header.strip())
+    if not found or not any(found.groups()):
+        raise Unprocessable("Cancel-After: give a time span such as 30s, 5m or 1h30m45s.")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    span = hours * 3600 + minutes * 60 + seconds
+    if not SHORTEST <= span <= LONGEST:
+        raise Unprocessable("Cancel-After: the time span must be from 5 seconds to 24 hours.")
+    return float(span)
+
+
+class Validator:
+    """Inputs against the `Input` schema of a version."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        schema = {"$ref": "#/components/schemas/Input", "components": document.get("components", {})}
+        self._schema = jsonschema_rs.Draft7Validator(schema, validate_formats=True)
+        properties = document.get("components", {}).get("schemas", {}).get("Input", {}).get("properties", {})
+        self._nullable = frozenset(name for name, rule in properties.items() if rule.get("nullable"))
+
+    def check(self, input: Raw) -> Raw:
+        """The input as it is recorded and run: an explicit null for a nullable field means that it was left out.
+
+        Raises `InvalidInput`.
+        """
+        text = bytes(input)
+        if not text:
+            raise InvalidInput([InvalidField(type="required", field="", description="input is required")])
+        try:
+            value = _decode_object(text)
+        except msgspec.ValidationError as error:
+            raise InvalidInput([_not_an_object(text)]) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRequest(f"Failed to parse request body as JSON: {error}") from error
+        if b"\\u0000" in text and (path := _nul(value, "input")):
+            raise InvalidInput([InvalidField(type="pattern", field=path, description=NUL)])
+        empty = [name for name in self._nullable if name in value and value[name] is None]
+        for name in empty:
+            del value[name]
+        if not self._schema.is_valid(value):
+            raise InvalidInput([_field(error) for error in self._schema.iter_errors(value)])
+        return Raw(json.encode(value)) if empty else Raw(text)
+
+
+def _field(error: jsonschema_rs.ValidationError) -> InvalidField:
+    """A violation in the words that Replicate's clients know (gojsonschema's)."""
+    field = ".".join(["input", *map(str, error.instance_path)])
+    kind = error.kind
+    limit: Any = kind.value
+    match kind.name:
+        case "required":
+            type, text = "required", f"{kind.as_dict().get('property', limit)} is required"
+        case "type":
+            type, text = "invalid_type", f"Invalid type. Expected: {_expected(error)}, given: {_given(error.instance)}"
+        case "maximum":
+            type, text = "number_lte", f"Must be less than or equal to {limit}"
+        case "minimum":
+            type, text = "number_gte", f"Must be greater than or equal to {limit}"
+        case "exclusiveMaximum":
+            type, text = "number_lt", f"Must be less than {limit}"
+        case "exclusiveMinimum":
+            type, text = "number_gt", f"Must be greater than {limit}"
+        case "minLength":
+            type, text = "string_gte", f"String length must be greater than or equal to {limit}"
+        case "maxLength":
+            type, text = "string_lte", f"String length must be less than or equal to {limit}"
+        case "pattern":
+            type, text = "pattern", f"Does not match pattern '{limit}'"
+        case "enum":
+            allowed = ", ".join(json.encode(option).decode() for option in limit)
+            type, text = "enum", f"{field} must be one of the following: {allowed}"
+        case "format":
+            type, text = "format", f"Does not match format '{limit}'"
+        case "minItems":
+            type, text = "array_min_items", f"Array must have at least {limit} items"
+        case "maxItems":
+            type, text = "array_max_items", f"Array must have at most {limit} items"
+        case name:
+            type, text = name, error.message
+    return InvalidField(type=type, field=field, description=text)
+
+
+def _expected(error: jsonschema_rs.ValidationError) -> str:
+    types: Any = error.kind.as_dict().get("types", error.kind.value)
+    return types if isinstance(types, str) else "/".join(str(each) for each in types)
+
+
+def _given(value: object) -> str:
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return "integer"
+    return TYPES.get(type(value), "unknown")
+
+
+def _not_an_object(text: bytes) -> InvalidField:
+    given = _given(json.decode(text))
+    return InvalidField(
+        type="invalid_type", field="input", description=f"Invalid type. Expected: object, given: {given}"
+    )
+
+
+def _nul(value: object, path: str) -> str | None:
+    """Where a NUL stands; PostgreSQL cannot keep one."""
+    match value:
+        case str():
+            return path if "\0" in value else None
+        case dict():
+            pairs: list[tuple[Any, Any]] = list(value.items())  # pyright: ignore[reportUnknownArgumentType]
+            keys = next((path for key, _ in pairs if "\0" in key), None)
+            return keys or next((at for key, each in pairs if (at := _nul(each, f"{path}.{key}"))), None)
+        case list():
+            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+            return next((at for i, each in enumerate(items) if (at := _nul(each, f"{path}.{i}"))), None)
+        case _:
+            return None
+
+
+def _wrong_field(error: msgspec.ValidationError) -> InvalidInput:
+    """Of the body itself, not of its input."""
+    text = str(error)
+    unknown = re.search(r"unknown field `(.+?)`", text)
+    if unknown:
+        description = f"Additional property {unknown[1]} is not allowed"
+        return InvalidInput([InvalidField(type="additional_property_not_allowed", field="", description=description)])
+    at = re.search(r" - at `\$\.?(.*)`$", text)
+    reason = text[: at.start()] if at else text
+    return InvalidInput([InvalidField(type="invalid_type", field=at[1] if at else "", description=reason)])
+
+
+def missing(field: str) -> InvalidInput:
+    return InvalidInput([InvalidField(type="required", field="", description=f"{field} is required")])

@@ -1,0 +1,169 @@
+"""Resources as clients see them: absolute URLs, Replicate's field names, no nulls where clients choke on them."""
+
+import base64
+import mimetypes
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import UNSET, Raw, Struct, UnsetType, json
+
+from gateway.catalog import Model, Version
+from gateway.ids import Capabilities
+from schemas.prediction import FINAL, Prediction, Status
+
+Read = Callable[[str], bytes | None]
+
+
+class PredictionView(Struct, kw_only=True):
+    id: str
+    model: str
+    version: str
+    input: Raw
+    logs: str
+    output: Raw | None
+    data_removed: bool
+    error: str | None
+    source: str
+    status: str
+    created_at: str
+    started_at: str | UnsetType = UNSET
+    completed_at: str | UnsetType = UNSET
+    deadline: str | UnsetType = UNSET
+    metrics: dict[str, Any] | UnsetType = UNSET
+    urls: dict[str, str]
+
+
+class VersionView(Struct, kw_only=True):
+    id: str
+    created_at: str
+    cog_version: str
+    openapi_schema: Raw
+
+
+class ModelView(Struct, kw_only=True):
+    url: str
+    owner: str
+    name: str
+    description: str | None
+    visibility: str
+    is_official: bool
+    github_url: str | None
+    paper_url: str | None
+    license_url: str | None
+    run_count: int
+    cover_image_url: str | None
+    default_example: None
+    latest_version: VersionView | None
+    created_at: str
+
+
+class Page(Struct, kw_only=True):
+    next: str | None
+    previous: str | None
+    results: list[Any]
+
+
+class Views:
+    """What one client sees: all URLs begin with the base that it called."""
+
+    def __init__(self, base: str, capabilities: Capabilities) -> None:
+        self.base = base
+        self._capabilities = capabilities
+
+    def prediction(self, p: Prediction, version: Version | None) -> PredictionView:
+        ended = p.status in FINAL
+        return PredictionView(
+            id=p.id,
+            model=p.model,
+            version=p.version,
+            input=p.input,
+            logs=p.logs,
+            output=self.output(p),
+            data_removed=p.data_removed,
+            error=p.error,
+            source=p.source,
+            status=p.status.value,
+            created_at=rfc3339(p.created_at),
+            started_at=rfc3339(p.started_at) if p.started_at else UNSET,
+            completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
+            deadline=rfc3339(p.deadline) if p.deadline else UNSET,
+            metrics=metrics(p) if ended else UNSET,
+            urls=self.urls(p.id, version),
+        )
+
+    def waiting(self, p: Prediction, version: Version) -> PredictionView:
+        """A wait that ran out: clients take any status but `starting` for the end (replicate-python 1.0.7)."""
+        view = self.prediction(p, version)
+        view.status, view.output, view.logs, view.started_at = Status.STARTING.value, None, "", UNSET
+        return view
+
+    def urls(self, id: str, version: Version | None) -> dict[str, str]:
+        get = f"{self.base}/v1/predictions/{id}"
+        urls = {"get": get, "cancel": f"{get}/cancel", "web": f"{self.base}/p/{id}"}
+        if version is not None and version.streamable:
+            token = self._capabilities.token(id)
+            # The JavaScript client takes a stream for one of files by its path.
+            urls["stream"] = f"{self.base}/v1/files/str-{token}" if version.files else f"{self.base}/v1/streams/{token}"
+        return urls
+
+    def output(self, p: Prediction) -> Raw | None:
+        output = p.output
+        return self.shown(p, output) if output is not None and p.files else output
+
+    def shown(self, p: Prediction, value: Raw) -> Raw:
+        """A value with the URLs of its files; keys are ours alone, and JSON leaves them as they are."""
+        text = bytes(value)
+        for key in p.files:
+            text = text.replace(b'"file:%b"' % key.encode(), json.encode(self.file(key)))
+        return Raw(text)
+
+    def chunk(self, p: Prediction, value: Raw) -> bytes:
+        """As the data of an `output` event: a string is sent bare, so that tokens join up as prose."""
+        text = bytes(self.shown(p, value)) if p.files else bytes(value)
+        return json.decode(text, type=str).encode() if text.startswith(b'"') else text
+
+    def file(self, key: str) -> str:
+        return f"{self.base}/v1/outputs/{quote(key.removeprefix('out/'))}"
+
+    def model(self, model: Model, latest: Version | None) -> ModelView:
+        return ModelView(
+            url=f"{self.base}/{model.owner}/{model.name}",
+            owner=model.owner,
+            name=model.name,
+            description=model.description,
+            visibility=model.visibility,
+            is_official=False,
+            github_url=model.github_url,
+            paper_url=model.paper_url,
+            license_url=model.license_url,
+            run_count=model.run_count,
+            cover_image_url=None,
+            default_example=None,
+            latest_version=version_view(latest) if latest else None,
+            created_at=rfc3339(model.created_at),
+        )
+
+
+def version_view(version: Version) -> VersionView:
+    return VersionView(
+        id=version.id,
+        created_at=rfc3339(version.created_at),
+        cog_version=version.cog_version,
+        openapi_schema=version.openapi_schema,
+    )
+
+
+def metrics(p: Prediction) -> dict[str, Any]:
+    """`total_time` is from creation to end, in seconds; the rest was measured where the model ran."""
+    assert p.completed_at is not None
+    return {**p.metrics, "total_time": round(max((p.completed_at - p.created_at).total_seconds(), 0.0), 6)}
+
+
+def rfc3339(moment: Any) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def data_uri(key: str, content: bytes) -> str:
+    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,188 @@
+"""A gateway on real servers, and a runner that does what a test tells it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from msgspec import Raw, json
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from gateway.app import create_app
+from gateway.edge import Edge
+from gateway.settings import Settings
+from schemas import events, subjects
+from schemas.events import Event, Final, Output, Run, Started, Succeeded
+from schemas.jobs import Job, decode_job
+from schemas.models import Offer, Offers, Presence
+
+TOKEN = "test-token"
+
+STREAMING = {"type": "array", "items": {"type": "string"}, "x-cog-array-type": "iterator", "title": "Output"}
+INPUT = {
+    "type": "object",
+    "title": "Input",
+    "required": ["text"],
+    "properties": {
+        "text": {"type": "string", "x-order": 0},
+        "times": {"type": "integer", "minimum": 1, "maximum": 4, "x-order": 1},
+        "size": {"allOf": [{"$ref": "#/components/schemas/size"}], "x-order": 2},
+        "seed": {"type": "integer", "nullable": True, "x-order": 3},
+        "image": {"type": "string", "format": "uri", "x-order": 4},
+    },
+}
+
+
+def offer(name: str, output: dict[str, Any], letter: str) -> Offer:
+    size = {"type": "string", "enum": ["s", "m"], "title": "size", "description": "An enumeration."}
+    schemas = {"Input": INPUT, "Output": output, "size": size}
+    document = {"openapi": "3.0.2", "info": {"title": "Cog", "version": "0.1.0"}, "components": {"schemas": schemas}}
+    return Offer(
+        owner="acme",
+        name=name,
+        version=letter * 64,
+        openapi_schema=Raw(json.encode(document)),
+        cog_version="0.23.1",
+        description=f"A {name}",
+        readme="# Readme",
+    )
+
+
+ECHO = offer("echo", {"type": "string", "title": "Output"}, "a")
+LINES = offer("lines", STREAMING, "b")
+
+
+class Runner:
+    """Says what a runner would say, when the test says so."""
+
+    def __init__(self, client: Client, js: JetStreamContext) -> None:
+        self._client = client
+        self._js = js
+        self._ordinal = 0
+
+    async def announce(self) -> None:
+        await self._client.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=[ECHO, LINES])))
+        versions = [ECHO.version, LINES.version]
+        presence = Presence(agent="fake", host="here", pool="default", versions=versions, warm=[])
+        await self._client.publish(subjects.PRESENCE, json.encode(presence))
+
+    async def job(self, *, settle: bool = True) -> Job:
+        """The next job of any model, as it comes."""
+        consumer = await self._js.pull_subscribe("jobs.>", durable="all", stream=subjects.JOBS)
+        [message] = await consumer.fetch(1, timeout=5)
+        if settle:
+            await message.ack_sync()
+        return decode_job(message.data)
+
+    def run(self, attempt: int = 1) -> Run:
+        self._ordinal += 1
+        return Run(attempt, 1_767_603_600_000 + self._ordinal, "fake")
+
+    async def say(self, event: Event) -> None:
+        headers = {"Nats-Expected-Last-Subject-Sequence": "0"} if isinstance(event, Final) else None
+        subject = subjects.event(event.id, events.kind(event))
+        await self._js.publish(subject, events.encode(event), headers=headers)
+
+    async def echo(self, job: Job) -> None:
+        value = Raw(json.encode("echo " + json.decode(bytes(job.input or b""))["text"]))
+        await self.say(Succeeded(id=job.id, run=self.run(job.attempt), at=now(), started_at=now(), values=[value]))
+
+    async def lines(self, job: Job, texts: list[str], run: Run | None = None) -> Run:
+        """Started, and one event per text; not the end."""
+        run = run or self.run(job.attempt)
+        await self.say(Started(id=job.id, run=run, at=now()))
+        for index, text in enumerate(texts):
+            await self.say(Output(id=job.id, run=run, index=index, values=[Raw(json.encode(text))]))
+        return run
+
+    async def end(self, job: Job, run: Run, outputs: int) -> None:
+        await self.say(Succeeded(id=job.id, run=run, at=now(), started_at=now(), outputs=outputs, many=True))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def settings(database_url: str, nats_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        database_url=database_url,
+        nats_url=nats_url,
+        port=0,
+        token=TOKEN,
+        files_url=f"file://{tmp_path}/files",
+        keep_alive=0.2,
+        page_size=3,
+        max_body=200_000,
+    )
+
+
+@pytest.fixture
+async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Callable[..., Any]]:
+    """Starts gateways on free ports; gives the base URL of each."""
+    servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
+
+    async def started() -> str:
+        config = uvicorn.Config(
+            Edge(create_app(settings)), port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        task = asyncio.create_task(server._serve())
+        while not server.started:
+            if task.done():
+                task.result()
+                raise RuntimeError("the gateway did not start")
+            await asyncio.sleep(0.01)
+        servers.append((server, task))
+        port = server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    yield started
+    for server, task in servers:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def url(start: Callable[..., Any]) -> str:
+    return await start()
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncGenerator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10, trust_env=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def runner(nc: Client, js: JetStreamContext, client: httpx.AsyncClient) -> Runner:
+    """Heard by the gateway."""
+    runner = Runner(nc, js)
+    for _ in range(100):
+        await runner.announce()
+        if (await client.get("/v1/models/acme/lines")).status_code == 200:
+            return runner
+        await asyncio.sleep(0.02)
+    raise RuntimeError("the gateway did not take the offer")
+
+
+async def frames(response: httpx.Response) -> AsyncGenerator[tuple[str, str, str]]:
+    """(event, id, data) of each server-sent event."""
+    fields: dict[str, list[str]] = {}
+    async for line in response.aiter_lines():
+        if line.startswith(":"):
+            continue
+        if line:
+            name, _, value = line.partition(": ")
+            fields.setdefault(name, []).append(value)
+        elif fields:
+            yield fields["event"][0], fields["id"][0], "\n".join(fields.get("data", []))
+            fields = {}
