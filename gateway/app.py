@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -12,6 +14,7 @@ from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import broker as brokers
 from gateway import errors, ids
@@ -41,6 +44,9 @@ from schemas.events import Final as FinalEvent
 
 log = structlog.get_logger("samovar.gateway")
 
+DOCS: Final = "/-/docs"
+VIEWER: Final = "/-/static/viewer"
+
 BY_STATUS: Final[dict[int, type[GatewayError]]] = {
     400: errors.BadRequest,
     401: errors.BadToken,
@@ -59,7 +65,7 @@ def create_app(settings: Settings) -> Litestar:
 
     api = Router("/v1", route_handlers=[predictions.router, models.router, account.router, streams.router])
     return Litestar(
-        route_handlers=[api, health.router],
+        route_handlers=[api, health.router, create_static_files_router(VIEWER, [viewer_files()], name="viewer")],
         lifespan=[lifespan],
         exception_handlers={GatewayError: as_problem, HTTPException: as_framework_problem, Exception: as_fault},
         request_max_body_size=settings.max_body,
@@ -68,11 +74,29 @@ def create_app(settings: Settings) -> Litestar:
             title="Samovar",
             version="1.0.0",
             description="Replicate's HTTP API, on your own machines.",
-            path="/-/docs",
-            render_plugins=[SwaggerRenderPlugin()],
+            path=DOCS,
+            render_plugins=[viewer()],
             use_handler_docstrings=True,
         ),
     )
+
+
+def viewer() -> SwaggerRenderPlugin:
+    """Of the OpenAPI document; its files come from here, as a gateway may well have no way to the internet."""
+    return SwaggerRenderPlugin(
+        js_url=f"{VIEWER}/swagger-ui-bundle.js",
+        css_url=f"{VIEWER}/swagger-ui.css",
+        standalone_preset_js_url=f"{VIEWER}/swagger-ui-standalone-preset.js",
+        favicon=f"<link rel='icon' href='{VIEWER}/favicon-32x32.png'>",
+    )
+
+
+def viewer_files() -> Path:
+    """Inside the `swagger-ui-py` package, of which only the files are used."""
+    package = find_spec("swagger_ui")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    return Path(package.submodule_search_locations[0]) / "static"
 
 
 @asynccontextmanager

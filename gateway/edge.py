@@ -14,7 +14,6 @@ API: Final = {
     "files",
     "hardware",
     "models",
-    "openapi.json",
     "outputs",
     "predictions",
     "search",
@@ -49,8 +48,10 @@ class Edge:
 
 def canonical(path: str) -> str:
     """Where the API's routes are: under one `/v1`."""
+    if path in {"/openapi.json", "/v1/openapi.json"}:
+        return "/-/docs/openapi.json"
     if path.startswith("/v1/v1/"):
-        return path.removeprefix("/v1")
+        return canonical(path.removeprefix("/v1"))
     first = path[1:].partition("/")[0]
     return "/v1" + path if first in API else path
 

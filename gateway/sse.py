@@ -13,7 +13,7 @@ KEEP_ALIVE: Final = b": still here\n\n"
 OPENING: Final = b": welcome\n\n"
 DIVERGED: Final = "The model was started over and its output came out differently. Read it anew."
 
-ID: Final = re.compile(r"(\d{1,15}):(\d{1,9})-([0-9a-f]{1,8})(?:-(\d{1,12}))?([ed]?)")
+ID: Final = re.compile(r"(\d{1,15}):(\d{1,9})-([0-9a-f]{1,8})(?:-(\d{1,12}))?(?::([ed]))?")
 BREAKS: Final = re.compile(rb"\r\n|\r|\n")
 
 
@@ -131,9 +131,9 @@ class Feed:
         if self._everything:
             id += f"-{place.logs}"
         if event == "done":
-            id += "d"
+            id += ":d"
         elif place.failed:
-            id += "e"
+            id += ":e"
         return Frame(event, id, data)
 
 

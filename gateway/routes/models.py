@@ -50,8 +50,8 @@ async def page(request: AnyRequest) -> Response[bytes]:
     view = views(request)
     results = [view.model(model, await _latest(request, model)) for model in shown]
     more = len(rows) > PAGE
-    last = After(getattr(shown[-1], SORTED_BY[sort_by]), shown[-1].owner, shown[-1].name) if more else None
-    return answer(Page(next=link(request, last.token()) if last else None, previous=None, results=results))
+    last = After(getattr(shown[-1], SORTED_BY[sort_by]), shown[-1].owner, shown[-1].name).token() if more else None
+    return answer(Page(next=link(request, last), previous=None, results=results))
 
 
 @get("/models/{model_owner:str}/{model_name:str}", operation_id="models.get")
@@ -68,7 +68,7 @@ async def readme(request: AnyRequest, model_owner: FromPath[str], model_name: Fr
     model = await _model(request, model_owner, model_name)
     if not model.readme:
         raise NotFound
-    return Response(model.readme, media_type="text/plain; charset=utf-8")
+    return Response(model.readme, media_type="text/plain")
 
 
 @get("/models/{model_owner:str}/{model_name:str}/versions", operation_id="models.versions.list")
@@ -79,9 +79,9 @@ async def versions(request: AnyRequest, model_owner: FromPath[str], model_name: 
     after = _after(request.query_params.get("cursor"), After(END, "", ""))
     rows = await parts(request).models.versions(model.owner, model.name, after.at, after.name, PAGE + 1)
     shown = rows[:PAGE]
-    last = After(shown[-1]["created_at"], "", shown[-1]["id"]) if len(rows) > PAGE else None
+    last = After(shown[-1]["created_at"], "", shown[-1]["id"]).token() if len(rows) > PAGE else None
     results = [version_view(as_version(row)) for row in shown]
-    return answer(Page(next=link(request, last.token()) if last else None, previous=None, results=results))
+    return answer(Page(next=link(request, last), previous=None, results=results))
 
 
 @get("/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}", operation_id="models.versions.get")

@@ -53,7 +53,9 @@ async def page(request: AnyRequest) -> Response[bytes]:
     return answer(
         Page(
             next=link(request, Cursor(rows[-1].created_at, rows[-1].id).token()) if rows and older else None,
-            previous=link(request, Cursor(rows[0].created_at, rows[0].id, back=True).token()) if rows and newer else None,
+            previous=link(request, Cursor(rows[0].created_at, rows[0].id, back=True).token())
+            if rows and newer
+            else None,
             results=results,
         )
     )
@@ -137,8 +139,10 @@ def moment(name: str, text: str) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def link(request: AnyRequest, cursor: str) -> str:
-    """This page's URL, with another cursor."""
+def link(request: AnyRequest, cursor: str | None) -> str | None:
+    """This page's URL, with another cursor; None for no page."""
+    if cursor is None:
+        return None
     query = {name: value for name, value in request.query_params.items() if name != "cursor"}
     return f"{views(request).base}{request.scope['path']}?{urlencode({**query, 'cursor': cursor})}"
 

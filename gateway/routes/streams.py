@@ -30,7 +30,7 @@ async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
     place = sse.place(request.headers.get("last-event-id") or request.query_params.get("last_event_id"))
     feed = sse.Feed(place, view.chunk, everything=request.query_params.get("events") == "all")
     content = _frames(here.follower.watch(id), feed, here.settings.keep_alive)
-    return Stream(content, media_type="text/event-stream; charset=utf-8", headers=HEADERS)
+    return Stream(content, media_type="text/event-stream", headers=HEADERS)
 
 
 @get("/files/{token:str}", operation_id="files.stream", operation_class=StreamOperation)

@@ -1,0 +1,122 @@
+import re
+
+import httpx
+import pytest
+
+from gateway.edge import canonical
+from tests.gateway.conftest import TOKEN, Runner
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/predictions", "/v1/predictions"),
+        ("/predictions/x/cancel", "/v1/predictions/x/cancel"),
+        ("/v1/v1/models/a/b", "/v1/models/a/b"),
+        ("/healthz", "/healthz"),
+        ("/", "/"),
+        ("/acme/echo", "/acme/echo"),
+        ("/v1/openapi.json", "/-/docs/openapi.json"),
+    ],
+)
+def test_every_base_url_leads_to_the_api(path: str, route: str):
+    assert canonical(path) == route
+
+
+@pytest.mark.parametrize("base", ["", "/v1", "/v1/v1"])
+async def test_the_api_answers_under_every_base(client: httpx.AsyncClient, base: str):
+    assert (await client.get(f"{base}/account")).json() == {"type": "user", "username": "samovar", "name": "samovar"}
+
+
+@pytest.mark.parametrize(
+    ("authorization", "detail"),
+    [
+        (None, "You did not pass an authentication token"),
+        ("Bearer nonsense", "You did not pass a valid authentication token"),
+        ("Basic dTpw", "You did not pass a valid authentication token"),
+        ("Bearer", "You did not pass a valid authentication token"),
+    ],
+)
+async def test_without_a_token_there_is_nothing(url: str, authorization: str | None, detail: str):
+    headers = {"Authorization": authorization} if authorization else {}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as stranger:
+        for path in ("/v1/account", "/v1/predictions", "/v1/models", "/v1/predictions/x"):
+            answer = await stranger.get(url + path)
+            assert (answer.status_code, answer.json()["detail"]) == (401, detail)
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Token", "TOKEN"])
+async def test_both_schemes_are_taken(url: str, scheme: str):
+    async with httpx.AsyncClient(trust_env=False, headers={"Authorization": f"{scheme} {TOKEN}"}) as client:
+        assert (await client.get(f"{url}/v1/account")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/models/acme/none", 404),
+        ("GET", "/v1/models/acme/none/versions", 404),
+        ("GET", "/v1/predictions/none", 404),
+        ("POST", "/v1/predictions/none/cancel", 404),
+        ("DELETE", "/v1/predictions", 405),
+        ("GET", "/v1/files/none", 404),
+        ("GET", "/v1/outputs/none/x/y.png", 404),
+        ("GET", "/v1/outputs/../in/x", 404),
+    ],
+)
+async def test_what_is_not_there_is_a_problem(client: httpx.AsyncClient, method: str, path: str, status: int):
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_that_is_too_large_is_refused(client: httpx.AsyncClient, runner: Runner):
+    answer = await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x" * 300_000}})
+    assert (answer.status_code, answer.json()["status"]) == (413, 413)
+
+
+async def test_headers_that_are_too_large_are_refused(client: httpx.AsyncClient):
+    answer = await client.get("/v1/account", headers={"X-Large": "x" * 70_000})
+    assert answer.status_code in {400, 431}
+
+
+async def test_head_is_get_without_its_body(client: httpx.AsyncClient):
+    answer = await client.head("/v1/account")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_browsers_may_call(client: httpx.AsyncClient):
+    origin = {"Origin": "https://app.example"}
+    asked = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    before = await client.options("/v1/predictions", headers=asked)
+    assert before.status_code in {200, 204}
+    assert before.headers["access-control-allow-origin"] == "https://app.example"
+    answer = await client.get("/v1/account", headers=origin)
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_the_document_and_its_viewer_come_from_here(client: httpx.AsyncClient):
+    document = (await client.get("/openapi.json")).json()
+    assert "/v1/predictions" in document["paths"]
+    page = (await client.get("/-/docs")).text
+    assert re.findall(r"(?:src|href)=.(https?:[^'\"]+)", page) == []
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
+        assert (await client.get(f"/-/static/viewer/{file}")).status_code == 200
+
+
+async def test_readiness_says_what_is_missing(client: httpx.AsyncClient):
+    assert (await client.get("/healthz")).status_code == 200
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {"database": True, "broker": True, "runner": False}
+
+
+async def test_the_stages_of_a_prediction_are_measured(client: httpx.AsyncClient, runner: Runner):
+    await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x"}})
+    await runner.echo(await runner.job())
+    text = (await client.get("/metrics")).text
+    assert 'samovar_stage_seconds_count{stage="commit"}' in text
+    assert "samovar_predictions_created_total" in text

@@ -1,0 +1,76 @@
+"""A golden file per message: a change of the wire shows in review."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec import Raw, Struct, json
+
+from schemas import events, jobs, models
+from schemas.events import Run
+
+AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, tzinfo=UTC)
+ID = "k3v7zq1b5drm80cs2n9gt4w6xa"
+RUN = Run(2, 1_767_603_600_125, "host-1")
+HERE = Path(__file__).parent / "golden"
+
+MESSAGES: dict[str, Struct] = {
+    "job": jobs.Job(
+        id=ID,
+        model="acme/echo",
+        version="a" * 64,
+        input=Raw(b'{"text":"hi"}'),
+        created_at=AT,
+        deadline=AT,
+        attempt=2,
+        crashes=1,
+        reason="killed",
+    ),
+    "job_of_a_large_input": jobs.Job(
+        id=ID, model="acme/echo", version="a" * 64, input_key="in/" + "b" * 64, created_at=AT
+    ),
+    "cancel": jobs.Cancel(id=ID, reason="late"),
+    "started": events.Started(id=ID, run=RUN, at=AT),
+    "output": events.Output(id=ID, run=RUN, index=3, values=[Raw(b'"a"'), Raw(b"[1,2]")], files=["out/x/y/z.png"]),
+    "log": events.Log(id=ID, run=RUN, offset=5, text="line\n"),
+    "crashed": events.Crashed(id=ID, run=RUN, at=AT, reason="killed by SIGKILL", attempt=3, job=17),
+    "succeeded": events.Succeeded(
+        id=ID,
+        run=RUN,
+        at=AT,
+        created_at=AT,
+        started_at=AT,
+        pulled_at=AT,
+        outputs=4,
+        values=[Raw(b'"z"')],
+        many=True,
+        logs=5,
+        log="end",
+        metrics={"predict_time": 1.5},
+    ),
+    "failed": events.Failed(id=ID, run=RUN, at=AT, error="no"),
+    "canceled": events.Canceled(id=ID, run=None, at=AT),
+    "offers": models.Offers(
+        agent="host-1",
+        offers=[
+            models.Offer(
+                owner="acme",
+                name="echo",
+                version="a" * 64,
+                openapi_schema=Raw(b"{}"),
+                cog_version="0.23.1",
+                description="Says it again",
+            )
+        ],
+    ),
+    "presence": models.Presence(agent="host-1", host="host", pool="default", versions=["a" * 64], warm=[]),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_reads_as_it_always_did(name: str):
+    message, file = MESSAGES[name], HERE / f"{name}.json"
+    assert file.exists(), f"new on the wire: put this into {file}:\n{json.encode(message).decode()}"
+    golden = file.read_bytes().strip()
+    assert json.encode(message) == golden
+    assert json.decode(golden, type=type(message)) == message
