@@ -68,6 +68,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[api, health.router, create_static_files_router(VIEWER, [viewer_files()], name="viewer")],
         lifespan=[lifespan],
         exception_handlers={GatewayError: as_problem, HTTPException: as_framework_problem, Exception: as_fault},
+        logging_config=None,
         request_max_body_size=settings.max_body,
         cors_config=cors(settings.cors_origins),
         openapi_config=OpenAPIConfig(

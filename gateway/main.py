@@ -20,6 +20,7 @@ async def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # read where URLs are made
         timeout_graceful_shutdown=3,
         timeout_keep_alive=75,
     )
