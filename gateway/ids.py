@@ -1,24 +1,29 @@
 """Ids of predictions, and the unguessable tokens that stand for them in stream URLs."""
 
 import base64
-import hashlib
 import hmac
-import secrets
+import os
+from hashlib import blake2b
+from typing import Final
 
 from schemas.subjects import ALPHABET, ID_LENGTH, TAG_LENGTH
 
-MAC = 18  # bytes: 144 bits, and base64 needs no padding
+MAC: Final = 18  # bytes: 144 bits, and base64 needs no padding
+BASE32: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
 
 def draw_tag() -> str:
     """What the ids of one gateway's life begin with; two gateways that drew the same one merely hear more."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(TAG_LENGTH))
+    return _random(TAG_LENGTH)
 
 
 def draw(tag: str) -> str:
     """Five bits a character, 110 of them random."""
-    bits = secrets.randbits(5 * (ID_LENGTH - TAG_LENGTH))
-    return tag + "".join(ALPHABET[bits >> shift & 31] for shift in range(0, 5 * (ID_LENGTH - TAG_LENGTH), 5))
+    return tag + _random(ID_LENGTH - TAG_LENGTH)
+
+
+def _random(length: int) -> str:
+    return base64.b32encode(os.urandom(length * 5 // 8 + 1)).translate(BASE32)[:length].decode()
 
 
 class Capabilities:
@@ -28,7 +33,7 @@ class Capabilities:
         self._secret = secret
 
     def token(self, id: str) -> str:
-        mac = hmac.digest(self._secret, b"stream:" + id.encode(), hashlib.sha256)[:MAC]
+        mac = blake2b(id.encode(), digest_size=MAC, key=self._secret, person=b"stream").digest()
         return id + base64.urlsafe_b64encode(mac).decode()
 
     def id(self, token: str) -> str | None:

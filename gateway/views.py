@@ -3,6 +3,7 @@
 import base64
 import mimetypes
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -160,8 +161,9 @@ def metrics(p: Prediction) -> dict[str, Any]:
     return {**p.metrics, "total_time": round(max((p.completed_at - p.created_at).total_seconds(), 0.0), 6)}
 
 
-def rfc3339(moment: Any) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def rfc3339(moment: datetime) -> str:
+    """Of a moment in UTC, as all of ours are."""
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def data_uri(key: str, content: bytes) -> str:
