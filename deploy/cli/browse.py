@@ -1,0 +1,106 @@
+"""`samovar predictions …` and `samovar models …`."""
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from msgspec import json
+
+from deploy.cli.api import Api
+from deploy.cli.running import Output, find, finished
+from deploy.cli.show import Progress, pretty, table
+from deploy.cli.values import resolved
+from deploy.errors import Unusable
+
+
+def list_predictions(api: Api, *, limit: int, as_json: bool) -> None:
+    found = list(islice(_pages(api, "/v1/predictions"), limit))
+    if as_json:
+        print(pretty(found))
+        return
+    rows = [(p["id"], p["model"], p["status"], p["created_at"], _seconds(p)) for p in found]
+    table(("id", "model", "status", "created", "seconds"), rows)
+
+
+def list_models(api: Api, *, as_json: bool) -> None:
+    found = list(_pages(api, "/v1/models"))
+    if as_json:
+        print(pretty(found))
+        return
+    rows = [(f"{m['owner']}/{m['name']}", m["run_count"], m["description"]) for m in found]
+    table(("model", "runs", "description"), rows)
+
+
+def show(api: Api, path: str) -> None:
+    print(pretty(api.get(path)))
+
+
+def show_model(api: Api, ref: str) -> None:
+    """Its description, and a line for each input."""
+    model = find(api, ref)
+    found = api.get(f"/v1/models/{model.ref}")
+    if sys.stdout.isatty():
+        print(f"{model.ref}: {found.get('description') or 'no description'}\n")
+    schemas = model.document.get("components", {}).get("schemas", {})
+    wanted = schemas.get("Input", {})
+    rows = [
+        (
+            name,
+            _kind(schema, schemas),
+            "required" if name in wanted.get("required", ()) else json.encode(schema.get("default")).decode(),
+            schema.get("description"),
+        )
+        for name, schema in sorted(wanted.get("properties", {}).items(), key=lambda item: item[1].get("x-order", 0))
+    ]
+    table(("input", "type", "default", "description"), rows)
+
+
+def watch(api: Api, id: str, *, as_json: bool) -> int:
+    """Events as they come; a line of JSON each with `--json`. Returns the exit status."""
+    prediction = api.get(f"/v1/predictions/{id}")
+    url = prediction["urls"].get("stream")
+    if not url:
+        raise Unusable(f"prediction {id} has no stream, as its model's output comes in one piece")
+    output = Output(joined=False, show=not as_json)
+    with Progress("") as progress:
+        for event in api.events(url):
+            if as_json:
+                print(json.encode({"event": event.kind, "id": event.id, "data": event.data}).decode(), flush=True)
+                continue
+            match event.kind:
+                case "status":
+                    progress.says(json.decode(event.data)["status"])
+                case "logs":
+                    progress.log(event.data)
+                case "output" if output.show:
+                    output.add(event.data)
+                case "restarted":
+                    output.again()
+                case _:
+                    pass
+    ended = finished(api, prediction)
+    if ended["status"] == "succeeded":
+        return 0
+    print(f"samovar: {ended['status']}: {ended.get('error') or 'no reason is known'}", file=sys.stderr)
+    return 1
+
+
+def _pages(api: Api, path: str) -> Iterator[dict[str, Any]]:
+    following: str | None = path
+    while following:
+        page = api.get(following)
+        yield from page["results"]
+        following = page["next"]
+
+
+def _seconds(prediction: dict[str, Any]) -> object:
+    metrics: dict[str, object] = prediction.get("metrics") or {}
+    return metrics.get("total_time")
+
+
+def _kind(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    found = resolved(schema, schemas)
+    if "enum" in found:
+        return " | ".join(map(str, found["enum"]))
+    return "file" if found.get("format") == "uri" else str(found.get("type", "any"))

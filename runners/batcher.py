@@ -1,0 +1,206 @@
+"""Calls on their way into a worker: one at a time or in batches, in the order in which they came."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Final, Protocol
+
+from runners.calls import Call, Death, Wish, unrun
+from runners.worker.frames import Began, Broken, Chunk, Done, FromWorker, Item, Ready, Said
+
+QUICK: Final = 0.02  # seconds; runs that take less are sent further ahead
+AHEAD: Final = 0.04  # seconds of quick work that may wait in the worker
+MOST: Final = 64  # items
+SMOOTH: Final = 0.1
+MUCH: Final = 4_000_000  # bytes of chunks that were not passed on yet: the worker has to wait
+
+
+class Worker(Protocol):
+    def run(self, items: list[Item]) -> None: ...
+    def stop(self, ids: list[str]) -> None: ...
+    def kill(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Batcher:
+    """Outlives the workers that it feeds: what one did not begin, the next one gets."""
+
+    def __init__(self, *, grace: float) -> None:
+        self._grace = grace
+        self._waiting: deque[Call] = deque()
+        self._sent: dict[str, Call] = {}
+        self._frames: deque[set[str]] = deque()
+        self._worker: Worker | None = None
+        self._size = 1
+        self._window = 0.0
+        self._failure: tuple[str, str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pace = QUICK
+        self._depth = 2
+        """Frames that may be in the worker: the one that runs, and the ones ready."""
+        self.credit = 2
+        """How many jobs to hold: what runs and what is ready to; more only while they are quick."""
+        self._emptied: asyncio.Future[None] | None = None
+        self.done_at = time.monotonic()
+        """When it last had something to do."""
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not self._sent
+
+    def attach(self, worker: Worker, *, size: int, window: float) -> None:
+        self._worker, self._size, self._window = worker, max(1, size), window
+        self._reckon(self._pace)
+        self._pump()
+
+    def detach(self, death: Death) -> None:
+        """The worker is gone: who had begun hears of it, the others wait for the next."""
+        self._worker = None
+        sent, self._sent = self._sent, {}
+        heads: set[str] = self._frames[0] if self._frames else set()
+        self._frames.clear()
+        # A worker may die before it has said what it began: then it was the first in line.
+        guess = not death.ours and not any(call.began is not None for call in sent.values())
+        for call in reversed(sent.values()):
+            if call.wish is not None:
+                call.finish(unrun(call, time.time()))
+            elif call.began is not None or (guess and call.id in heads):
+                call.finish(death)
+            else:
+                self._waiting.appendleft(call)
+
+    def put(self, call: Call) -> None:
+        self._waiting.append(call)
+        self._pump()
+        if self._failure is not None:
+            self.fail_all(*self._failure)
+
+    def leave(self, call: Call) -> None:
+        """Nobody waits for it any more."""
+        if call in self._waiting:
+            self._waiting.remove(call)
+
+    def stop(self, call: Call, wish: Wish) -> None:
+        """Not begun: it never starts. In the worker: asked to stop, and killed if it does not."""
+        if call.end is not None or call.wish is not None:
+            return
+        call.wish = wish
+        if call.id not in self._sent:
+            self.leave(call)
+            call.finish(unrun(call, time.time()))
+        elif self._worker is not None:
+            self._worker.stop([call.id])
+            asyncio.get_running_loop().call_later(self._grace, self._force, call, self._worker)
+
+    def relieve(self) -> None:
+        """What a talkative worker said has been passed on: it may say more."""
+        if self._worker is not None:
+            self._worker.resume()
+
+    def stop_all(self) -> None:
+        if self._worker is not None and self._sent:
+            self._worker.stop(list(self._sent))
+
+    def fail_all(self, reason: str, text: str) -> None:
+        """There will be no next worker, neither for who waits nor for who comes."""
+        self._failure = (reason, text)
+        waiting, self._waiting = list(self._waiting), deque()
+        for call in waiting:
+            call.text.append(text)
+            call.finish(unrun(call, time.time(), status="failed", error=reason))
+
+    async def empty(self) -> None:
+        """Wait until nothing is in the worker."""
+        while self._sent:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
+
+    def sent(self, id: str) -> bool:
+        return id in self._sent
+
+    def heard(self, frame: FromWorker) -> None:
+        match frame:
+            case Began(ids=ids, at=at):
+                for call in self._calls(ids):
+                    call.begin(at)
+            case Chunk(id=id):
+                for call in self._calls([id]):
+                    call.chunk(frame)
+                    if call.unread > MUCH and self._worker is not None:
+                        self._worker.pause()
+            case Said(ids=ids, text=text):
+                for call in self._calls(ids):
+                    call.say(text)
+            case Done(id=id):
+                self._done(id, frame)
+            case Ready() | Broken():
+                pass
+
+    def _done(self, id: str, done: Done) -> None:
+        call = self._sent.pop(id, None)
+        if call is None:
+            return
+        if call.began is not None:
+            self._reckon(max(done.at - call.began, 0))
+        call.finish(done)
+        for frame in self._frames:
+            if id in frame:
+                frame.discard(id)
+                break
+        while self._frames and not self._frames[0]:
+            self._frames.popleft()
+        self.done_at = time.monotonic()
+        self._pump()
+        if not self._sent and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def _pump(self) -> None:
+        while self._worker is not None and self._waiting and self._may_send():
+            calls = self._next()
+            for call in calls:
+                self._sent[call.id] = call
+            self._frames.append({call.id for call in calls})
+            self._worker.run([call.item for call in calls])
+        if not self._waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _may_send(self) -> bool:
+        if self._size == 1:
+            return len(self._sent) < self.credit
+        full = len(self._waiting) >= self._size
+        if self._frames:
+            # A batch that is not full is better off waiting for company while another runs.
+            return full and len(self._frames) < self._depth
+        if full or not self._window or self._timer_is_over():
+            self._timer = None
+            return True
+        return False
+
+    def _timer_is_over(self) -> bool:
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._timer = loop.call_later(self._window, self._pump)
+            return False
+        return loop.time() >= self._timer.when()
+
+    def _next(self) -> list[Call]:
+        """The next batch: up to one that is to run alone."""
+        calls = [self._waiting.popleft()]
+        while not calls[0].alone and self._waiting and len(calls) < self._size and not self._waiting[0].alone:
+            calls.append(self._waiting.popleft())
+        return calls
+
+    def _reckon(self, seconds: float) -> None:
+        """How far ahead to send, after a run that took so long."""
+        self._pace += SMOOTH * (seconds - self._pace)
+        self._depth = 2 if self._pace >= QUICK else max(2, min(MOST, int(AHEAD / max(self._pace, 1e-6))))
+        self.credit = max(2 * self._size, min(MOST, self._depth * self._size))
+
+    def _calls(self, ids: list[str]) -> list[Call]:
+        return [self._sent[id] for id in ids if id in self._sent]
+
+    def _force(self, call: Call, worker: Worker) -> None:
+        if call.end is None and worker is self._worker:
+            worker.kill()

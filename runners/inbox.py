@@ -1,0 +1,219 @@
+"""Jobs of one version off JetStream: as many as there is credit for, and no more."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+from msgspec import json
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from runners.errors import NoAnswer, RunnerError
+from runners.link import status
+from schemas import subjects
+
+log = structlog.stdlib.get_logger()
+
+EXPIRES: Final = 30  # seconds that the server keeps a request for jobs
+HEARTBEAT: Final = 5
+SILENCE: Final = 2.2 * HEARTBEAT  # after which a request for jobs counts as lost
+SECOND: Final = 1_000_000_000
+
+
+class Broker(Protocol):
+    """What an inbox needs of the connection."""
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None: ...
+    async def listen(
+        self, subject: str, heard: Callable[[Msg], Awaitable[None]], *, queue: str = ""
+    ) -> Subscription: ...
+    def inbox(self) -> str: ...
+
+
+class Consumers(Protocol):
+    """What an inbox needs of JetStream."""
+
+    @property
+    def born(self) -> str: ...
+    async def ensure(self) -> None: ...
+    async def consumer(self, name: str, filter: str, ack_wait: float) -> None: ...
+
+
+class Delivery:
+    """A job in hand. It is settled or given back; if neither, JetStream gives it to somebody else."""
+
+    __slots__ = ("_inbox", "_tokens", "data", "pulled_at", "redelivered", "subject")
+
+    def __init__(self, inbox: "Inbox", msg: Msg, born: str) -> None:
+        self._inbox = inbox
+        self._tokens = [(born, msg.reply)]
+        self.subject = msg.subject
+        self.data = msg.data
+        self.pulled_at = time.time()
+        self.redelivered = _delivered(msg.reply) > 1
+
+    def adopt(self, later: "Delivery") -> None:
+        """The same job came again while it is in hand: what is said of one holds for both."""
+        self._tokens += later._tokens
+        self._inbox.release(later)
+
+    async def settle(self) -> None:
+        await self._say(b"+ACK")
+        await self._inbox.let_go(self)
+
+    async def give_back(self) -> None:
+        await self._say(b"-NAK")
+        await self._inbox.let_go(self)
+
+    async def refuse(self) -> None:
+        """It makes no sense, and nobody shall get it again."""
+        await self._say(b"+TERM")
+        await self._inbox.let_go(self)
+
+    async def hold(self) -> None:
+        await self._say(b"+WPI")
+
+    async def _say(self, word: bytes) -> None:
+        for born, reply in self._tokens:
+            # In a stream made anew the same words would speak of another job.
+            if born == self._inbox.born:
+                await self._inbox.say(reply, word)
+
+
+class Inbox:
+    def __init__(
+        self,
+        link: Broker,
+        streams: Consumers,
+        *,
+        name: str,
+        filter: str,
+        ack_wait: float,
+        credit: Callable[[], int],
+        receive: Callable[[Delivery], None],
+    ) -> None:
+        self._link = link
+        self._streams = streams
+        self._name = name
+        self._filter = filter
+        self._ack_wait = ack_wait
+        self._credit = credit
+        self._receive = receive
+        self._subject = link.inbox()
+        self._subscription: Subscription | None = None
+        self._held: set[Delivery] = set()
+        self._asked = 0
+        self._heard_at = 0.0
+        self._lost = asyncio.Event()
+        self._lost.set()
+        self._open = False
+
+    async def keep(self) -> None:
+        """Ask for jobs, for as long as this goes on; make the consumer whenever it is missing."""
+        self._subscription = await self._link.listen(self._subject, self._heard)
+        self._open = True
+        while True:
+            await self._lost.wait()
+            self._lost.clear()
+            try:
+                await self._streams.ensure()
+                await self._streams.consumer(self._name, self._filter, self._ack_wait)
+            except RunnerError as error:
+                log.warning("no consumer yet; trying again", consumer=self._name, reason=str(error))
+                await asyncio.sleep(0.25)
+                self._lost.set()
+                continue
+            self._asked = 0
+            await self.top_up()
+
+    async def close(self) -> None:
+        """Take no more; what is on its way is given back."""
+        self._open = False
+        if self._subscription is not None:
+            await self._subscription.drain()
+
+    async def tick(self) -> None:
+        """Every few seconds: nobody else shall get what is in hand; a silent broker is asked again."""
+        for delivery in list(self._held):
+            await delivery.hold()
+        if self._asked and time.monotonic() - self._heard_at > SILENCE:
+            self.lose()
+
+    def lose(self) -> None:
+        """What was asked for is forgotten: make sure of the consumer, and ask again."""
+        self._lost.set()
+
+    async def top_up(self) -> None:
+        """Ask for what is missing once that is half of the credit, or there is nothing at all."""
+        if not self._open or self._lost.is_set():
+            return
+        credit = self._credit()
+        free = credit - len(self._held) - self._asked
+        if free * 2 < credit and (self._held or self._asked or free < 1):
+            return
+        if not self._asked:
+            self._heard_at = time.monotonic()
+        self._asked += free
+        request = {"batch": free, "expires": EXPIRES * SECOND, "idle_heartbeat": HEARTBEAT * SECOND}
+        await self.say(f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS}.{self._name}", json.encode(request), self._subject)
+
+    async def let_go(self, delivery: Delivery) -> None:
+        self.release(delivery)
+        await self.top_up()
+
+    def release(self, delivery: Delivery) -> None:
+        self._held.discard(delivery)
+
+    async def say(self, subject: str, payload: bytes, reply: str = "") -> None:
+        try:
+            await self._link.publish(subject, payload, reply)
+        except NoAnswer:
+            # The connection is closed for good: the job goes to somebody else.
+            return
+
+    @property
+    def born(self) -> str:
+        return self._streams.born
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
+    async def _heard(self, msg: Msg) -> None:
+        self._heard_at = time.monotonic()
+        if (code := status(msg)) is not None:
+            self._told(code, msg)
+            await self.top_up()
+            return
+        self._asked = max(0, self._asked - 1)
+        delivery = Delivery(self, msg, self._streams.born)
+        self._held.add(delivery)
+        if self._open:
+            self._receive(delivery)
+            await self.top_up()
+        else:
+            await delivery.give_back()
+
+    def _told(self, code: int, msg: Msg) -> None:
+        headers = msg.headers or {}
+        match code:
+            case 100:
+                return
+            case 404 | 408:
+                self._asked = max(0, self._asked - int(headers.get("Nats-Pending-Messages", self._asked)))
+            case 409 if "Nats-Pending-Messages" in headers:
+                self._asked = max(0, self._asked - int(headers["Nats-Pending-Messages"]))
+            case _:
+                # 409: the consumer is gone, or has another leader; 503: there is none.
+                log.info("asking for jobs anew", consumer=self._name, status=code, reason=headers.get("Description"))
+                asyncio.get_running_loop().call_later(0.1, self.lose)
+
+
+def _delivered(reply: str) -> int:
+    """From $JS.ACK.<stream>.<consumer>.<delivered>.…, or with a domain and an account in the third and fourth place."""
+    tokens = reply.split(".")
+    return int(tokens[4] if len(tokens) < 11 else tokens[6])

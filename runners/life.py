@@ -1,0 +1,287 @@
+"""A job's life: run, said, one final event, settled."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import structlog
+from msgspec import Raw, Struct, json, structs
+
+from runners.batcher import Batcher
+from runners.calls import Call, Death, Wish
+from runners.cancels import Cancels
+from runners.errors import FileStoreError, StartOver
+from runners.inbox import Delivery
+from runners.reporter import PIECE, QueueFull, Report, Reporter
+from runners.texts import without_nul
+from runners.worker.frames import Chunk, Done, Item
+from schemas.events import Canceled, Crashed, Failed, Run, Started, Succeeded
+from schemas.events import Final as FinalEvent
+from schemas.jobs import Job
+
+log = structlog.stdlib.get_logger()
+
+FRESH: Final = 1.0  # seconds for which a job is new: nobody can have ended it yet
+CRASHES: Final = 3
+LONGEST_ERROR: Final = 8_000  # characters
+LONGEST_METRICS: Final = 8_000  # bytes
+
+
+class Store(Protocol):
+    """What a life needs of the file store."""
+
+    async def fetch(self, key: str) -> bytes: ...
+    async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]: ...
+
+
+class Agent(Struct, frozen=True, kw_only=True):
+    """What all lives share."""
+
+    name: str
+    reporter: Reporter
+    cancels: Cancels
+    files: Store
+    run_limit: float
+
+
+class Life:
+    """One job in hand, from its delivery to its final event."""
+
+    def __init__(self, agent: Agent, batcher: Batcher, delivery: Delivery, job: Job) -> None:
+        self._agent = agent
+        self._batcher = batcher
+        self._delivery = delivery
+        self._job = job
+        self._call: Call | None = None
+        self._wish: Wish | None = None
+        self._drawn = 0
+        self._left = False
+        """The next attempt has been published: it is a life of its own."""
+
+    def adopt(self, delivery: Delivery, job: Job) -> bool:
+        """The same job came again; what is said of one delivery holds for both. False: it is the next attempt's.
+
+        The attempt counts on from there, as JetStream swallows one that is published twice.
+        """
+        if self._left and job.attempt >= self._job.attempt:
+            return False
+        self._delivery.adopt(delivery)
+        self._job = structs.replace(self._job, attempt=max(self._job.attempt, job.attempt))
+        return True
+
+    def stop(self, wish: Wish) -> None:
+        self._wish = self._wish or wish
+        if self._call is not None:
+            self._batcher.stop(self._call, wish)
+
+    async def live(self) -> None:
+        """Until its final event is stored, or its next attempt waits in the queue; then it is settled."""
+        with self._agent.cancels.watch(self._job.id, self.stop):
+            if not await self._over():
+                final = await self._final()
+                if final is not None:
+                    await self._agent.reporter.end(final)
+        await self._delivery.settle()
+
+    async def fail(self, reason: str, text: str) -> None:
+        """End it without a run, as its version cannot be set up."""
+        if not await self._over():
+            at = now()
+            await self._agent.reporter.end(Failed(id=self._job.id, run=self._draw(), at=at, error=reason, log=text))
+        await self._delivery.settle()
+
+    async def _over(self) -> bool:
+        """A repeated or an old job may have its final event already."""
+        age = self._delivery.pulled_at - self._job.created_at.timestamp()
+        return (self._delivery.redelivered or age > FRESH) and await self._agent.reporter.ended(self._job.id)
+
+    async def _final(self) -> FinalEvent | None:
+        """None: the job has been published again."""
+        if self._job.deadline is not None and self._job.deadline <= now():
+            return Canceled(id=self._job.id, run=None, at=now(), error="deadline reached before start")
+        if self._job.kind != "predict":
+            return Failed(id=self._job.id, run=None, at=now(), error=f"this runner cannot {self._job.kind} yet")
+        try:
+            text = await self._input()
+        except FileStoreError as error:
+            return Failed(id=self._job.id, run=None, at=now(), error=str(error))
+        while True:
+            if self._wish is not None:
+                return Canceled(id=self._job.id, run=None, at=now(), error=self._wish.reason)
+            report = Report(self._agent.reporter, self._job.id, self._draw())
+            call = Call(Item(self._job.id, text), alone=self._job.crashes > 0)
+            try:
+                end = await self._run(call, report)
+                if isinstance(end, Done):
+                    return await self._ending(call, end, report)
+                if end.ours:
+                    log.info("runs again, as another job's worker was killed", id=self._job.id)
+                elif await self._crashed(end, report):
+                    return None
+                elif self._job.crashes >= CRASHES:
+                    return await self._failed(report, call, f"the worker died {CRASHES} times: {self._job.reason}")
+            except StartOver:
+                if await self._again("it said more than could be kept, and the broker lost it", report, crashes=0):
+                    return None
+
+    async def _run(self, call: Call, report: Report) -> Done | Death:
+        """Say what a worker says of this call until it ends."""
+        limit: asyncio.TimerHandle | None = None
+        self._call = call
+        self._batcher.put(call)
+        try:
+            while call.end is None:
+                await call.news()
+                if call.end is None and call.lasting and limit is None:
+                    report.started = Started(id=call.id, run=report.run, at=_time(call.began))
+                    limit = self._limit(call)
+                if call.end is None:
+                    if trouble := await self._pass_on(call, report):
+                        self._batcher.stop(call, Wish(trouble, failed=True))
+                    await report.say(logs=True)
+                    self._batcher.relieve()
+            return call.end
+        finally:
+            self._call = None
+            if limit is not None:
+                limit.cancel()
+            self._batcher.relieve()
+            if call.end is None:
+                self._batcher.leave(call)
+
+    async def _pass_on(self, call: Call, report: Report) -> str | None:
+        """From the call to the report, in order; why that was not possible, if it was not."""
+        if call.log_due or call.end is not None:
+            report.text(call.take_text())
+        try:
+            for chunk in call.take_chunks():
+                report.value(*await self._value(chunk))
+        except (FileStoreError, TooLarge) as error:
+            return str(error)
+        return None
+
+    async def _value(self, said: Chunk | Done) -> tuple[Raw, list[str]]:
+        assert said.value is not None
+        value, files = Raw(without_nul(said.value)), said.files
+        if files:
+            value, files = await self._agent.files.keep(self._job.id, bytes(value), files)
+        if len(bytes(value)) > PIECE:
+            raise TooLarge(len(bytes(value)))
+        return value, files
+
+    def _limit(self, call: Call) -> asyncio.TimerHandle:
+        limit = self._agent.run_limit
+        wish = Wish(f"the run limit of {limit:g} s was reached", failed=True)
+        return asyncio.get_running_loop().call_later(
+            limit - (time.time() - (call.began or time.time())), self._batcher.stop, call, wish
+        )
+
+    async def _ending(self, call: Call, done: Done, report: Report) -> FinalEvent:
+        trouble = await self._pass_on(call, report)
+        if trouble is None and call.wish is not None and call.wish.failed:
+            trouble = call.wish.reason
+        if trouble is not None:
+            return await self._failed(report, call, trouble)
+        try:
+            whole = [] if done.value is None else [await self._value(done)]
+        except (FileStoreError, TooLarge) as error:
+            return await self._failed(report, call, str(error))
+        values, files, text = await report.rest(beside=sum(len(bytes(value)) for value, _ in whole))
+        said: dict[str, Any] = {
+            "id": call.id,
+            "run": report.run,
+            "at": _time(done.at),
+            "created_at": self._job.created_at,
+            "started_at": _time(call.began) if call.began is not None else None,
+            "pulled_at": _time(self._delivery.pulled_at),
+            "outputs": report.outputs,
+            "values": values + [value for value, _ in whole],
+            "many": done.many or report.outputs > 0 or bool(values),
+            "files": files + [file for _, names in whole for file in names],
+            "logs": report.logs,
+            "log": text,
+            "metrics": _bounded(done.metrics),
+        }
+        match done.status:
+            case "ok":
+                return Succeeded(**said)
+            case "stopped":
+                return Canceled(**said, error=call.wish.reason if call.wish is not None else None)
+            case _:
+                return Failed(**said, error=(done.error or "the model gave no reason")[:LONGEST_ERROR])
+
+    async def _failed(self, report: Report, call: Call, error: str) -> Failed:
+        values, files, text = await report.rest()
+        return Failed(
+            id=call.id,
+            run=report.run,
+            at=now(),
+            created_at=self._job.created_at,
+            started_at=_time(call.began) if call.began is not None else None,
+            pulled_at=_time(self._delivery.pulled_at),
+            outputs=report.outputs,
+            values=values,
+            many=report.outputs > 0 or bool(values),
+            files=files,
+            logs=report.logs,
+            log=text,
+            error=error,
+        )
+
+    async def _crashed(self, death: Death, report: Report) -> bool:
+        """Count it. True: the job waits in the queue for its next attempt."""
+        log.warning("a worker died of this job", id=self._job.id, crashes=self._job.crashes + 1, reason=death.reason)
+        if self._job.crashes + 1 >= CRASHES:
+            self._job = structs.replace(self._job, crashes=self._job.crashes + 1, reason=death.reason)
+            return False
+        return await self._again(death.reason, report, crashes=1)
+
+    async def _again(self, reason: str, report: Report, *, crashes: int) -> bool:
+        """Publish the next attempt. False: there is no room in the queue, so it is made here."""
+        job = self._job
+        self._job = structs.replace(job, attempt=job.attempt + 1, crashes=job.crashes + crashes, reason=reason)
+        self._left = True
+        try:
+            sequence = await self._agent.reporter.submit(self._job, self._delivery.subject)
+        except QueueFull:
+            self._left = False
+            return False
+        await self._agent.reporter.say(
+            Crashed(id=job.id, run=report.run, at=now(), reason=reason, attempt=self._job.attempt, job=sequence)
+        )
+        return True
+
+    async def _input(self) -> bytes:
+        if self._job.input_key is not None:
+            return await self._agent.files.fetch(self._job.input_key)
+        return bytes(self._job.input)
+
+    def _draw(self) -> Run:
+        """A new start: later than any earlier one of this job here."""
+        self._drawn = max(int(time.time() * 1000), self._drawn + 1)
+        return Run(self._job.attempt, self._drawn, self._agent.name)
+
+
+class TooLarge(Exception):
+    """An output value that no message can carry."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"an output of {size} bytes is larger than a message can carry ({PIECE}); return a file instead"
+        )
+
+
+def _bounded(metrics: dict[str, Any]) -> dict[str, Any]:
+    """They travel in the final event, beside the output."""
+    if len(json.encode(metrics)) <= LONGEST_METRICS:
+        return metrics
+    return {name: value for name, value in metrics.items() if name == "predict_time"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _time(at: float | None) -> datetime:
+    return datetime.fromtimestamp(at, UTC) if at is not None else now()

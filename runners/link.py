@@ -1,0 +1,191 @@
+"""The connection to NATS: it comes back by itself, and says when it did."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import nats
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import ConnectionClosedError, OutboundBufferLimitError
+from nats.errors import Error as NatsError
+
+from runners.errors import NoAnswer, NoResponders, RunnerError
+
+log = structlog.stdlib.get_logger()
+
+ANSWER_WITHIN: Final = 2.0  # seconds
+PENDING_MESSAGES: Final = 1_000_000
+PENDING_BYTES: Final = 1 << 30
+
+
+class Link:
+    """Publish, ask and listen; whoever asked when the connection broke is told at once."""
+
+    def __init__(self) -> None:
+        self._client = Client()
+        self._inbox = ""
+        self._asked: dict[str, asyncio.Future[Msg]] = {}
+        self._numbers = itertools.count()
+        self._up = asyncio.Event()
+        self._reconnected: list[Callable[[], None]] = []
+        self._complaint = ""
+        self.generation = 0
+        """Counts connections: what was seen on an earlier one may be gone."""
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the connection is closed for good."""
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Hand a message to the connection; while it is down, wait.
+
+        Raises `NoAnswer` when the connection is closed for good.
+        """
+        if not self._up.is_set():
+            await self._up.wait()
+        try:
+            await self._client.publish(subject, payload, reply, headers)
+        except (ConnectionClosedError, OutboundBufferLimitError) as error:
+            raise NoAnswer(f"cannot publish: {error}") from error
+
+    async def ask(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        headers: dict[str, str] | None = None,
+        within: float = ANSWER_WITHIN,
+    ) -> Msg:
+        """The one answer to a message. Much cheaper than nats-py's `request`: no random names, no wait_for."""
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        loop = asyncio.get_running_loop()
+        self._asked[reply] = answer = loop.create_future()
+        timer = loop.call_later(within, _give_up, answer)
+        try:
+            if self._up.is_set():
+                await self.publish(subject, payload, reply, headers)
+            else:
+                await self._when_up(answer)
+            return await answer
+        finally:
+            timer.cancel()
+            del self._asked[reply]
+
+    async def listen(self, subject: str, heard: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Subscription:
+        return await self._client.subscribe(
+            subject,
+            queue=queue,
+            cb=heard,
+            pending_msgs_limit=PENDING_MESSAGES,
+            pending_bytes_limit=PENDING_BYTES,
+        )
+
+    def inbox(self) -> str:
+        return self._client.new_inbox()
+
+    def on_reconnect(self, call: Callable[[], None]) -> None:
+        self._reconnected.append(call)
+
+    async def flush(self) -> None:
+        """Wait until the server has read all that was published."""
+        await self._client.flush(timeout=2)
+
+    @property
+    def up(self) -> bool:
+        return self._up.is_set()
+
+    async def _open(self, url: str, name: str) -> None:
+        self._client = await nats.connect(
+            url,
+            name=name,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]  (it is given to asyncio.sleep)
+            ping_interval=10,
+            pending_size=16 << 20,
+            error_cb=self._erred,
+            disconnected_cb=self._went_down,
+            reconnected_cb=self._came_back,
+            closed_cb=self._closed,
+        )
+        self._inbox = self._client.new_inbox()
+        await self.listen(f"{self._inbox}.*", self._answered)
+        self._up.set()
+
+    async def _close(self) -> None:
+        await self._client.close()
+
+    async def _answered(self, msg: Msg) -> None:
+        answer = self._asked.get(msg.subject)
+        if answer is None or answer.done():
+            return
+        if status(msg) == 503:
+            answer.set_exception(NoResponders("nobody listens there"))
+        else:
+            answer.set_result(msg)
+
+    async def _erred(self, error: Exception) -> None:
+        """Once for each new reason: a server that is away is tried several times a second."""
+        complaint = f"{type(error).__name__}: {error}"
+        if complaint != self._complaint:
+            log.warning("NATS", error=complaint)
+        self._complaint = complaint
+
+    async def _went_down(self) -> None:
+        self._up.clear()
+        for answer in self._asked.values():
+            _give_up(answer)
+        if not self._client.is_closed:
+            log.warning("lost the connection to NATS")
+
+    async def _came_back(self) -> None:
+        self.generation += 1
+        self._complaint = ""
+        self._up.set()
+        log.info("connected to NATS again")
+        for call in self._reconnected:
+            call()
+
+    async def _closed(self) -> None:
+        self._up.set()  # whoever waits finds out by publishing
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    async def _when_up(self, answer: asyncio.Future[Msg]) -> None:
+        """A question put while the connection is down fails once it is up, or after its time: ask anew then."""
+        waiting = asyncio.ensure_future(self._up.wait())
+        try:
+            await asyncio.wait([waiting, answer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        _give_up(answer)
+
+
+@asynccontextmanager
+async def connected(url: str, name: str) -> AsyncGenerator[Link]:
+    link = Link()
+    try:
+        await link._open(url, name)  # pyright: ignore[reportPrivateUsage]
+    except (OSError, NatsError) as error:
+        raise RunnerError(f"cannot connect to NATS: {error}") from error
+    try:
+        yield link
+    finally:
+        await link._close()  # pyright: ignore[reportPrivateUsage]
+
+
+def status(msg: Msg) -> int | None:
+    """Of a message that the server itself sent instead of an answer."""
+    headers: Mapping[str, str] | None = msg.headers
+    if not headers or "Status" not in headers:
+        return None
+    return int(headers["Status"])
+
+
+def _give_up(answer: asyncio.Future[Msg]) -> None:
+    if not answer.done():
+        answer.set_exception(NoAnswer("no answer from NATS"))

@@ -1,0 +1,78 @@
+"""What can be set for an agent."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_hex
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct, ValidationError, convert, field
+
+from runners.errors import RunnerError
+
+PREFIX: Final = "SAMOVAR_"
+Seconds = Annotated[float, Meta(gt=0)]
+Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
+
+
+def _name() -> str:
+    host = "".join(c if c.isalnum() or c == "-" else "-" for c in socket.gethostname())
+    return f"{host[:40] or 'agent'}-{token_hex(3)}"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    nats_url: str = "nats://127.0.0.1:4222"
+    models: tuple[str, ...] = ()
+    """Cog folders, or folders of Cog folders."""
+    bundled: bool = True
+    """Offer the models that come with Samovar, too."""
+    cache_dir: str = field(default_factory=lambda: str(Path.home() / ".cache" / "samovar"))
+    files_url: str = "file:///var/lib/samovar/files"
+    """Where files go: `file:///folder`, or the URL of an object store."""
+    pool: Token = "default"
+    agent: Token = field(default_factory=_name)
+    run_limit: Seconds = 1800
+    setup_limit: Seconds = 600
+    cancel_grace: Seconds = 5
+    """How long a worker may take to stop a prediction before it is killed."""
+    drain_seconds: Annotated[float, Meta(ge=0)] = 0
+    """How long running predictions may go on once the agent is told to stop."""
+    idle_timeout: Annotated[float, Meta(ge=0)] = 0
+    """After how long without work a worker is ended; 0: never."""
+    ack_wait: Seconds = 10
+    heartbeat: Seconds = 3
+    replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+    queue_cap: Annotated[int, Meta(ge=1)] = 100_000
+    events_age: Seconds = 3600
+    events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000
+
+
+NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)
+
+
+class BadSetting(RunnerError):
+    """A setting cannot be used."""
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Names of other processes are none of our business: the command line checks all names together."""
+    given: dict[str, object] = {_field(name): value for name, value in environ.items() if name in NAMES}
+    if isinstance(models := given.get("models"), str):
+        given["models"] = tuple(filter(None, models.split(os.pathsep)))
+    if isinstance(bundled := given.get("bundled"), str):
+        given["bundled"] = bundled.lower()
+    try:
+        return convert(given, Settings, strict=False)
+    except ValidationError as error:
+        raise BadSetting(_said(error)) from error
+
+
+def _field(name: str) -> str:
+    return name.removeprefix(PREFIX).lower()
+
+
+def _said(error: ValidationError) -> str:
+    """In terms of the environment: that is where it is put right."""
+    reason, _, place = str(error).partition(" - at `$.")
+    return f"{PREFIX}{place.rstrip('`').upper()}: {reason}" if place else reason

@@ -1,0 +1,228 @@
+"""A version while it is warm: one worker after another, and the jobs in hand."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+import structlog
+from msgspec import DecodeError, Struct, json
+
+from runners import instance
+from runners.batcher import Batcher
+from runners.calls import Death
+from runners.errors import SetupFailed
+from runners.inbox import Delivery, Inbox
+from runners.instance import Instance
+from runners.life import Agent, Life, now
+from runners.link import Link
+from runners.offers import Model
+from runners.settings import Settings
+from runners.streams import Streams
+from schemas import subjects
+from schemas.events import Failed
+from schemas.jobs import decode_job
+
+log = structlog.stdlib.get_logger()
+
+STEADY: Final = 30.0  # seconds of life after which a worker's death is no pattern
+LONGEST_PAUSE: Final = 30.0
+STOP_WITHIN: Final = 0.5
+REFUSING: Final = 64  # jobs in hand while a version cannot be set up
+
+
+class Named(Struct, frozen=True):
+    id: str
+
+
+class Warm:
+    """Owns the worker, the consumer's inbox and the lives of one version's jobs."""
+
+    def __init__(
+        self,
+        model: Model,
+        settings: Settings,
+        agent: Agent,
+        link: Link,
+        streams: Streams,
+        changed: Callable[[], None],
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._agent = agent
+        self._changed = changed
+        self._log = log.bind(model=model.name, version=model.offer.version[:12])
+        self._batcher = Batcher(grace=settings.cancel_grace)
+        self._instance: Instance | None = None
+        self._lives: dict[str, Life] = {}
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._failure: SetupFailed | None = None
+        self._gone = asyncio.Event()
+        version = model.offer.version
+        self.inbox = Inbox(
+            link,
+            streams,
+            name=subjects.consumer(settings.pool, version),
+            filter=subjects.jobs_of(settings.pool, model.name, version),
+            ack_wait=settings.ack_wait,
+            credit=self._credit,
+            receive=self._receive,
+        )
+        self._pulling: asyncio.Task[None] | None = None
+        self.ready = False
+
+    async def keep(self, pause: float) -> bool:
+        """Load it and keep a worker alive until nobody needs it. False: it cannot be set up.
+
+        Jobs that come within `pause` seconds after a failed set-up are answered with its reason.
+        """
+        deaths = 0
+        while True:
+            born = time.monotonic()
+            try:
+                worker = await self._load()
+            except SetupFailed as failure:
+                await self._refuse(failure, pause)
+                return False
+            if not await self._until_dead(worker):
+                return True
+            deaths = 0 if time.monotonic() - born > STEADY else deaths + 1
+            # One death may be a job's fault or a cancel; several in a row are a reason to go slow.
+            await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2 ** (deaths - 3)) if deaths > 2 else 0)
+
+    async def close(self, drain: float) -> None:
+        """Take no more, give back what has not begun, let the rest run for a while; then end the worker."""
+        await self.inbox.close()
+        for task, id in list(self._tasks.items()):
+            if not self._batcher.sent(id):
+                task.cancel()
+        if drain and self._tasks:
+            await asyncio.wait(self._tasks, timeout=drain)
+        unfinished = list(self._tasks)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.sleep(0)
+        await self._end_worker()
+        self._gone.set()
+        if unfinished:
+            self._log.info("gave work back", jobs=len(unfinished))
+            await asyncio.wait(unfinished)
+        if self._pulling is not None:
+            self._pulling.cancel()
+            await asyncio.wait([self._pulling])
+
+    async def _load(self) -> Instance:
+        self._log.info("loading")
+        worker = await instance.start(self._model.program, self._batcher.heard)
+        try:
+            ready = await worker.ready(self._settings.setup_limit)
+        except asyncio.CancelledError:
+            worker.kill()
+            await worker.end()
+            raise
+        self._instance = worker
+        self._log.info("loaded", pid=worker.pid, seconds=round(ready.seconds, 3))
+        self._batcher.attach(worker, size=ready.max_batch_size, window=ready.max_batch_wait_ms / 1000)
+        self.ready = True
+        self._changed()
+        self._pull()
+        return worker
+
+    async def _until_dead(self, worker: Instance) -> bool:
+        """False: it has been idle for so long that it may go."""
+        ending = asyncio.create_task(worker.ended())
+        try:
+            while not ending.done():
+                await asyncio.wait([ending], timeout=self._settings.idle_timeout or None)
+                if not ending.done() and self._idle:
+                    self._log.info("evicted")
+                    return False
+        finally:
+            if not ending.done():
+                ending.cancel()
+                await asyncio.wait([ending])
+        ended = ending.result()
+        self.ready = False
+        self._changed()
+        self._instance = None
+        self._log.warning("worker died", pid=worker.pid, reason=ended.reason, killed_by_us=ended.ours)
+        self._batcher.detach(Death(ended.reason, ended.ours))
+        return True
+
+    async def _refuse(self, failure: SetupFailed, pause: float) -> None:
+        self._log.error("cannot be set up", reason=str(failure))
+        self._failure = failure
+        self._batcher.fail_all(str(failure), failure.log)
+        self._pull()
+        await asyncio.sleep(pause)
+
+    async def _end_worker(self) -> None:
+        worker, self._instance = self._instance, None
+        if worker is None:
+            return
+        self._batcher.stop_all()
+        try:
+            async with asyncio.timeout(STOP_WITHIN):
+                await self._batcher.empty()
+        except TimeoutError:
+            worker.kill()
+        await worker.end()
+
+    @property
+    def _idle(self) -> bool:
+        quiet = time.monotonic() - self._batcher.done_at
+        return not self._lives and self._batcher.idle and quiet >= self._settings.idle_timeout
+
+    def _pull(self) -> None:
+        if self._pulling is None:
+            self._pulling = asyncio.create_task(self.inbox.keep())
+
+    def _credit(self) -> int:
+        return REFUSING if self._failure is not None else self._batcher.credit
+
+    def _receive(self, delivery: Delivery) -> None:
+        try:
+            job = decode_job(delivery.data)
+        except DecodeError as error:
+            self._spawn("", self._reject(delivery, str(error)))
+            return
+        life = self._lives.get(job.id)
+        if life is not None and life.adopt(delivery, job):
+            return
+        self._lives[job.id] = life = Life(self._agent, self._batcher, delivery, job)
+        self._spawn(job.id, self._see(job.id, life, delivery))
+
+    async def _see(self, id: str, life: Life, delivery: Delivery) -> None:
+        """A life until its end. A fault of ours leaves the job to whoever gets it next."""
+        try:
+            if self._failure is None:
+                await life.live()
+            else:
+                await life.fail(str(self._failure), self._failure.log)
+        except asyncio.CancelledError:
+            if self._batcher.sent(id):
+                await self._gone.wait()
+            await delivery.give_back()
+        except Exception:  # noqa: BLE001  the other jobs go on
+            self._log.exception("a job was left to another runner", id=id)
+            await self.inbox.let_go(delivery)
+        finally:
+            if self._lives.get(id) is life:
+                del self._lives[id]
+
+    async def _reject(self, delivery: Delivery, reason: str) -> None:
+        """A message that is no job: whose it is can perhaps be read."""
+        self._log.error("a job that cannot be read", reason=reason)
+        try:
+            id = json.decode(delivery.data, type=Named).id
+        except DecodeError:
+            id = None
+        if id is not None:
+            error = f"the job could not be read by its runner: {reason}"
+            await self._agent.reporter.end(Failed(id=id, run=None, at=now(), error=error))
+        await delivery.refuse()
+
+    def _spawn(self, id: str, life: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(life)
+        self._tasks[task] = id
+        task.add_done_callback(self._tasks.pop)

@@ -1,0 +1,58 @@
+import io
+import logging
+from collections.abc import Generator
+
+import pytest
+import structlog
+from msgspec import json
+
+from deploy.local.tail import rendered
+from deploy.logs import configure
+
+SECRET = "smv_" + "a1B2" * 9
+
+
+@pytest.fixture
+def written() -> Generator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    out = io.StringIO()
+    configure(stream=out)
+    yield out
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+
+
+def test_a_line_is_json_with_its_level_and_fields(written: io.StringIO) -> None:
+    structlog.get_logger().info("loaded", model="a/b")
+    line = json.decode(written.getvalue())
+    assert (line["event"], line["level"], line["model"]) == ("loaded", "info", "a/b")
+
+
+def test_the_standard_library_logs_the_same_way(written: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").warning("port %d", 80)
+    line = json.decode(written.getvalue())
+    assert (line["event"], line["level"], line["logger"]) == ("port 80", "warning", "uvicorn.error")
+
+
+def test_secrets_are_left_out_wherever_they_stand(written: io.StringIO) -> None:
+    log = structlog.get_logger()
+    log.info(f"Bearer {SECRET}", token=SECRET, url=f"postgresql://samovar:{SECRET}@/samovar")
+    logging.getLogger("x").error("nats://runner:%s@127.0.0.1:4222", SECRET)
+    try:
+        raise ConnectionError(f"nats://runner:{SECRET}@127.0.0.1")
+    except ConnectionError:
+        log.exception("lost")
+    assert SECRET not in written.getvalue()
+    assert "postgresql://samovar:…@/samovar" in written.getvalue()
+
+
+def test_warnings_of_children_are_shown_and_the_rest_is_not() -> None:
+    said = b'{"event": "died", "level": "warning", "timestamp": "x", "pid": 7}'.decode()
+    assert rendered("runner", said, verbose=False) == "runner: warning: died pid=7"
+    assert rendered("runner", said.replace("warning", "info"), verbose=False) is None
+    assert rendered("runner", said.replace("warning", "info"), verbose=True) == "runner: info: died pid=7"
+
+
+def test_what_a_child_says_that_is_no_log_is_shown() -> None:
+    assert rendered("runner", "Fatal Python error", verbose=False) == "runner: Fatal Python error"

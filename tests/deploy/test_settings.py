@@ -1,0 +1,41 @@
+import pytest
+
+import gateway.settings
+import runners.settings
+from deploy.errors import Unusable
+from deploy.settings import KNOWN, check_names, read
+
+
+def test_names_of_all_processes_are_known_to_each() -> None:
+    check_names(dict.fromkeys(KNOWN, "x") | {"PATH": "x"})
+
+
+def test_a_typo_is_refused_and_named() -> None:
+    with pytest.raises(Unusable, match=r"SAMOVAR_DATABSE_URL is set.*did you mean SAMOVAR_DATABASE_URL\?"):
+        check_names({"SAMOVAR_DATABSE_URL": "x"})
+
+
+def test_what_is_like_nothing_is_answered_with_all_names() -> None:
+    with pytest.raises(Unusable, match=r"SAMOVAR_QQQQQQQ is set.*there are .*SAMOVAR_PORT"):
+        check_names({"SAMOVAR_QQQQQQQ": "x"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        pytest.param({}, "SAMOVAR_DATABASE_URL is not set", id="missing"),
+        pytest.param({"SAMOVAR_DATABASE_URL": "x", "SAMOVAR_PORT": "many"}, "SAMOVAR_PORT: ", id="no number"),
+        pytest.param(
+            {"SAMOVAR_DATABASE_URL": "x", "SAMOVAR_PAGE_SIZE": "0"}, "SAMOVAR_PAGE_SIZE: ", id="out of bounds"
+        ),
+    ],
+)
+def test_a_refusal_names_the_variable(environ: dict[str, str], reason: str) -> None:
+    with pytest.raises(Unusable) as refusal:
+        read(gateway.settings.from_env, environ)
+    assert str(refusal.value).startswith(reason)
+
+
+def test_a_refusal_of_the_runner_names_the_variable() -> None:
+    with pytest.raises(Unusable, match="SAMOVAR_RUN_LIMIT: "):
+        read(runners.settings.from_env, {"SAMOVAR_RUN_LIMIT": "-1"})

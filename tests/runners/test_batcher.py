@@ -1,0 +1,167 @@
+import asyncio
+import time
+
+import pytest
+
+from runners.batcher import Batcher
+from runners.calls import Call, Death, Wish
+from runners.worker.frames import Began, Chunk, Done, Item
+from tests.runners.conftest import eventually
+
+
+class Bench:
+    """A worker that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.frames: list[list[str]] = []
+        self.stopped: list[str] = []
+        self.killed = asyncio.Event()
+        self.paused = False
+
+    def run(self, items: list[Item]) -> None:
+        self.frames.append([item.id for item in items])
+
+    def stop(self, ids: list[str]) -> None:
+        self.stopped += ids
+
+    def kill(self) -> None:
+        self.killed.set()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+def a_call(id: str, *, alone: bool = False) -> Call:
+    return Call(Item(id, b"{}"), alone=alone)
+
+
+def begin(batcher: Batcher, *ids: str) -> None:
+    batcher.heard(Began(list(ids), time.time()))
+
+
+def done(batcher: Batcher, *ids: str, after: float = 1.0) -> None:
+    for id in ids:
+        batcher.heard(Done(id, time.time() + after, "ok", False, b"1", [], None, {}))
+
+
+@pytest.mark.parametrize(
+    ("size", "calls", "frames"),
+    [
+        pytest.param(1, "abc", [["a"], ["b"]], id="one runs, one is ready, the third waits"),
+        pytest.param(2, "abcdef", [["a"], ["b", "c"]], id="a full batch is made ready while another runs"),
+        pytest.param(4, "abcd", [["a"]], id="one that is not full waits for company"),
+    ],
+)
+async def test_what_is_sent_ahead(size: int, calls: str, frames: list[list[str]]) -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=size, window=0)
+    for id in calls:
+        batcher.put(a_call(id))
+    assert bench.frames == frames
+
+
+async def test_what_waits_goes_out_as_one_batch_when_the_worker_is_free() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=4, window=0)
+    for id in "abcd":
+        batcher.put(a_call(id))
+    done(batcher, "a")
+    assert bench.frames == [["a"], ["b", "c", "d"]]
+
+
+async def test_a_window_waits_for_company_and_no_longer_than_that() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=3, window=0.02)
+    batcher.put(a_call("a"))
+    batcher.put(a_call("b"))
+    assert bench.frames == []
+    await eventually(lambda: bench.frames)
+    assert bench.frames == [["a", "b"]]
+    done(batcher, "a", "b")
+    for id in "cde":
+        batcher.put(a_call(id))
+    assert bench.frames[1:] == [["c", "d", "e"]]
+
+
+async def test_who_may_kill_workers_runs_alone() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    for id in "abc":
+        batcher.put(a_call(id, alone=id == "b"))
+    batcher.attach(bench, size=4, window=0)
+    done(batcher, "a")
+    done(batcher, "b")
+    assert bench.frames == [["a"], ["b"], ["c"]]
+
+
+async def test_quick_jobs_are_sent_further_ahead() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=1, window=0)
+    assert batcher.credit == 2
+    for number in range(100):
+        batcher.put(a_call(str(number)))
+        begin(batcher, str(number))
+        done(batcher, str(number), after=0)
+    assert batcher.credit == 64
+
+
+async def test_a_worker_that_says_too_much_has_to_wait() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=1, window=0)
+    call = a_call("a")
+    batcher.put(call)
+    while not bench.paused:
+        batcher.heard(Chunk("a", b"x" * 1_000_000, []))
+    assert len(call.take_chunks()) == 5
+    batcher.relieve()
+    assert not bench.paused
+
+
+async def test_a_stop_before_its_start_is_answered_at_once() -> None:
+    batcher = Batcher(grace=1)
+    call = a_call("a")
+    batcher.put(call)
+    batcher.stop(call, Wish("enough"))
+    assert isinstance(call.end, Done)
+    assert call.end.status == "stopped"
+    bench = Bench()
+    batcher.attach(bench, size=1, window=0)
+    assert bench.frames == []
+
+
+async def test_who_does_not_stop_is_killed() -> None:
+    batcher, bench = Batcher(grace=0.01), Bench()
+    batcher.attach(bench, size=1, window=0)
+    call = a_call("a")
+    batcher.put(call)
+    batcher.stop(call, Wish(None))
+    assert bench.stopped == ["a"]
+    async with asyncio.timeout(5):
+        await bench.killed.wait()
+    batcher.detach(Death("killed", ours=True))
+    assert isinstance(call.end, Done)
+
+
+@pytest.mark.parametrize(
+    ("began", "ours", "counted"),
+    [
+        pytest.param("a", False, "a", id="who had begun"),
+        pytest.param("", False, "a", id="the first in line when nothing was said of it"),
+        pytest.param("", True, "", id="nobody when we killed it before anything began"),
+    ],
+)
+async def test_of_whom_a_worker_died(began: str, ours: bool, counted: str) -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=1, window=0)
+    calls = [a_call(id) for id in "abc"]
+    for call in calls:
+        batcher.put(call)
+    begin(batcher, *began)
+    batcher.detach(Death("died", ours))
+    assert "".join(call.id for call in calls if call.end is not None) == counted
+    replacement = Bench()
+    batcher.attach(replacement, size=1, window=0)
+    left = [call.id for call in calls if call.end is None]
+    assert replacement.frames == [[id] for id in left[:2]]

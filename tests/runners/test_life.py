@@ -1,0 +1,231 @@
+from pathlib import Path
+
+from msgspec import json, structs
+
+from runners.settings import Settings
+from schemas import events, subjects
+from schemas.events import Canceled, Crashed, Failed, Log, Output, Started, Succeeded
+from tests.runners.conftest import Front, eventually, text_of, workers
+
+
+async def test_a_quick_job_is_one_event(agent: Front) -> None:
+    id = await agent.submit("hello-world", text="you")
+    final = await agent.final(id)
+    assert isinstance(final, Succeeded)
+    assert text_of(final) == "hello you"
+    assert not final.many
+    assert agent.said[id] == [final]
+    assert final.started_at is not None
+    assert final.pulled_at is not None
+    assert final.metrics["predict_time"] >= 0
+    await eventually(lambda: _is_empty(agent))
+
+
+async def _is_empty(front: Front) -> bool:
+    return await front.queued() == 0
+
+
+async def test_chunks_and_logs_come_in_order_while_it_runs(agent: Front, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    id = await agent.submit("parts", parts=json.encode(["a", "b", "c"]).decode(), gate=str(gate))
+    await agent.until(lambda: agent.events(id, Log) and agent.events(id, Output))
+    assert [bytes(value) for event in agent.events(id, Output) for value in event.values] == [b'"a"']
+    assert agent.events(id, Started)
+    assert not agent.finals(id)
+    gate.touch()
+    final = await agent.final(id)
+    assert final.many
+    chunks = {
+        event.index + number: json.decode(value)
+        for event in agent.events(id, Output)
+        for number, value in enumerate(event.values)
+    }
+    assert [*chunks.values(), *map(json.decode, final.values)] == ["a", "b", "c"]
+    assert final.outputs == len(chunks)
+    logged = "".join(event.text for event in agent.events(id, Log)) + final.log
+    assert logged.startswith("waiting at part 1")
+    assert final.logs + len(final.log) == len(logged)
+
+
+async def test_what_a_model_raises_is_an_answer(agent: Front) -> None:
+    id = await agent.submit("parts", parts="[]", fail=True)
+    final = await agent.final(id)
+    assert isinstance(final, Failed)
+    assert final.error == "no more parts"
+    assert "ValueError" in final.log
+
+
+async def test_the_broker_takes_one_final(agent: Front, tmp_path: Path) -> None:
+    """Ours comes second here, and the job is settled all the same."""
+    id = await agent.submit("gated", gate=str(tmp_path / "gate"))
+    await agent.until(lambda: agent.events(id, Started))
+    theirs = Canceled(id=id, run=None, at=agent.events(id, Started)[0].at)
+    await _say_final(agent, theirs)
+    (tmp_path / "gate").touch()
+    await eventually(lambda: _is_empty(agent))
+    assert agent.finals(id) == [theirs]
+
+
+async def _say_final(front: Front, final: Canceled) -> None:
+    await front.nc.jetstream().publish(subjects.event(final.id, "final"), events.encode(final))
+
+
+async def test_an_old_job_that_has_ended_is_settled_unrun(agent: Front, tmp_path: Path) -> None:
+    tally = tmp_path / "tally"
+    job = agent.job("crasher", times=1, tally=str(tally))
+    job = structs.replace(job, created_at=job.created_at.replace(year=2020))
+    await _say_final(agent, Canceled(id=job.id, run=None, at=job.created_at))
+    await agent.put(job)
+    await agent.wake(job)
+    await eventually(lambda: _is_empty(agent))
+    assert not tally.exists()
+
+
+async def test_a_job_past_its_deadline_does_not_start(agent: Front) -> None:
+    job = agent.job("hello-world", text="x")
+    await agent.put(structs.replace(job, deadline=job.created_at))
+    await agent.wake(job)
+    final = await agent.final(job.id)
+    assert isinstance(final, Canceled)
+    assert final.run is None
+    assert final.error == "deadline reached before start"
+
+
+async def test_cancel_of_a_running_job_stops_it(agent: Front, tmp_path: Path) -> None:
+    id = await agent.submit("gated", gate=str(tmp_path / "never"))
+    await agent.until(lambda: agent.events(id, Started))
+    pids = [worker.pid for worker in workers()]
+    await agent.cancel(id, "by its owner")
+    final = await agent.final(id)
+    assert isinstance(final, Canceled)
+    assert final.error == "by its owner"
+    assert "told to stop" in "".join(event.text for event in agent.events(id, Log)) + final.log
+    assert [worker.pid for worker in workers()] == pids
+
+
+async def test_cancel_of_a_job_in_line_never_starts_it(agent: Front, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    first = await agent.submit("gated", gate=str(gate))
+    await agent.until(lambda: agent.events(first, Started))
+    second = await agent.submit("gated", gate=str(gate))
+    await eventually(lambda: _taken(agent, 2))
+    await agent.cancel(second)
+    final = await agent.final(second)
+    assert isinstance(final, Canceled)
+    assert final.started_at is None
+    gate.touch()
+    assert isinstance(await agent.final(first), Succeeded)
+
+
+async def _taken(front: Front, jobs: int) -> bool:
+    """Whether agents hold that many."""
+    found = await front.nc.jetstream().consumers_info(subjects.JOBS)
+    return sum(consumer.num_ack_pending or 0 for consumer in found) >= jobs
+
+
+async def test_who_does_not_listen_is_killed_and_its_neighbour_runs(agent: Front, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    stubborn = await agent.submit("gated", gate=str(gate), stubborn=True)
+    await agent.until(lambda: agent.events(stubborn, Started))
+    neighbour = await agent.submit("gated", gate=str(gate))
+    await eventually(lambda: _taken(agent, 2))
+    await agent.cancel(stubborn)
+    assert isinstance(await agent.final(stubborn), Canceled)
+    await agent.until(lambda: agent.events(neighbour, Started))
+    gate.touch()
+    assert isinstance(await agent.final(neighbour), Succeeded)
+    assert not agent.events(neighbour, Crashed)
+
+
+async def test_a_killed_worker_runs_its_job_again(agent: Front, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    id = await agent.submit("parts", parts='["a","b"]', gate=str(gate))
+    await agent.until(lambda: agent.events(id, Started) and agent.events(id, Output))
+    for worker in workers():
+        worker.kill()
+    await agent.until(lambda: agent.events(id, Crashed))
+    crashed = agent.events(id, Crashed)[0]
+    assert "SIGKILL" in crashed.reason
+    assert crashed.attempt == 2
+    gate.touch()
+    final = await agent.final(id)
+    assert isinstance(final, Succeeded)
+    assert final.run is not None
+    assert final.run > crashed.run
+    await eventually(lambda: _is_empty(agent))
+
+
+async def test_three_crashes_fail_a_job(agent: Front, tmp_path: Path) -> None:
+    id = await agent.submit("crasher", times=9, tally=str(tmp_path / "tally"))
+    final = await agent.final(id)
+    assert isinstance(final, Failed)
+    assert "died 3 times" in final.error
+    assert "exit code 13" in final.error
+    assert len(agent.events(id, Crashed)) == 2
+    assert (tmp_path / "tally").read_bytes() == b"xxx"
+    await eventually(lambda: _is_empty(agent))
+
+
+async def test_two_crashes_do_not(agent: Front, tmp_path: Path) -> None:
+    id = await agent.submit("crasher", times=2, tally=str(tmp_path / "tally"), how="segfault")
+    final = await agent.final(id)
+    assert isinstance(final, Succeeded)
+    assert text_of(final) == "died 2 times"
+
+
+async def test_a_batch_is_collected_across_jobs(agent: Front) -> None:
+    texts = ["a", "b", "sour", "c", "d", "e", "f", "g"]
+    await agent.final(await agent.submit("choir", text="first"))
+    ids = [await agent.submit("choir", text=text) for text in texts]
+    finals = [await agent.final(id) for id in ids]
+    assert [text_of(final) for final in finals if isinstance(final, Succeeded)] == [
+        f"{text} in 8" for text in texts if text != "sour"
+    ]
+    assert [final.error for final in finals if isinstance(final, Failed)] == ["a sour note"]
+
+
+async def test_output_files_go_to_the_store(agent: Front, settings: Settings) -> None:
+    final = await agent.final(await agent.submit("painter", text="red", count=2))
+    assert isinstance(final, Succeeded)
+    stored = [Path(settings.files_url.removeprefix("file://"), key) for key in final.files]
+    assert [file.read_text() for file in stored] == ["red 0", "red 1"]
+    values = [item for value in final.values for item in _listed(json.decode(value))]
+    assert values == [f"file:{key}" for key in final.files]
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+async def test_a_version_that_cannot_be_set_up_answers_with_the_reason(agent: Front) -> None:
+    ids = [await agent.submit("broken", text="x") for _ in range(3)]
+    for id in ids:
+        final = await agent.final(id)
+        assert isinstance(final, Failed)
+        assert "the weights are missing" in final.error
+    later = await agent.final(await agent.submit("broken", text="x"), within=5)
+    assert isinstance(later, Failed)
+
+
+async def test_waiting_jobs_are_found_without_a_wake(agent: Front) -> None:
+    final = await agent.final(await agent.submit("hello-world", wake=False, text="x"))
+    assert isinstance(final, Succeeded)
+
+
+async def test_what_was_said_adds_up_under_load(agent: Front) -> None:
+    """Many at once: each whole, in order, ended once."""
+    ids = [await agent.submit("parts", parts=json.encode([str(n) for n in range(50)]).decode()) for _ in range(40)]
+    for id in ids:
+        await agent.final(id)
+        assert len(agent.finals(id)) == 1
+        assert _whole(agent, id) == [str(n) for n in range(50)]
+
+
+def _whole(front: Front, id: str) -> list[str]:
+    final = front.finals(id)[0]
+    chunks: list[str] = []
+    for event in front.events(id, Output):
+        assert event.index == len(chunks)
+        chunks += map(json.decode, event.values)
+    assert final.outputs == len(chunks)
+    return [*chunks, *map(json.decode, final.values)]
