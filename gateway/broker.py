@@ -66,7 +66,7 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
         url,
         name="samovar-gateway",
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,
+        reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]  it is slept
         ping_interval=10,
         max_outstanding_pings=2,
         pending_size=64 * 1024 * 1024,

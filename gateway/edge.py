@@ -43,7 +43,9 @@ class Edge:
         path = canonical(scope["path"])
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()
-        if scope["method"] == "HEAD":
+        if scope["method"] == "HEAD" and not path.startswith(
+            "/v1/streams/"
+        ):  # which would only end with its prediction
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
             send = bodiless(send)
         await self._app(scope, receive, send)

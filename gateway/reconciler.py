@@ -20,7 +20,6 @@ log = structlog.get_logger("samovar.reconciler")
 
 EVERY: Final = 1.0  # seconds
 AGAIN: Final = timedelta(seconds=10)
-CANCELED_AGAIN: Final = timedelta(seconds=2)
 MOST: Final = 500
 
 
@@ -32,11 +31,12 @@ class Reconciler:
         self._broker = broker
         self._recorder = recorder
         self._files = files
-        self._submitted: dict[str, tuple[int, float]] = {}
+        self._submitted: dict[str, tuple[int, datetime | None, float]] = {}
+        self._stream: datetime | None = None
 
     def submitted(self, id: str, sequence: int) -> None:
         """A job of this gateway: noted in the record unless the prediction ends within a second or so."""
-        self._submitted[id] = (sequence, asyncio.get_running_loop().time())
+        self._submitted[id] = (sequence, self._broker.jobs_made, asyncio.get_running_loop().time())
 
     def ended(self, id: str) -> None:
         self._submitted.pop(id, None)
@@ -48,6 +48,7 @@ class Reconciler:
             try:
                 await self._broker.ensure()
                 await self._note()
+                await self._hurry()
                 await self._sweep()
             except (Failed, Unavailable) as error:
                 log.info("reconciler_waits", reason=str(error))
@@ -55,14 +56,19 @@ class Reconciler:
                 log.exception("reconciler_failed")
 
     async def _note(self) -> None:
-        made = self._broker.jobs_made
         old = asyncio.get_running_loop().time() - EVERY
-        lasting = [(id, sequence) for id, (sequence, at) in self._submitted.items() if at < old]
-        if made is None or not lasting:
-            return
-        await self._record.note_jobs([(id, sequence, made) for id, sequence in lasting], AGAIN)
-        for id, _ in lasting:
+        lasting = [(id, seq, made) for id, (seq, made, at) in self._submitted.items() if at < old and made is not None]
+        if lasting:
+            await self._record.note_jobs(lasting, AGAIN)
+        for id, _, _ in lasting:
             self._submitted.pop(id, None)
+
+    async def _hurry(self) -> None:
+        """When the jobs stream is another one, all that was noted of the old one is gone: look at once."""
+        made = self._broker.jobs_made
+        if made is not None and made != self._stream:
+            await self._record.hurry(made)
+            self._stream = made
 
     async def _sweep(self) -> None:
         while due := await self._record.due(MOST, AGAIN):

@@ -229,11 +229,25 @@ class Predictions:
                 or False
             )
 
+    async def hurry(self, stream: datetime) -> None:
+        """Jobs that were noted in another stream than this one are due now."""
+        with reached():
+            await self._pool.execute(
+                """UPDATE predictions SET due_at = now()
+                    WHERE status IN ('starting', 'processing') AND stream <> $1 AND due_at > now()""",
+                stream,
+            )
+
     async def due(self, most: int, again: timedelta) -> list[Due]:
-        """Predictions to look for; they are due again later, and no other gateway gets them meanwhile."""
+        """Predictions to look for; they are due again later, and no other gateway gets them meanwhile.
+
+        Those that have waited for long are looked for less often, up to once a minute: a long queue costs little.
+        """
         with reached():
             rows = await self._pool.fetch(
-                """UPDATE predictions SET due_at = now() + $2 WHERE id IN (
+                """UPDATE predictions
+                      SET due_at = now() + greatest($2, least((now() - created_at) / 4, interval '1 minute'))
+                    WHERE id IN (
                        SELECT id FROM predictions
                         WHERE due_at <= now() AND status IN ('starting', 'processing')
                         ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
