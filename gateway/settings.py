@@ -42,9 +42,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     """Of both JetStream streams; 3 on a cluster."""
-    inline_outputs_over_http: bool = False
-    """Give small output files out as data: URIs when the base URL is plain http, since official clients wrap only
-    https and data: in file objects."""
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)

@@ -1,8 +1,5 @@
 """Resources as clients see them: absolute URLs, Replicate's field names, no nulls where clients choke on them."""
 
-import base64
-import mimetypes
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +9,6 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from gateway.catalog import Model, Version
 from gateway.ids import Capabilities
 from schemas.prediction import FINAL, Prediction, Status
-
-Read = Callable[[str], bytes | None]
 
 
 class PredictionView(Struct, kw_only=True):
@@ -164,8 +159,3 @@ def metrics(p: Prediction) -> dict[str, Any]:
 def rfc3339(moment: datetime) -> str:
     """Of a moment in UTC, as all of ours are."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def data_uri(key: str, content: bytes) -> str:
-    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

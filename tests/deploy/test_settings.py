@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 import gateway.settings
@@ -39,3 +41,8 @@ def test_a_refusal_names_the_variable(environ: dict[str, str], reason: str) -> N
 def test_a_refusal_of_the_runner_names_the_variable() -> None:
     with pytest.raises(Unusable, match="SAMOVAR_RUN_LIMIT: "):
         read(runners.settings.from_env, {"SAMOVAR_RUN_LIMIT": "-1"})
+
+
+def test_every_setting_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    assert {name for name in KNOWN if f"`{name}`" not in page} == set()
