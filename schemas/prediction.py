@@ -104,6 +104,9 @@ def advance(p: Prediction, event: Event) -> Prediction:
         return p
     if event.run != p.run:
         p = _restart(p, event.run)
+    if p.status is Status.STARTING and isinstance(event, Output | Log):
+        # What is said at once is said before `Started`, which waits to see whether the run lasts.
+        p = structs.replace(p, status=Status.PROCESSING)
     match event:
         case Started(at=at):
             return structs.replace(p, status=Status.PROCESSING, started_at=at)

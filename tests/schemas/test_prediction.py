@@ -39,6 +39,11 @@ def test_a_prediction_starts_says_and_ends():
     assert (p.status, bytes(p.output or b""), p.logs) == (Status.SUCCEEDED, b'["a","b"]', "hm!")
 
 
+@pytest.mark.parametrize("event", [output(0, "a"), Log(id="x", run=RUN, offset=0, text="hm")], ids=["output", "log"])
+def test_whoever_says_something_runs(event: Event):
+    assert advance(NEW, event).status == Status.PROCESSING
+
+
 def test_final_is_final():
     p = replay(NEW, [STARTED, output(0, "a", "b"), END])
     assert advance(p, Failed(id="x", run=LATER, at=AT, error="no")) is p

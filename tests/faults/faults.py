@@ -1,0 +1,67 @@
+"""What is done to a running stack: each fault returns once the deed is done, not once it is mended."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import psutil
+
+from tests.faults import processes
+from tests.stack import Stack
+
+Fault = Callable[[Stack, random.Random], str]
+
+
+def kill(kind: str) -> Fault:
+    """`kill -9` of one process of this kind."""
+
+    def strike(stack: Stack, rng: random.Random) -> str:
+        victims = processes.find(stack, kind)
+        assert victims, f"no {kind} runs"
+        # The first postgres is the one that all its others belong to.
+        victim = victims[0] if kind == "postgres" else rng.choice(victims)
+        victim.kill()
+        processes.wait_dead(victim)
+        return f"pid {victim.pid}"
+
+    return strike
+
+
+def kill_up(stack: Stack, _: random.Random) -> str:
+    pid = stack.up.pid
+    stack.kill()
+    stack.start()
+    return f"pid {pid}"
+
+
+def wipe_jetstream(stack: Stack, _: random.Random) -> str:
+    """`up` stands still meanwhile: it would start nats-server again at once."""
+    (nats,) = processes.find(stack, "nats")
+    folder = processes.jetstream(stack)
+    up: psutil.Process = stack.up
+    up.suspend()
+    try:
+        nats.kill()
+        processes.wait_dead(nats)
+        processes.wipe(folder)
+    finally:
+        up.resume()
+    return f"pid {nats.pid}, {folder.relative_to(stack.data_dir)} removed"
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "gateway": kill("gateway"),
+    "agent": kill("agent"),
+    "worker": kill("worker"),
+    "nats-server": kill("nats"),
+    "postgres": kill("postgres"),
+    "up": kill_up,
+}
+WIPE: Final = "jetstream wiped"
+
+
+def schedule(rounds: int, rng: random.Random) -> list[tuple[str, Fault]]:
+    """Every fault once a round in an order of its own, and one wipe somewhere."""
+    faults = [fault for _ in range(rounds) for fault in rng.sample(list(FAULTS.items()), len(FAULTS))]
+    faults.insert(rng.randint(1, len(faults)), (WIPE, wipe_jetstream))
+    return faults

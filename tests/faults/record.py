@@ -1,0 +1,80 @@
+"""The record at the end of a campaign, read twice: through the API, and the rows themselves."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import asyncpg
+import httpx
+from msgspec import json
+
+from tests.faults import processes
+from tests.faults.history import Recorded
+from tests.stack import Stack
+
+OPEN = "SELECT count(*) FROM predictions WHERE status IN ('starting', 'processing')"
+ENDED = "SELECT count(*) FROM predictions WHERE status NOT IN ('starting', 'processing')"
+ROWS = "SELECT id, model, input, status, output, error, completed_at FROM predictions"
+
+
+async def by_api(http: httpx.AsyncClient) -> AsyncIterator[Recorded]:
+    """All pages of the list."""
+    page: str | None = "/v1/predictions"
+    while page:
+        answer = (await http.get(page)).raise_for_status().json()
+        for row in answer["results"]:
+            yield Recorded(
+                client="record",
+                at=time.monotonic(),
+                id=row["id"],
+                by="api",
+                model=row["model"],
+                input=row["input"],
+                status=row["status"],
+                output=row["output"],
+                error=row["error"],
+                completed_at=row.get("completed_at"),
+            )
+        page = answer["next"]
+
+
+async def by_row(stack: Stack) -> AsyncIterator[Recorded]:
+    for row in await _fetch(stack, ROWS):
+        yield Recorded(
+            client="record",
+            at=time.monotonic(),
+            id=row["id"],
+            by="row",
+            model=row["model"],
+            input=json.decode(row["input"]),
+            status=row["status"],
+            output=json.decode(row["output"]) if row["output"] is not None else None,
+            error=row["error"],
+            completed_at=_rfc3339(row["completed_at"]),
+        )
+
+
+async def unfinished(stack: Stack) -> int:
+    return (await _fetch(stack, OPEN))[0][0]
+
+
+async def ended(stack: Stack) -> int:
+    """How many rows have their final state."""
+    return (await _fetch(stack, ENDED))[0][0]
+
+
+def database_url(stack: Stack) -> str:
+    """As the gateway was told it."""
+    return processes.find(stack, "gateway")[0].environ()["SAMOVAR_DATABASE_URL"]
+
+
+async def _fetch(stack: Stack, statement: str) -> list[asyncpg.Record]:
+    connection: asyncpg.Connection = await asyncpg.connect(database_url(stack))
+    try:
+        return await connection.fetch(statement)
+    finally:
+        await connection.close()
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return moment and moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

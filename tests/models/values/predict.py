@@ -1,0 +1,11 @@
+"""Gives back any JSON value that it gets as text."""
+
+import json
+from typing import Any
+
+from cog import BasePredictor, Input
+
+
+class Predictor(BasePredictor):
+    def predict(self, value: str = Input(description="JSON")) -> Any:
+        return json.loads(value)

@@ -1,0 +1,70 @@
+"""What is printed reaches the prediction that printed it, all of it and in order."""
+
+from pathlib import Path
+
+import pytest
+
+from runners.worker.frames import Said
+from tests.runners.worker.driver import working, write
+from tests.runners.worker.test_running import predict
+
+PRINTS = [
+    pytest.param("print('a')\nprint('b', 'c')", "a\nb c\n", id="lines"),
+    pytest.param("print('a', end='')", "a", id="no newline"),
+    pytest.param("print('a')\nprint('b', file=sys.stderr)\nprint('c')", "a\nb\nc\n", id="both streams"),
+    pytest.param("print('a')\nos.write(1, b'b\\n')\nos.write(2, b'c\\n')\nprint('d')", "a\nb\nc\nd\n", id="native"),
+    pytest.param("print('a')\nsubprocess.run(['echo', 'b'])\nprint('c')", "a\nb\nc\n", id="a child process"),
+    pytest.param("sys.stdout.buffer.write(b'a\\n')\nprint('b')", "a\nb\n", id="bytes"),
+    pytest.param("print('a', end='')\nsys.stdout.buffer.write(b'b')\nprint('c')", "abc\n", id="bytes within a line"),
+    pytest.param("os.write(1, b'\\xc3')\nos.write(1, b'\\xa9')", "é", id="a character in two pieces"),
+    pytest.param("os.write(1, b'\\xff')\nprint('x\\0y')", "\ufffdx\ufffdy\n", id="no text"),
+    pytest.param("import logging\nlogging.warning('careful')", "WARNING:root:careful\n", id="logging"),
+    pytest.param(
+        "import warnings\nwarnings.warn_explicit('w', UserWarning, 'f', 1)", "f:1: UserWarning: w\n", id="warnings"
+    ),
+    pytest.param("import ctypes\nctypes.CDLL(None).printf(b'%s', b'half a line')", "half a line", id="the C library"),
+    pytest.param(
+        "import threading\nt = threading.Thread(target=print, args=('a',))\nt.start()\nt.join()", "a\n", id="a thread"
+    ),
+    pytest.param("for n in range(5000): print(n)", "".join(f"{n}\n" for n in range(5000)), id="much"),
+    pytest.param("os.write(1, b'x' * 3_000_000)", "x" * 3_000_000, id="more than a pipe holds"),
+]
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+@pytest.mark.parametrize(("body", "log"), PRINTS)
+def test_all_that_is_printed_is_told_in_order(tmp_path: Path, body: str, log: str, keyword: str):
+    with working(write(tmp_path, predict(body, keyword=keyword))) as worker:
+        worker.run({})
+        worker.run({}, ids="b")
+        assert [done.status for done in worker.done_all("ab")] == ["ok", "ok"]
+        assert worker.log_of("a") == worker.log_of("b") == log
+
+
+@pytest.mark.parametrize(
+    "how", ["print('x')", "print('x', end='', flush=True)", "os.write(1, b'x')", "os.system('echo x')"]
+)
+def test_it_is_told_at_once(tmp_path: Path, how: str):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, predict(f"{how}\nwhile os.path.exists('wait'): time.sleep(0.001)"))) as worker:
+        worker.run({})
+        worker.said("x")
+        (tmp_path / "wait").unlink()
+        assert worker.done().status == "ok"
+
+
+def test_a_line_is_one_frame(tmp_path: Path):
+    with working(write(tmp_path, predict("print('a', 'b', 'c')\nprint('d')"))) as worker:
+        worker.run({})
+        worker.done()
+        assert [frame.text for frame in worker.frames if isinstance(frame, Said)] == ["a b c\n", "d\n"]
+
+
+def test_a_traceback_comes_after_what_was_printed(tmp_path: Path):
+    with working(
+        write(tmp_path, predict("os.write(1, b'native ')\nprint('so', end='')\nraise OSError('x')"))
+    ) as worker:
+        worker.run({})
+        worker.done()
+        assert worker.log_of("a").startswith("native soTraceback (most recent call last):\n")
+        assert 'predict.py", line 8, in predict' in worker.log_of("a")

@@ -1,0 +1,245 @@
+"""A stop reaches user code wherever it is, and nothing else."""
+
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from runners.worker.frames import Began, Done, Item, Run, Stop
+from tests.runners.worker.driver import output, working, write
+from tests.runners.worker.test_running import predict
+
+SOON = 1.0  # seconds: what is promised of a predictor that listens
+
+WAITS = [
+    pytest.param("time.sleep(1000)", "def", id="asleep"),
+    pytest.param("while True: pass", "def", id="busy"),
+    pytest.param("subprocess.run(['sleep', '1000'])", "def", id="waiting for a child"),
+    pytest.param("import threading\nthreading.Event().wait()", "def", id="waiting for a thread"),
+    pytest.param("import socket\npair = socket.socketpair()\npair[0].recv(1)", "def", id="reading"),
+    pytest.param("while True: print('x')", "def", id="printing"),
+    pytest.param("await asyncio.sleep(1000)", "async def", id="async"),
+    pytest.param("yield 1\ntime.sleep(1000)", "def", id="a generator asleep"),
+    pytest.param("while True: yield 1", "def", id="a generator that never waits"),
+    pytest.param("yield 1\nawait asyncio.sleep(1000)", "async def", id="an async generator"),
+    pytest.param(
+        "while True:\n    yield 1\n    await asyncio.sleep(0)", "async def", id="an async generator that never waits"
+    ),
+]
+
+
+def interruptible(body: str, keyword: str) -> str:
+    """Cleans up in `finally`, and catches every `Exception` on its way."""
+    lines = "\n".join(f"            {line}" for line in body.splitlines())
+    answer = "yield" if "yield" in body else "return"
+    work = f"if quick: {answer} 1\nelse:\n    try:\n        try:\n            print('here')\n"
+    work += f"{lines}\n        except Exception: print('swallowed')\n    finally: print('cleaned up')"
+    result = ("AsyncIterator[int]" if keyword != "def" else "Iterator[int]") if "yield" in body else "Any"
+    return predict(work, arguments="quick: bool = False", result=result, keyword=keyword)
+
+
+@pytest.mark.parametrize(("body", "keyword"), WAITS)
+def test_what_runs_is_interrupted(tmp_path: Path, body: str, keyword: str):
+    with working(write(tmp_path, interruptible(body, keyword))) as worker:
+        worker.run({})
+        worker.said("here")
+        asked = monotonic()
+        worker.stop("a")
+        assert worker.done().status == "stopped"
+        assert monotonic() - asked < SOON
+        assert worker.log_of("a").endswith("cleaned up\n")
+        assert "swallowed" not in worker.log_of("a")
+        worker.run({"quick": True}, ids="b")
+        assert worker.done("b").status == "ok"
+
+
+def test_what_waits_never_starts(tmp_path: Path):
+    code = predict("print('begun', n)\ntime.sleep(1000 if not n else 0)\nreturn n", arguments="n: int")
+    with working(write(tmp_path, code)) as worker:
+        for n, id in enumerate("abc"):
+            worker.run({"n": n}, ids=id)
+        worker.said("begun 0")
+        worker.stop("b")
+        worker.stop("a")
+        assert [done.status for done in worker.done_all("abc")] == ["stopped", "stopped", "ok"]
+        assert worker.log_of() == "begun 0\nbegun 2\n"
+        assert [frame.ids for frame in worker.frames if isinstance(frame, Began)] == [["a"], ["c"]]
+
+
+def test_a_stop_that_comes_with_its_run_is_in_time(tmp_path: Path):
+    with working(write(tmp_path, predict("return 1"))) as worker:
+        worker.send(Run([Item("a", b"{}")]), Stop(["a"]), Run([Item("b", b"{}")]))
+        assert [done.status for done in worker.done_all("ab")] == ["stopped", "ok"]
+
+
+def test_a_late_stop_changes_nothing(tmp_path: Path):
+    with working(write(tmp_path, predict("return 1"))) as worker:
+        worker.run({})
+        assert worker.done().status == "ok"
+        worker.stop("a", "z")
+        worker.run({})
+        worker.run({}, ids="b")
+        worker.done("b")
+        assert [frame.status for frame in worker.frames if isinstance(frame, Done)] == ["ok", "ok", "ok"]
+
+
+def test_a_stop_for_another_does_not_interrupt(tmp_path: Path):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, predict("print('here')\nwhile os.path.exists('wait'): pass\nreturn 1"))) as worker:
+        worker.run({})
+        worker.run({}, ids="b")
+        worker.said("here")
+        worker.stop("b")
+        (tmp_path / "wait").unlink()
+        assert [done.status for done in worker.done_all("ab")] == ["ok", "stopped"]
+
+
+def test_what_a_predictor_says_of_its_own_end_is_kept(tmp_path: Path):
+    body = "try:\n    print('here')\n    time.sleep(1000)\nexcept CancelationException:\n    print('I see')\n    raise"
+    with working(write(tmp_path, predict(body))) as worker:
+        worker.run({})
+        worker.said("here")
+        worker.stop("a")
+        assert worker.done().status == "stopped"
+        assert worker.log_of("a") == "here\nI see\n"
+
+
+def test_who_swallows_a_stop_is_stopped_when_it_returns(tmp_path: Path):
+    body = "try:\n    print('here')\n    time.sleep(1000)\nexcept BaseException:\n    pass\nreturn 1"
+    with working(write(tmp_path, predict(body))) as worker:
+        worker.run({})
+        worker.said("here")
+        worker.stop("a")
+        done = worker.done()
+        assert (done.status, done.value, done.error) == ("stopped", None, None)
+
+
+def test_a_storm_of_stops_breaks_nothing(tmp_path: Path):
+    """Each lands somewhere else: before, in, between and after user code, and while frames are being sent."""
+    body = "for i in range(n):\n    print(i)\n    yield 'x' * 1000"
+    with working(write(tmp_path, predict(body, arguments="n: int", result="Iterator[str]"))) as worker:
+        ids = [f"{n}" for n in range(300)]
+        for n, id in enumerate(ids):
+            worker.send(Run([Item(id, b'{"n": %d}' % (n % 40))]))
+            if n % 3 == 0:
+                worker.stop(ids[max(0, n - n % 7)])
+                if n % 2:
+                    worker.done(ids[n])
+        for n, done in enumerate(worker.done(id) for id in ids):
+            assert done.status in ("ok", "stopped")
+            if done.status == "ok":
+                assert len(worker.chunks(done.id)) == n % 40
+                assert worker.log_of(done.id) == "".join(f"{i}\n" for i in range(n % 40))
+        assert len([frame for frame in worker.frames if isinstance(frame, Done)]) == len(ids)
+
+
+BATCH = """
+import time, os
+class Predictor:
+    max_batch_size = 8
+    max_batch_wait_ms = 5
+    def predict(self, n: int) -> int:
+        print("alone", n)
+        if n == 13: raise ValueError("thirteen")
+        return n * 2
+    def predict_batch(self, inputs):
+        print("together", [i["n"] for i in inputs])
+        if any(i["n"] == 13 for i in inputs): raise RuntimeError("one of them")
+        while os.path.exists("wait"): time.sleep(0.001)
+        return [ValueError("seven") if i["n"] == 7 else i["n"] * 2 for i in inputs]
+"""
+
+
+def test_a_predictor_says_how_it_wants_its_batches(tmp_path: Path):
+    with working(write(tmp_path, BATCH)) as worker:
+        assert (worker.ready().max_batch_size, worker.ready().max_batch_wait_ms) == (8, 5.0)
+    with working(tmp_path, environment={"SAMOVAR_MAX_BATCH_SIZE": "3"}) as worker:
+        assert worker.ready().max_batch_size == 3
+
+
+def test_a_batch_is_one_call_and_an_item_alone_is_none(tmp_path: Path):
+    with working(write(tmp_path, BATCH)) as worker:
+        worker.run({"n": 1}, {"n": 2}, {"n": 3})
+        assert [output(done) for done in worker.done_all("abc")] == [2, 4, 6]
+        assert worker.log_of() == worker.log_of("b") == "together [1, 2, 3]\n"
+        worker.run({"n": 4}, ids="d")
+        assert output(worker.done("d")) == 8
+        assert worker.log_of("d") == "alone 4\n"
+
+
+def test_an_exception_in_the_list_fails_one_item(tmp_path: Path):
+    with working(write(tmp_path, BATCH)) as worker:
+        worker.run({"n": 1}, {"n": 7}, {"n": 3})
+        assert [(done.status, done.error) for done in worker.done_all("abc")] == [
+            ("ok", None),
+            ("failed", "seven"),
+            ("ok", None),
+        ]
+
+
+def test_a_batch_that_raises_is_halved_until_the_culprit_stands_alone(tmp_path: Path):
+    with working(write(tmp_path, BATCH)) as worker:
+        worker.run(*({"n": n} for n in (1, 2, 13, 4, 5)))
+        assert [done.error for done in worker.done_all("abcde")] == [None, None, "thirteen", None, None]
+        assert "together [4, 5]\n" in worker.log_of()
+        assert "alone 13\n" in worker.log_of("c")
+        assert "alone 13\n" not in worker.log_of("a")
+        assert len([frame for frame in worker.frames if isinstance(frame, Began)]) == 1
+
+
+def test_bad_inputs_fail_alone_in_a_batch(tmp_path: Path):
+    with working(write(tmp_path, BATCH)) as worker:
+        worker.run({"n": 1}, {"m": 2}, {"n": 3})
+        assert [done.status for done in worker.done_all("abc")] == ["ok", "failed", "ok"]
+
+
+@pytest.mark.parametrize("result", ["[1]", "3", "None", "{'a': 1, 'b': 2}", "'ab'"])
+def test_a_batch_must_have_as_many_outputs_as_inputs(tmp_path: Path, result: str):
+    code = f"class Predictor:\n def predict(self): return 1\n def predict_batch(self, inputs): return {result}"
+    with working(write(tmp_path, code)) as worker:
+        worker.run({}, {})
+        for done in worker.done_all("ab"):
+            assert "predict_batch must return a list of 2 outputs, one per input; it gave " in (done.error or "")
+
+
+def test_an_item_leaves_its_batch(tmp_path: Path):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, BATCH)) as worker:
+        worker.run({"n": 1}, {"n": 2})
+        worker.said("together")
+        worker.stop("a")
+        (tmp_path / "wait").unlink()
+        assert [done.status for done in worker.done_all("ab")] == ["stopped", "ok"]
+
+
+def test_a_batch_that_nobody_wants_is_interrupted(tmp_path: Path):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, BATCH)) as worker:
+        worker.run({"n": 1}, {"n": 2})
+        worker.said("together")
+        worker.stop("a")
+        worker.stop("b")
+        assert [done.status for done in worker.done_all("ab")] == ["stopped", "stopped"]
+
+
+def test_an_async_batch(tmp_path: Path):
+    code = """
+        import asyncio
+        class Predictor:
+            max_batch_size = 4
+            async def predict(self, n: int) -> int:
+                if n == 3: raise ValueError("three")
+                return n
+            async def predict_batch(self, inputs):
+                print("together")
+                if any(i["n"] == 3 for i in inputs): raise ValueError("one of them")
+                if any(i["n"] == 9 for i in inputs): await asyncio.sleep(1000)
+                return [i["n"] for i in inputs]
+    """
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"n": 1}, {"n": 3}, {"n": 4})
+        assert [done.error for done in worker.done_all("abc")] == [None, "three", None]
+        worker.run({"n": 9}, {"n": 1}, ids="xy")
+        worker.until(lambda: True if "together" in worker.log_of("x") else None)
+        worker.stop("x", "y")
+        assert [done.status for done in worker.done_all("xy")] == ["stopped", "stopped"]

@@ -1,0 +1,133 @@
+"""A whole Samovar for tests, started as a user would: `samovar up` on a free port and a fresh data directory."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+SAMOVAR = Path(sys.executable).with_name("samovar")
+START_LIMIT = 180.0  # seconds; the first start of a model converts nothing, but imports torch on a busy machine
+STOP_LIMIT = 60.0
+
+
+class Stack:
+    """One data directory, and the `samovar up` that runs on it at the moment."""
+
+    def __init__(self, base: Path, *, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> None:
+        self.data_dir = base / "data"
+        self.log = base / "up.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.token = "test-" + secrets.token_hex(16)
+        self._models = models
+        self._environ = dict(environ)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def up(self) -> psutil.Process:
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def start(self) -> None:
+        """Returns once the process runs, which is long before it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, env=self._env())
+
+    def wait_ready(self, limit: float = START_LIMIT) -> None:
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            assert self._process is not None
+            if (code := self._process.poll()) is not None:
+                raise AssertionError(f"`samovar up` ended with {code}:\n{self.last_words()}")
+            if is_ready(self.url):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"`samovar up` was not ready after {limit:.0f} s:\n{self.last_words()}")
+
+    def kill(self) -> None:
+        """As `kill -9` does: whatever `up` had started is left to itself."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """As Ctrl-C does. Fails if anything that `up` had started is still there afterwards."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        family = self.up.children(recursive=True)
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise AssertionError(f"`samovar up` did not stop in {STOP_LIMIT:.0f} s:\n{self.last_words()}") from None
+        finally:
+            _, left = psutil.wait_procs(family, timeout=5)
+            for process in left:
+                process.kill()
+        assert not left, f"left behind: {left}"
+
+    def last_words(self, lines: int = 60) -> str:
+        """The ends of all logs."""
+        logs = [self.log, *sorted((self.data_dir / "logs").glob("*.log"))]
+        ends = [(log, log.read_text(errors="replace").splitlines()[-lines:]) for log in logs if log.exists()]
+        return "\n".join(f"--- {log.name}\n" + "\n".join(end) for log, end in ends)
+
+    def _command(self) -> list[str]:
+        command = [str(SAMOVAR), "up", "--port", str(self.port), "--data-dir", str(self.data_dir)]
+        for folder in self._models:
+            command += ["--models", str(folder)]
+        return command
+
+    def _env(self) -> dict[str, str]:
+        ours = {"SAMOVAR_CACHE_DIR"}
+        kept = {name: value for name, value in os.environ.items() if name in ours or not name.startswith("SAMOVAR_")}
+        return {**kept, "SAMOVAR_TOKEN": self.token, **self._environ}
+
+
+@contextmanager
+def running(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
+    """A ready stack, gone afterwards with all its data; what it last said is shown when the block fails."""
+    base = Path(tempfile.mkdtemp(prefix="samovar-test-"))
+    base.chmod(0o755)  # as root, PostgreSQL runs as another user, who must get to its files
+    stack = Stack(base, models=models, environ=environ)
+    try:
+        stack.start()
+        stack.wait_ready()
+        yield stack
+    except BaseException:
+        print(stack.last_words())
+        raise
+    finally:
+        try:
+            stack.stop()
+        finally:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(url + "/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
