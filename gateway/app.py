@@ -157,6 +157,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Parts]:
             predictions=record,
             creator=creator,
             follower=follower,
+            live=live,
             cancels=cancels,
             broker=broker,
             runners=runners,

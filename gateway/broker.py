@@ -77,7 +77,8 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
     try:
         yield client
     finally:
-        with suppress(NatsError, OSError, TimeoutError):
+        # uvloop has a RuntimeError of its own for a transport that is closed already.
+        with suppress(NatsError, OSError, TimeoutError, RuntimeError):
             await asyncio.wait_for(client.close(), DEADLINE)
 
 

@@ -14,6 +14,7 @@ from gateway.create import Creator
 from gateway.files import Files
 from gateway.follow import Follower
 from gateway.ids import Capabilities
+from gateway.live import Live
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store.accounts import Account
@@ -35,6 +36,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     predictions: Predictions
     creator: Creator
     follower: Follower
+    live: Live
     cancels: Cancels
     broker: Broker
     runners: Runners

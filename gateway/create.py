@@ -14,7 +14,7 @@ from gateway.catalog import Version
 from gateway.errors import QueueFull, Unavailable
 from gateway.files import Files
 from gateway.follow import Follower
-from gateway.live import Live
+from gateway.live import Closing, Live
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.store.predictions import Predictions
@@ -67,7 +67,7 @@ class Creator:
             try:
                 async with asyncio.timeout(wait):
                     p = await self._follower.outcome(p, ear)
-            except TimeoutError:
+            except (TimeoutError, Closing):
                 return p, False
         metrics.stage("answer", time.perf_counter() - arrived)
         return p, True

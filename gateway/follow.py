@@ -81,7 +81,7 @@ class Follower:
                     return p
                 return catch_up(p, await self._told.history(id))
             except (Failed, Unavailable) as error:
-                log.info("history_not_read", id=id, error=str(error))
+                log.debug("history_not_read", id=id, error=str(error))
                 await asyncio.sleep(RETRY)
 
     async def _caught_up(self, p: Prediction) -> Prediction:

@@ -13,17 +13,27 @@ from schemas import events, subjects
 from schemas.events import Event, Final
 
 
+class Closing(Exception):
+    """The gateway is about to stop: whoever listens goes on elsewhere."""
+
+
 class Ear:
     """One listener to one prediction."""
 
     def __init__(self) -> None:
         self._heard: list[Event] = []
         self._missed = False
+        self._closing = False
         self._woken: asyncio.Future[None] | None = None
 
     async def next(self) -> list[Event] | None:
-        """All that was said since the last call, once there is something. None: something may have been missed."""
+        """All that was said since the last call, once there is something. None: something may have been missed.
+
+        Raises `Closing`.
+        """
         while not self._heard and not self._missed:
+            if self._closing:
+                raise Closing
             self._woken = asyncio.get_running_loop().create_future()
             try:
                 await self._woken
@@ -44,6 +54,10 @@ class Ear:
         self._missed = True
         self._wake()
 
+    def close(self) -> None:
+        self._closing = True
+        self._wake()
+
     def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
@@ -58,6 +72,7 @@ class Live:
         self._on_final = on_final
         self._ears: dict[str, list[Ear]] = {}
         self._foreign: dict[str, asyncio.Task[Subscription]] = {}
+        self._closing = False
 
     async def start(self) -> None:
         await self._subscribe(subjects.live_of_tag(self.tag))
@@ -66,6 +81,8 @@ class Live:
     def listen(self, id: str) -> Generator[Ear]:
         """From now on; for a prediction of another gateway, from a moment later: the ear is told to read again then."""
         ear = Ear()
+        if self._closing:
+            ear.close()
         ears = self._ears.setdefault(id, [])
         ears.append(ear)
         if subjects.tag(id) != self.tag and id not in self._foreign:
@@ -84,6 +101,13 @@ class Live:
         for ears in self._ears.values():
             for ear in ears:
                 ear.miss()
+
+    def close(self) -> None:
+        """Nobody waits here any more."""
+        self._closing = True
+        for ears in self._ears.values():
+            for ear in ears:
+                ear.close()
 
     async def _follow(self, id: str) -> Subscription:
         subscription = await self._subscribe(subjects.live_of(id))

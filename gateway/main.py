@@ -1,6 +1,9 @@
 """Serve the gateway until it is told to stop."""
 
+from socket import socket
+
 import uvicorn
+from litestar import Litestar
 
 from gateway.app import create_app
 from gateway.edge import Edge
@@ -8,9 +11,14 @@ from gateway.settings import Settings
 
 
 async def serve(settings: Settings) -> None:
-    """Streams that are open when it is told to stop are ended: their clients go on elsewhere, or here later."""
+    await server(settings).serve()
+
+
+def server(settings: Settings) -> uvicorn.Server:
+    """With SIGTERM and SIGINT it stops taking requests, and ends those that are open."""
+    app = create_app(settings)
     config = uvicorn.Config(
-        Edge(create_app(settings)),
+        Edge(app),
         host=settings.host,
         port=settings.port,
         loop="none",
@@ -24,4 +32,16 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=3,
         timeout_keep_alive=75,
     )
-    await uvicorn.Server(config).serve()
+    return Server(config, app)
+
+
+class Server(uvicorn.Server):
+    """Held creates are answered before the end, as if their wait had run out; streams are ended, to be resumed."""
+
+    def __init__(self, config: uvicorn.Config, app: Litestar) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._app.state.parts.live.close()
+        await super().shutdown(sockets)

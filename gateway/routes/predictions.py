@@ -14,6 +14,7 @@ from gateway import validation
 from gateway.call import AnyRequest, answer, caller, parts, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
+from gateway.live import Closing
 from gateway.routes.operations import CreateOperation, ListOperation
 from gateway.store.accounts import Account
 from gateway.store.predictions import Cursor, Filter
@@ -157,6 +158,6 @@ async def _settled(request: AnyRequest, p: Prediction) -> Prediction:
         async with asyncio.timeout(A_MOMENT), aclosing(parts(request).follower.watch(p.id)) as states:
             async for p in states:  # noqa: B007
                 pass
-    except TimeoutError:
+    except (TimeoutError, Closing):
         pass
     return p

@@ -13,6 +13,7 @@ from litestar.response import Stream
 from gateway import metrics, sse
 from gateway.call import AnyRequest, parts, views
 from gateway.errors import NotFound
+from gateway.live import Closing
 from gateway.routes.operations import StreamOperation
 from schemas.prediction import Prediction
 
@@ -74,7 +75,10 @@ async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed, keep_alive
                     if not coming.done():
                         coming.cancel()
                         await asyncio.wait([coming])
-                state = coming.result()
+                try:
+                    state = coming.result()
+                except Closing:
+                    return  # the client comes back with the id of its last event
                 if state is None:
                     return
                 if frames := feed.next(state):

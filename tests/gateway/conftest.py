@@ -13,8 +13,7 @@ from msgspec import Raw, json
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from gateway.app import create_app
-from gateway.edge import Edge
+from gateway import main
 from gateway.settings import Settings
 from schemas import events, subjects
 from schemas.events import Event, Final, Output, Run, Started, Succeeded
@@ -128,11 +127,7 @@ async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Call
     servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
     async def started() -> str:
-        config = uvicorn.Config(
-            Edge(create_app(settings)), port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        server = main.server(settings)
         task = asyncio.create_task(server._serve())
         while not server.started:
             if task.done():
@@ -143,10 +138,15 @@ async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Call
         port = server.servers[0].sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{port}"
 
+    async def stop() -> None:
+        for server, task in servers:
+            server.should_exit = True
+            await task
+        servers.clear()
+
+    started.stop = stop  # type: ignore[attr-defined]
     yield started
-    for server, task in servers:
-        server.should_exit = True
-        await task
+    await stop()
 
 
 @pytest.fixture

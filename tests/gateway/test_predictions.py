@@ -60,6 +60,21 @@ async def test_a_wait_that_runs_out_reads_starting(client: httpx.AsyncClient, ru
     assert (await show(client, told["id"]))["output"] == ["a"]
 
 
+async def test_a_gateway_that_stops_answers_those_who_wait(client: httpx.AsyncClient, runner: Runner, start):
+    waiting = asyncio.create_task(
+        client.post("/v1/models/acme/lines/predictions", json={"input": {"text": "hi"}}, headers={"Prefer": "wait"})
+    )
+    job = await runner.job()
+    made = await create(client)
+    async with client.stream("GET", made["urls"]["stream"]) as response:
+        following = response.aiter_lines()
+        assert await anext(following) == ": welcome"
+        await start.stop()
+        answer = await waiting
+        assert (answer.status_code, answer.json()["status"], answer.json()["id"]) == (202, "starting", job.id)
+        assert [line async for line in following if line and not line.startswith(":")] == []
+
+
 async def test_a_client_that_hangs_up_does_not_cancel(client: httpx.AsyncClient, runner: Runner):
     asked = asyncio.create_task(
         client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "hi"}}, headers={"Prefer": "wait"})
