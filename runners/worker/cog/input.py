@@ -1,0 +1,60 @@
+"""`Input(...)`: what a predictor says of one of its parameters."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+
+class Missing:
+    """The default of an input that has none; `None` is a value."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing()
+
+
+@dataclass(frozen=True)
+class Field:
+    default: Any = MISSING
+    description: str | None = None
+    ge: float | None = None
+    le: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    regex: str | None = None
+    choices: list[Any] | None = field(default=None)
+    deprecated: bool | None = None
+    accept: str | None = None
+
+
+# Upper case, and `Any`, because it stands where a parameter's default stands: `text: str = Input(...)`.
+def Input(  # noqa: N802
+    default: Any = MISSING,
+    *,
+    default_factory: Any = MISSING,
+    description: str | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    regex: str | None = None,
+    choices: list[Any] | None = None,
+    deprecated: bool | None = None,
+    accept: str | None = None,
+) -> Any:
+    """Describe an input. `...` as its default says, as no default does, that it is required."""
+    if default_factory is not MISSING:
+        raise TypeError("Input() takes no default_factory: write the value as default=...")
+    return Field(
+        default=MISSING if default is ... else default,
+        description=description,
+        ge=ge,
+        le=le,
+        min_length=min_length,
+        max_length=max_length,
+        regex=regex,
+        choices=None if choices is None else list(choices),
+        deprecated=deprecated,
+        accept=accept,
+    )

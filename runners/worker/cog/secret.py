@@ -1,0 +1,17 @@
+"""`Secret`: a text that does not print itself."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Secret:
+    secret_value: str | None = field(default=None, repr=False)
+
+    def get_secret_value(self) -> str | None:
+        return self.secret_value
+
+    def __str__(self) -> str:
+        return "**********" if self.secret_value else ""
+
+    def __repr__(self) -> str:
+        return f"Secret({str(self)!r})"

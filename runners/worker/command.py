@@ -1,0 +1,22 @@
+"""The worker's command line: `serve FOLDER` and `introspect FOLDER`."""
+
+import argparse
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="worker", description="Runs one Cog predictor for a runner agent.")
+    parser.add_argument("what", choices=["serve", "introspect"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--fd", type=int, required=True, help="a socket to the agent, or where to write")
+    parser.add_argument("--log-fd", type=int, help="the read end of the pipe that is this process's stdout and stderr")
+    parser.add_argument("--ref", default="predict.py:Predictor", help="file.py:Name of the predictor")
+    given = parser.parse_args(arguments)
+    if given.what == "serve":
+        from .serve import serve
+
+        serve(given.folder.resolve(), given.ref, given.fd, given.log_fd)
+    else:
+        from .introspect import introspect
+
+        introspect(given.folder.resolve(), given.ref, given.fd)

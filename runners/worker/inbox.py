@@ -1,0 +1,50 @@
+"""What the agent wants: runs in order, and the wish to stop some of them."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from .frames import Run, Stop, ToWorker
+
+
+class Source(Protocol):
+    def receive(self, *, wait: bool) -> list[ToWorker]: ...
+
+
+class Inbox:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._runs: deque[Run] = deque()
+        self._held: set[str] = set()
+        self._unwanted: set[str] = set()
+
+    def wait(self) -> Run:
+        """The next run; blocks until there is one."""
+        while not self._runs:
+            self._take(self._source.receive(wait=True))
+        return self._runs.popleft()
+
+    def look(self) -> None:
+        """Take in what lies there."""
+        while frames := self._source.receive(wait=False):
+            self._take(frames)
+
+    def next(self) -> Run | None:
+        return self._runs.popleft() if self._runs else None
+
+    def unwanted(self, id: str) -> bool:
+        return id in self._unwanted
+
+    def settle(self, ids: Iterable[str]) -> None:
+        """These are answered; a wish that comes too late is forgotten with them."""
+        self._held.difference_update(ids)
+        self._unwanted.difference_update(ids)
+
+    def _take(self, frames: list[ToWorker]) -> None:
+        for frame in frames:
+            match frame:
+                case Run(items=items):
+                    self._runs.append(frame)
+                    self._held.update(item.id for item in items)
+                case Stop(ids=ids):
+                    self._unwanted.update(self._held.intersection(ids))

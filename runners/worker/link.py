@@ -1,0 +1,47 @@
+"""The socket to the agent: whole frames in, whole frames out."""
+
+import socket
+from threading import Lock
+from typing import Final
+
+from .frames import FromWorker, ToWorker, decode_to_worker, pack, split
+from .lifeline import perish
+
+_READ: Final = 1 << 16  # more would be mapped and unmapped at every call
+
+
+class Link:
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(True)
+        self._socket.set_inheritable(False)
+        self._buffer = bytearray()
+        self._sending = Lock()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self, *, wait: bool) -> list[ToWorker]:
+        """What the agent said since; if we do not wait, that may be nothing. Without an agent this process ends."""
+        try:
+            data = self._socket.recv(_READ, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            perish()
+        if not data:
+            perish()
+        self._buffer += data
+        return [decode_to_worker(frame) for frame in split(self._buffer)]
+
+    def send(self, *frames: FromWorker) -> None:
+        data = b"".join([pack(frame) for frame in frames])
+        try:
+            with self._sending:
+                self._socket.sendall(data)
+        except ConnectionError:
+            perish()
+
+    def close_in_child(self) -> None:
+        """After a fork: the child must neither speak to the agent nor hold the socket open."""
+        self._socket.close()
