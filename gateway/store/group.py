@@ -13,13 +13,17 @@ O = TypeVar("O")  # noqa: E741
 class Group(Generic[I, O]):
     """Call it with one item; `write` sees many, and answers each in order.
 
-    Nothing waits for company: an item that comes when nothing is under way is written at once. A statement that the
-    database refuses is halved until the culprit stands alone, so that nobody fails for another's sake.
+    By default nothing waits for company: an item that comes when nothing is under way is written at once; seconds to
+    `linger` are for writes that no client waits for. A statement that the database refuses is halved until the culprit
+    stands alone, so that nobody fails for another's sake.
     """
 
-    def __init__(self, write: Callable[[Sequence[I]], Awaitable[Sequence[O]]], *, most: int = 500) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[I]], Awaitable[Sequence[O]]], *, most: int = 500, linger: float = 0.0
+    ) -> None:
         self._write = write
         self._most = most
+        self._linger = linger
         self._waiting: list[tuple[I, asyncio.Future[O]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -38,6 +42,8 @@ class Group(Generic[I, O]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
+                if self._linger and len(self._waiting) < self._most:
+                    await asyncio.sleep(self._linger)
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._settle(batch)
         finally:

@@ -17,6 +17,9 @@ from schemas.prediction import Chunks, Prediction, Status
 ON_ITS_WAY = timedelta(seconds=5)
 """How long nobody asks where a new prediction is: its own gateway notes its job after one second."""
 
+LINGER = 0.01
+"""Seconds that an end waits for others to be written with; clients were told of it already, and can read it."""
+
 COLUMNS = """id, account, model, version, source, status, input, output, many, files, logs, error, metrics, run,
              created_at, started_at, completed_at, deadline, cancel_requested_at, attempt"""
 
@@ -114,7 +117,7 @@ class Predictions:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._created = Group(self._insert)
-        self._finished = Group(self._finish)
+        self._finished = Group(self._finish, linger=LINGER)
 
     async def close(self) -> None:
         await asyncio.gather(self._created.close(), self._finished.close())
