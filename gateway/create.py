@@ -85,7 +85,7 @@ class Creator:
         )
 
     async def _accept(self, p: Prediction, version: Version) -> None:
-        commit = asyncio.ensure_future(self._commit(p, version.pool))
+        commit = asyncio.get_running_loop().create_task(self._commit(p, version.pool))
         self._recorder.expect(p.id, commit)
         try:
             sequence = await self._submit(p, version)

@@ -11,7 +11,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from gateway import validation
-from gateway.call import AnyRequest, answer, caller, parts, views
+from gateway.call import AnyRequest, answer, caller, header, parts, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
 from gateway.live import Closing
@@ -87,8 +87,8 @@ router = Router("/", route_handlers=[create, page, show, cancel], tags=["predict
 async def run(request: AnyRequest, account: Account, version: Version, body: Body) -> Response[bytes]:
     """Create, and hold if the client would rather wait; shared by all endpoints that create."""
     here = parts(request)
-    wait = validation.wait(request.headers.get("prefer"), here.settings.max_wait)
-    cancel_after = validation.cancel_after(request.headers.get("cancel-after"))
+    wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
+    cancel_after = validation.cancel_after(header(request, b"cancel-after"))
     input = version.validator.check(body.input)
     view = views(request)
     if wait is None:
@@ -103,7 +103,7 @@ async def run(request: AnyRequest, account: Account, version: Version, body: Bod
 
 async def read_body(request: AnyRequest) -> Body:
     content = await request.body()
-    return validation.body(content, request.headers.get("content-type", ""), parts(request).settings.max_depth)
+    return validation.body(content, header(request, b"content-type") or "", parts(request).settings.max_depth)
 
 
 async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
