@@ -10,6 +10,14 @@ from msgspec import json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 SECRETS: Final = re.compile(r"(?<=://)([^/\s:@]+):[^/\s@]+(?=@)|\b(?:smv|r8)_[A-Za-z0-9]{8,}|(?<=earer )\S{8,}")
+TELLTALES: Final = ("asyncio", "asyncpg")  # loggers: what they know of a connection nobody else is told
+LOST: Final = {
+    "OSError",
+    "PostgresConnectionError",
+    "CannotConnectNowError",
+    "AdminShutdownError",
+    "CrashShutdownError",
+}
 
 
 def configure(*, verbose: bool = False, stream: TextIO | None = None) -> None:
@@ -34,6 +42,7 @@ def configure(*, verbose: bool = False, stream: TextIO | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(out)],
         )
     )
+    handler.addFilter(_without_trace)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # Their lines at this level are about every request, and every query.
     for chatty in ("httpx", "httpcore", "asyncio", "asyncpg_trek"):
@@ -42,6 +51,22 @@ def configure(*, verbose: bool = False, stream: TextIO | None = None) -> None:
 
 def without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {name: _hidden(value) for name, value in event.items()}
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """A connection that broke is one line and a warning: where in a library it was noticed tells nobody anything."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and record.name.partition(".")[0] in TELLTALES and _is_loss(error):
+        about = record.getMessage().partition("\n")[0]
+        record.msg, record.args, record.exc_info = f"{about}: {str(error) or type(error).__name__}", (), None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+def _is_loss(error: BaseException) -> bool:
+    # By name, as only a gateway has to load asyncpg, whose InterfaceError is also for mistakes.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & LOST) or ("InterfaceError" in names and "closed" in str(error))
 
 
 def _rendering(out: TextIO) -> list[Processor]:

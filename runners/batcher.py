@@ -12,7 +12,7 @@ QUICK: Final = 0.02  # seconds; runs that take less are sent further ahead
 AHEAD: Final = 0.04  # seconds of quick work that may wait in the worker
 MOST: Final = 64  # items
 SMOOTH: Final = 0.1
-MUCH: Final = 4_000_000  # bytes of chunks that were not passed on yet: the worker has to wait
+MUCH: Final = 4_000_000  # bytes of chunks and of text that were not passed on yet: the worker has to wait
 
 
 class Worker(Protocol):
@@ -36,6 +36,7 @@ class Batcher:
         self._window = 0.0
         self._failure: tuple[str, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rung = False
         self._pace = QUICK
         self._depth = 2
         """Frames that may be in the worker: the one that runs, and the ones ready."""
@@ -77,9 +78,9 @@ class Batcher:
             self.fail_all(*self._failure)
 
     def leave(self, call: Call) -> None:
-        """Nobody waits for it any more."""
-        if call in self._waiting:
-            self._waiting.remove(call)
+        """Nobody listens to it any more: not begun, it never starts; in the worker, it is stopped."""
+        call.left = True
+        self.stop(call, Wish(None))
 
     def stop(self, call: Call, wish: Wish) -> None:
         """Not begun: it never starts. In the worker: asked to stop, and killed if it does not."""
@@ -87,7 +88,8 @@ class Batcher:
             return
         call.wish = wish
         if call.id not in self._sent:
-            self.leave(call)
+            if call in self._waiting:
+                self._waiting.remove(call)
             call.finish(unrun(call, time.time()))
         elif self._worker is not None:
             self._worker.stop([call.id])
@@ -127,15 +129,19 @@ class Batcher:
             case Chunk(id=id):
                 for call in self._calls([id]):
                     call.chunk(frame)
-                    if call.unread > MUCH and self._worker is not None:
-                        self._worker.pause()
+                    self._slow_down(call)
             case Said(ids=ids, text=text):
                 for call in self._calls(ids):
                     call.say(text)
+                    self._slow_down(call)
             case Done(id=id):
                 self._done(id, frame)
             case Ready() | Broken():
                 pass
+
+    def _slow_down(self, call: Call) -> None:
+        if call.unread > MUCH and self._worker is not None:
+            self._worker.pause()
 
     def _done(self, id: str, done: Done) -> None:
         call = self._sent.pop(id, None)
@@ -162,9 +168,8 @@ class Batcher:
                 self._sent[call.id] = call
             self._frames.append({call.id for call in calls})
             self._worker.run([call.item for call in calls])
-        if not self._waiting and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._waiting:
+            self._unset_timer()
 
     def _may_send(self) -> bool:
         if self._size == 1:
@@ -173,17 +178,23 @@ class Batcher:
         if self._frames:
             # A batch that is not full is better off waiting for company while another runs.
             return full and len(self._frames) < self._depth
-        if full or not self._window or self._timer_is_over():
-            self._timer = None
+        if full or not self._window or self._rung:
+            self._unset_timer()
             return True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._window, self._ring)
         return False
 
-    def _timer_is_over(self) -> bool:
-        loop = asyncio.get_running_loop()
-        if self._timer is None:
-            self._timer = loop.call_later(self._window, self._pump)
-            return False
-        return loop.time() >= self._timer.when()
+    def _ring(self) -> None:
+        # Not by the clock: uvloop's timers ring up to a millisecond early by it, and do not ring again.
+        self._rung = True
+        self._pump()
+
+    def _unset_timer(self) -> None:
+        self._rung = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _next(self) -> list[Call]:
         """The next batch: up to one that is to run alone."""

@@ -44,6 +44,7 @@ class Call:
         "end",
         "item",
         "lasting",
+        "left",
         "text",
         "unread",
         "wish",
@@ -58,7 +59,9 @@ class Call:
         self.lasting = False
         self.chunks: list[Chunk] = []
         self.unread = 0
-        """Bytes in `chunks`."""
+        """Bytes in `chunks`, and characters in `text`."""
+        self.left = False
+        """Nobody reads it any more."""
         self.text: list[str] = []
         self.end: Done | Death | None = None
         self._loop = asyncio.get_running_loop()
@@ -84,13 +87,20 @@ class Call:
         self._timer = self._loop.call_later(LASTING, self._last)
 
     def chunk(self, frame: Chunk) -> None:
+        if self.left:
+            return
         self.chunks.append(frame)
         self.unread += len(frame.value)
         self._wake()
 
     def say(self, text: str) -> None:
         """Text waits for the run to last: a quick one carries it in its final event."""
+        if self.left:
+            return
         self.text.append(text)
+        if self.began is not None:
+            # Before that nobody takes it away.
+            self.unread += len(text)
         if self.lasting and self._log_timer is None:
             self._log_timer = self._loop.call_at(max(self._log_at, self._loop.time()), self._wake)
 
@@ -106,12 +116,14 @@ class Call:
         return self.lasting and self._loop.time() >= self._log_at - TICK
 
     def take_chunks(self) -> list[Chunk]:
-        taken, self.chunks, self.unread = self.chunks, [], 0
+        taken, self.chunks = self.chunks, []
+        self.unread = sum(map(len, self.text))
         return taken
 
     def take_text(self) -> str:
         """What was printed since; the next is due a little later."""
         taken, self.text = "".join(self.text), []
+        self.unread = max(0, self.unread - len(taken))
         self._log_at = self._loop.time() + BETWEEN_LOGS
         if self._log_timer is not None:
             self._log_timer.cancel()

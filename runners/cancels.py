@@ -30,7 +30,7 @@ class Cancels:
     async def heard(self, msg: Msg) -> None:
         try:
             cancel = decode_cancel(msg.data)
-        except DecodeError as error:
+        except (DecodeError, UnicodeDecodeError) as error:
             log.warning("a cancel that cannot be read", reason=str(error))
             return
         if stop := self._watching.get(cancel.id):

@@ -60,5 +60,5 @@ class Demand:
 
 
 def version_of(subject: str) -> str:
-    """jobs.<pool>.<model>.<version>.<lane>"""
-    return subject.split(".")[3]
+    """jobs.<pool>.<model>.<version>.<lane>; of anything else, a version that nobody has."""
+    return next(iter(subject.split(".")[3:4]), "")

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Final
@@ -39,7 +40,7 @@ class Files:
         key = f"out/{id}/{token_urlsafe(16)}/{_safe(path.name)}"
         try:
             await obstore.put_async(self._store, key, path)
-        except (BaseError, OSError) as error:
+        except (BaseError, OSError, ValueError) as error:
             raise FileStoreError(f"cannot store the output file {path.name}: {error}") from error
         await asyncio.to_thread(_tidy, path)
         return key
@@ -58,7 +59,8 @@ def at(url: str) -> Files:
 def _tidy(path: Path) -> None:
     """Files in the temporary folder were made for us; others are the model's own."""
     if path.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _safe(name: str) -> str:

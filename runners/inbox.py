@@ -31,6 +31,7 @@ class Broker(Protocol):
     async def listen(
         self, subject: str, heard: Callable[[Msg], Awaitable[None]], *, queue: str = ""
     ) -> Subscription: ...
+    async def hush(self, subscription: Subscription) -> None: ...
     def inbox(self) -> str: ...
 
 
@@ -134,7 +135,7 @@ class Inbox:
         """Take no more; what is on its way is given back."""
         self._open = False
         if self._subscription is not None:
-            await self._subscription.drain()
+            await self._link.hush(self._subscription)
 
     async def tick(self) -> None:
         """Every few seconds: nobody else shall get what is in hand; a silent broker is asked again."""

@@ -114,8 +114,10 @@ class Instance(asyncio.Protocol):
 
     def kill(self) -> None:
         """At once, with all the processes that it started."""
-        self._ours = True
-        _kill_group(self._process.pid)
+        if self._process.returncode is None:
+            # Later, the number may be another process's.
+            self._ours = True
+            kill_group(self._process.pid)
 
     async def ended(self) -> Ended:
         """Wait until it is gone, whatever the reason; nothing of its process group is left then."""
@@ -129,7 +131,7 @@ class Instance(asyncio.Protocol):
         with suppress(TimeoutError):
             async with asyncio.timeout(EXIT_WITHIN):
                 await self._process.wait()
-        _kill_group(self._process.pid)
+        kill_group(self._process.pid)
         await self._process.wait()
         words = self._last_words()
         return Ended(f"{_exit(self._process.returncode or 0)}{words}", self._ours)
@@ -145,7 +147,8 @@ class Instance(asyncio.Protocol):
                 frame = frames.decode_from_worker(body)
             except DecodeError as error:
                 log.error("a worker spoke nonsense; it is killed", pid=self.pid, reason=str(error))
-                self.kill()
+                # Not for another job's sake: what runs in it counts this as a crash, or it would go on for ever.
+                kill_group(self._process.pid)
                 return
             self._hear(frame)
 
@@ -229,7 +232,7 @@ def environment(ours: Mapping[str, str], cache_dir: str, own: Mapping[str, str])
     return {**passed, "SAMOVAR_CACHE_DIR": cache_dir, **own}
 
 
-def _kill_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 

@@ -94,7 +94,8 @@ class Life:
     async def _over(self) -> bool:
         """A repeated or an old job may have its final event already."""
         age = self._delivery.pulled_at - self._job.created_at.timestamp()
-        return (self._delivery.redelivered or age > FRESH) and await self._agent.reporter.ended(self._job.id)
+        repeated = self._delivery.redelivered or self._job.attempt > 1
+        return (repeated or age > FRESH) and await self._agent.reporter.ended(self._job.id)
 
     async def _final(self) -> FinalEvent | None:
         """None: the job has been published again."""
@@ -108,7 +109,7 @@ class Life:
             return Failed(id=self._job.id, run=None, at=now(), error=str(error))
         while True:
             if self._wish is not None:
-                return Canceled(id=self._job.id, run=None, at=now(), error=self._wish.reason)
+                return self._canceled(self._wish)
             report = Report(self._agent.reporter, self._job.id, self._draw())
             call = Call(Item(self._job.id, text), alone=self._job.crashes > 0)
             try:
@@ -118,12 +119,25 @@ class Life:
                 if end.ours:
                     log.info("runs again, as another job's worker was killed", id=self._job.id)
                 elif await self._crashed(end, report):
-                    return None
+                    return self._canceled(self._wish) if self._wish is not None else None
                 elif self._job.crashes >= CRASHES:
                     return await self._failed(report, call, f"the worker died {CRASHES} times: {self._job.reason}")
             except StartOver:
+                await self._outlast(call)
+                if self._wish is not None:
+                    continue
                 if await self._again("it said more than could be kept, and the broker lost it", report, crashes=0):
-                    return None
+                    return self._canceled(self._wish) if self._wish is not None else None
+
+    def _canceled(self, wish: Wish) -> Canceled:
+        """Between two runs."""
+        return Canceled(id=self._job.id, run=None, at=now(), error=wish.reason)
+
+    async def _outlast(self, call: Call) -> None:
+        """Wait until the worker has stopped it: a second run of the same id beside it would be taken for the first."""
+        while call.end is None:
+            await call.news()
+            self._batcher.relieve()
 
     async def _run(self, call: Call, report: Report) -> Done | Death:
         """Say what a worker says of this call until it ends."""

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import nats
@@ -19,6 +19,7 @@ from runners.errors import NoAnswer, NoResponders, RunnerError
 log = structlog.stdlib.get_logger()
 
 ANSWER_WITHIN: Final = 2.0  # seconds
+LEAVE_WITHIN: Final = 0.5
 PENDING_MESSAGES: Final = 1_000_000
 PENDING_BYTES: Final = 1 << 30
 
@@ -34,20 +35,23 @@ class Link:
         self._up = asyncio.Event()
         self._reconnected: list[Callable[[], None]] = []
         self._complaint = ""
+        self._leaving = False
         self.generation = 0
         """Counts connections: what was seen on an earlier one may be gone."""
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the connection is closed for good."""
+        """Done when the connection is closed for good, or we leave while it is away."""
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Hand a message to the connection; while it is down, wait.
 
-        Raises `NoAnswer` when the connection is closed for good.
+        Raises `NoAnswer` when the connection is lost for good.
         """
         if not self._up.is_set():
             await self._up.wait()
+        if self.lost.done():
+            raise NoAnswer("the connection to NATS is lost")
         try:
             await self._client.publish(subject, payload, reply, headers)
         except (ConnectionClosedError, OutboundBufferLimitError) as error:
@@ -90,9 +94,31 @@ class Link:
     def on_reconnect(self, call: Callable[[], None]) -> None:
         self._reconnected.append(call)
 
+    def leave(self) -> None:
+        """From now on a connection that is away is lost for good: who stops waits for no broker."""
+        self._leaving = True
+        if not self._up.is_set():
+            self._lose()
+
     async def flush(self) -> None:
-        """Wait until the server has read all that was published."""
-        await self._client.flush(timeout=2)
+        """Wait until the server has read all that was published, but not for long."""
+        if self.lost.done():
+            return
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN):
+                await self._client.flush()
+        except (NatsError, TimeoutError) as error:
+            log.warning("NATS may not have heard all that was said", reason=str(error) or type(error).__name__)
+
+    async def hush(self, subscription: Subscription) -> None:
+        """Hear no more, once what is on its way has been heard; a server that is away has nothing on its way."""
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN):
+                await (
+                    subscription.drain() if self._up.is_set() and not self.lost.done() else subscription.unsubscribe()
+                )
+        except (NatsError, TimeoutError) as error:
+            log.debug("left without a word", subject=subscription.subject, reason=str(error))
 
     @property
     def up(self) -> bool:
@@ -117,7 +143,9 @@ class Link:
         self._up.set()
 
     async def _close(self) -> None:
-        await self._client.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN):
+                await self._client.close()
 
     async def _answered(self, msg: Msg) -> None:
         answer = self._asked.get(msg.subject)
@@ -141,6 +169,8 @@ class Link:
             _give_up(answer)
         if not self._client.is_closed:
             log.warning("lost the connection to NATS")
+        if self._leaving:
+            self._lose()
 
     async def _came_back(self) -> None:
         self.generation += 1
@@ -151,6 +181,9 @@ class Link:
             call()
 
     async def _closed(self) -> None:
+        self._lose()
+
+    def _lose(self) -> None:
         self._up.set()  # whoever waits finds out by publishing
         if not self.lost.done():
             self.lost.set_result(None)

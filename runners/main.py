@@ -90,7 +90,7 @@ async def _work(settings: Settings, stop: asyncio.Event, link: Link, models: dic
     await link.listen(subjects.wake(settings.pool, "*"), demand.woken)
     await link.listen(subjects.HELLO, herald.greeted)
     await link.listen(subjects.PING, herald.pinged, queue="runners")
-    await demand.prepare()
+    await _unless(stop, demand.prepare())
     introduction.set()
     async with asyncio.TaskGroup() as tasks:
         chores = [
@@ -103,6 +103,7 @@ async def _work(settings: Settings, stop: asyncio.Event, link: Link, models: dic
             await _until(stop, link)
         finally:
             log.info("stopping")
+            link.leave()
             for chore in chores:
                 chore.cancel()
             await pool.close()

@@ -14,7 +14,7 @@ from msgspec import DecodeError, Raw, Struct, json
 from runners import folders
 from runners.errors import NotOffered
 from runners.folders import Folder
-from runners.instance import HOST, Program, environment
+from runners.instance import HOST, Program, environment, kill_group
 from runners.settings import Settings
 from schemas.models import Offer
 
@@ -172,9 +172,9 @@ async def _asked(program: Program) -> bytes:
     except TimeoutError:
         raise NotOffered(f"importing {program.ref} took longer than {ANSWER_WITHIN} s") from None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        # With all that it started, which may hold the pipe open.
+        kill_group(process.pid)
+        await process.wait()
         text = await answer
     if not text:
         raise NotOffered(f"importing {program.ref} ended the process: {printed.decode(errors='replace')[-2000:]}")

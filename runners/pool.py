@@ -10,6 +10,7 @@ log = structlog.stdlib.get_logger()
 
 FIRST_PAUSE: Final = 10.0  # seconds for which a version whose set-up failed is not tried again
 LONGEST_PAUSE: Final = 300.0
+FAULT_PAUSE: Final = 1.0  # before a version that a fault of ours dropped is tried again here; others may take its jobs
 
 
 class Ticking(Protocol):
@@ -76,14 +77,19 @@ class Pool:
         keeper = self._make(version)
         self._warm[version] = keeper
         failures = self._failures.get(version, 0)
+        pause = 0.0
         try:
             good = await keeper.keep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures))
             self._failures[version] = 0 if good else failures + 1
         except Exception:
             log.exception("a version was dropped", version=version[:12])
+            pause = FAULT_PAUSE
         finally:
-            await keeper.close(self._drain if self._closing else 0)
-            del self._warm[version]
-            del self._tasks[version]
-            self.changed.set()
-            self._left()
+            try:
+                await keeper.close(self._drain if self._closing else 0)
+                await asyncio.sleep(pause)
+            finally:
+                del self._warm[version]
+                del self._tasks[version]
+                self.changed.set()
+                self._left()

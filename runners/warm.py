@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Final
+from typing import Annotated, Final
 
 import structlog
-from msgspec import DecodeError, Struct, json
+from msgspec import DecodeError, Meta, Struct, json
 
 from runners import instance
 from runners.batcher import Batcher
 from runners.calls import Death
-from runners.errors import SetupFailed
+from runners.errors import RunnerError, SetupFailed
 from runners.inbox import Delivery, Inbox
 from runners.instance import Instance
 from runners.life import Agent, Life, now
@@ -32,7 +32,8 @@ REFUSING: Final = 64  # jobs in hand while a version cannot be set up
 
 
 class Named(Struct, frozen=True):
-    id: str
+    id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")]
+    """It becomes a part of a subject."""
 
 
 class Warm:
@@ -50,6 +51,7 @@ class Warm:
         self._model = model
         self._settings = settings
         self._agent = agent
+        self._link = link
         self._changed = changed
         self._log = log.bind(model=model.name, version=model.offer.version[:12])
         self._batcher = Batcher(grace=settings.cancel_grace)
@@ -86,8 +88,9 @@ class Warm:
                 return False
             if not await self._until_dead(worker):
                 return True
-            deaths = 0 if time.monotonic() - born > STEADY else deaths + 1
-            # One death may be a job's fault or a cancel; several in a row are a reason to go slow.
+            useful = self._batcher.done_at > born or time.monotonic() - born > STEADY
+            deaths = 0 if useful else deaths + 1
+            # One death may be a job's fault or a cancel; several that did nothing are a reason to go slow.
             await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2 ** (deaths - 3)) if deaths > 2 else 0)
 
     async def close(self, drain: float) -> None:
@@ -97,7 +100,7 @@ class Warm:
             if not self._batcher.sent(id):
                 task.cancel()
         if drain and self._tasks:
-            await asyncio.wait(self._tasks, timeout=drain)
+            await self._drained(drain)
         unfinished = list(self._tasks)
         for task in unfinished:
             task.cancel()
@@ -110,6 +113,14 @@ class Warm:
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.wait([self._pulling])
+
+    async def _drained(self, within: float) -> None:
+        """Let what runs come to its end, unless nobody could hear of it."""
+        ending = asyncio.ensure_future(asyncio.wait(self._tasks))
+        try:
+            await asyncio.wait([ending, self._link.lost], timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
 
     async def _load(self) -> Instance:
         self._log.info("loading")
@@ -183,7 +194,7 @@ class Warm:
     def _receive(self, delivery: Delivery) -> None:
         try:
             job = decode_job(delivery.data)
-        except DecodeError as error:
+        except (DecodeError, UnicodeDecodeError) as error:
             self._spawn("", self._reject(delivery, str(error)))
             return
         life = self._lives.get(job.id)
@@ -203,6 +214,9 @@ class Warm:
             if self._batcher.sent(id):
                 await self._gone.wait()
             await delivery.give_back()
+        except RunnerError as error:
+            self._log.warning("a job was left to another runner", id=id, reason=str(error))
+            await self.inbox.let_go(delivery)
         except Exception:  # noqa: BLE001  the other jobs go on
             self._log.exception("a job was left to another runner", id=id)
             await self.inbox.let_go(delivery)
@@ -215,12 +229,12 @@ class Warm:
         self._log.error("a job that cannot be read", reason=reason)
         try:
             id = json.decode(delivery.data, type=Named).id
-        except DecodeError:
-            id = None
-        if id is not None:
             error = f"the job could not be read by its runner: {reason}"
             await self._agent.reporter.end(Failed(id=id, run=None, at=now(), error=error))
-        await delivery.refuse()
+        except (DecodeError, UnicodeDecodeError):
+            pass
+        finally:
+            await delivery.refuse()
 
     def _spawn(self, id: str, life: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(life)

@@ -2,6 +2,7 @@ import io
 import logging
 from collections.abc import Generator
 
+import asyncpg
 import pytest
 import structlog
 from msgspec import json
@@ -56,3 +57,24 @@ def test_warnings_of_children_are_shown_and_the_rest_is_not() -> None:
 
 def test_what_a_child_says_that_is_no_log_is_shown() -> None:
     assert rendered("runner", "Fatal Python error", verbose=False) == "runner: Fatal Python error"
+
+
+@pytest.mark.parametrize(
+    ("logger", "error", "traced"),
+    [
+        ("asyncpg.pool", asyncpg.CannotConnectNowError("the database system is starting up"), False),
+        ("asyncpg.pool", FileNotFoundError(2, "No such file or directory"), False),
+        ("asyncio", asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), False),
+        ("asyncio", asyncpg.InterfaceError("connection is closed"), False),
+        ("asyncio", asyncpg.InterfaceError("another operation is in progress"), True),
+        ("asyncio", ValueError("a mistake of ours"), True),
+        ("samovar.anything", ConnectionResetError("reset"), True),
+    ],
+)
+def test_a_lost_connection_is_one_warning(written: io.StringIO, logger: str, error: Exception, *, traced: bool) -> None:
+    logging.getLogger(logger).error("Future exception was never retrieved\nfuture: <Future>", exc_info=error)
+    line = json.decode(written.getvalue())
+    assert ("exception" in line) == traced
+    if not traced:
+        assert line["level"] == "warning"
+        assert line["event"] == f"Future exception was never retrieved: {error}"

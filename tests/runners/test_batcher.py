@@ -2,10 +2,11 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from runners.batcher import Batcher
 from runners.calls import Call, Death, Wish
-from runners.worker.frames import Began, Chunk, Done, Item
+from runners.worker.frames import Began, Chunk, Done, Item, Said
 from tests.runners.conftest import eventually
 
 
@@ -165,3 +166,46 @@ async def test_of_whom_a_worker_died(began: str, ours: bool, counted: str) -> No
     batcher.attach(replacement, size=1, window=0)
     left = [call.id for call in calls if call.end is None]
     assert replacement.frames == [[id] for id in left[:2]]
+
+
+def test_a_window_ends_however_early_its_timer_rings() -> None:
+    """uvloop's timers may ring before their time by its own clock."""
+
+    async def wait_for_all() -> None:
+        benches = [Bench() for _ in range(200)]
+        for number, bench in enumerate(benches):
+            batcher = Batcher(grace=1)
+            batcher.attach(bench, size=2, window=0.001 + number * 0.00001)
+            batcher.put(a_call("a"))
+        await eventually(lambda: all(bench.frames for bench in benches), within=5)
+
+    uvloop.run(wait_for_all())
+
+
+async def test_what_nobody_listens_to_is_stopped_and_holds_nobody_up() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=1, window=0)
+    call = a_call("a")
+    batcher.put(call)
+    begin(batcher, "a")
+    batcher.leave(call)
+    assert bench.stopped == ["a"]
+    batcher.heard(Chunk("a", b"x" * 5_000_000, []))
+    batcher.heard(Said(["a"], "x" * 5_000_000))
+    assert not bench.paused
+    assert not call.chunks
+    done(batcher, "a")
+    assert batcher.idle
+
+
+async def test_a_worker_that_prints_too_much_has_to_wait() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=1, window=0)
+    call = a_call("a")
+    batcher.put(call)
+    begin(batcher, "a")
+    for _ in range(5):
+        batcher.heard(Said(["a"], "x" * 1_000_000))
+    assert bench.paused
+    assert len(call.take_text()) == 5_000_000
+    assert call.unread == 0

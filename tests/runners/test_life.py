@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 from msgspec import json, structs
@@ -229,3 +230,22 @@ def _whole(front: Front, id: str) -> list[str]:
         chunks += map(json.decode, event.values)
     assert final.outputs == len(chunks)
     return [*chunks, *map(json.decode, final.values)]
+
+
+async def test_deaths_between_finished_jobs_hold_nobody_up(agent: Front, tmp_path: Path) -> None:
+    """Were they counted on, the eighth would mean a pause of 8 seconds."""
+    async with asyncio.timeout(12):
+        for number in range(4):
+            id = await agent.submit("crasher", times=2, tally=str(tmp_path / f"tally{number}"))
+            assert text_of(await agent.final(id)) == "died 2 times"
+
+
+async def test_what_is_no_job_takes_no_place(agent: Front) -> None:
+    """More of it than a worker has credit for."""
+    job = agent.job("echo", text="x")
+    for text in (b"\xff", b'{"id": "\xff"}', b'{"id": "two words"}', b'{"id": "a.>"}', b"{}", b"[]"):
+        await agent.nc.jetstream().publish(subjects.job("default", job.model, job.version), text)
+    await agent.put(job)
+    await agent.wake(job)
+    assert text_of(await agent.final(job.id)) == "x"
+    await eventually(lambda: _is_empty(agent))

@@ -132,6 +132,33 @@ async def test_a_stop_does_not_wait_for_a_broker(settings: Settings) -> None:
         await eventually(lambda: not task.done())
 
 
+@pytest.mark.parametrize("drain", [0, 60])
+async def test_a_stop_does_not_wait_for_a_broker_that_went_away(
+    settings: Settings, tmp_path: Path, drain: float
+) -> None:
+    """Nobody could hear of what it has in hand: that is left, a drain or not."""
+    async with running_nats(tmp_path / "nats", users=[ANYONE]) as server:
+        url = server.urls[ANYONE.name]
+        async with (
+            _apart(structs.replace(settings, nats_url=url, drain_seconds=drain)) as process,
+            fronting(url) as front,
+        ):
+            await front.nc.publish(subjects.HELLO)
+            await front.until(lambda: "gated" in front.offers)
+            ids = [await front.submit("gated", gate=str(tmp_path / "never")) for _ in range(2)]
+            await front.until(lambda: front.events(ids[0], Started))
+            broker = next(child for child in psutil.Process().children() if _listens(child, server.port))
+            broker.kill()
+            await eventually(lambda: not front.nc.is_connected)
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(3):
+                assert await process.wait() == 0
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    return any(c.status == psutil.CONN_LISTEN and c.laddr[1] == port for c in process.net_connections())
+
+
 async def test_a_runners_login_is_enough(settings: Settings, tmp_path: Path) -> None:
     async with (
         running_nats(tmp_path / "nats") as server,

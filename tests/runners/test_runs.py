@@ -1,0 +1,143 @@
+"""A life between its runs: what a broker that forgets and a worker that dies make of one job."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from msgspec import Raw
+
+from runners.batcher import Batcher
+from runners.calls import Death, Wish
+from runners.cancels import Cancels
+from runners.errors import FileStoreError, StartOver
+from runners.inbox import Delivery
+from runners.life import Agent, Life
+from runners.reporter import QueueFull, Reporter
+from runners.worker.frames import Chunk, Done
+from schemas.events import Canceled, Crashed, Event, Output, Succeeded
+from schemas.events import Final as FinalEvent
+from schemas.jobs import Job
+from tests.runners.conftest import eventually
+from tests.runners.test_batcher import Bench, begin, done
+
+
+class Paper:
+    """Takes what is said."""
+
+    generation = 0
+
+    def __init__(self) -> None:
+        self.said: list[Event] = []
+        self.submitted: list[Job] = []
+        self.asked = 0
+        self.forgets = False
+        self.full = False
+        self.meanwhile = lambda: None
+
+    async def say(self, event: Event) -> int:
+        if self.forgets and isinstance(event, Output):
+            raise StartOver
+        self.said.append(event)
+        return len(self.said)
+
+    async def end(self, final: FinalEvent) -> bool:
+        self.said.append(final)
+        return True
+
+    async def ended(self, id: str) -> bool:
+        self.asked += 1
+        return False
+
+    async def submit(self, job: Job, subject: str) -> int:
+        self.meanwhile()
+        if self.full:
+            raise QueueFull(10077, "full")
+        self.submitted.append(job)
+        return 1
+
+
+class Hand:
+    """A delivery that came a moment ago."""
+
+    redelivered = False
+    subject = "jobs.default.x.v.0"
+
+    def __init__(self) -> None:
+        self.pulled_at = time.time()
+        self.settled = False
+
+    async def settle(self) -> None:
+        self.settled = True
+
+
+class NoFiles:
+    async def fetch(self, key: str) -> bytes:
+        raise FileStoreError(key)
+
+    async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]:
+        raise FileStoreError(id)
+
+
+class Scene:
+    def __init__(self, **job: Any) -> None:
+        self.paper, self.hand, self.bench = Paper(), Hand(), Bench()
+        self.batcher = Batcher(grace=5)
+        self.batcher.attach(self.bench, size=1, window=0)
+        agent = Agent(
+            name="tester",
+            reporter=cast("Reporter", self.paper),
+            cancels=Cancels(),
+            files=NoFiles(),
+            run_limit=60,
+        )
+        made = Job(id="a", model="x", version="v", input=Raw(b"{}"), created_at=datetime.now(UTC), **job)
+        self.life = Life(agent, self.batcher, cast("Delivery", self.hand), made)
+
+    def chunk(self) -> None:
+        self.batcher.heard(Chunk("a", b"1", []))
+
+
+async def test_a_run_that_starts_over_waits_until_the_worker_has_left_the_first() -> None:
+    scene = Scene()
+    scene.paper.forgets = scene.paper.full = True
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    scene.chunk()
+    await eventually(lambda: scene.bench.stopped == ["a"])
+    scene.paper.forgets = False
+    assert scene.bench.frames == [["a"]]
+    scene.batcher.heard(Done("a", time.time(), "stopped", False, None, [], None, {}))
+    await eventually(lambda: scene.bench.frames == [["a"], ["a"]])
+    begin(scene.batcher, "a")
+    done(scene.batcher, "a")
+    await living
+    (final,) = scene.paper.said
+    assert isinstance(final, Succeeded)
+    assert final.outputs == 0
+    assert scene.hand.settled
+
+
+async def test_a_cancel_between_two_attempts_is_heard() -> None:
+    scene = Scene()
+    scene.paper.meanwhile = lambda: scene.life.stop(Wish("enough"))
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    scene.batcher.detach(Death("exit code 13", ours=False))
+    await living
+    assert [type(event) for event in scene.paper.said] == [Crashed, Canceled]
+    assert cast("Canceled", scene.paper.said[-1]).error == "enough"
+
+
+@pytest.mark.parametrize(("attempt", "asked"), [(1, 0), (2, 1)])
+async def test_only_a_first_attempt_cannot_have_ended_yet(attempt: int, asked: int) -> None:
+    scene = Scene(attempt=attempt)
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    done(scene.batcher, "a")
+    await living
+    assert scene.paper.asked == asked
