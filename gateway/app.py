@@ -17,7 +17,7 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import broker as brokers
-from gateway import errors, ids
+from gateway import errors, ids, metrics
 from gateway.auth import Auth
 from gateway.broker import Broker, Failed
 from gateway.call import Parts
@@ -127,13 +127,15 @@ async def opened(settings: Settings) -> AsyncGenerator[Parts]:
         recorder = Recorder(client, broker, record)
         reconciler = Reconciler(record, broker, recorder, files)
 
-        def on_final(event: FinalEvent) -> None:
+        def on_final(event: FinalEvent, heard: bool) -> None:
+            metrics.observe(event)
             reconciler.ended(event.id)
-            recorder.hear(event)
+            if not heard:  # whoever heard it tells it, and what is told is recorded
+                recorder.hear(event)
 
         live = Live(client, ids.draw_tag(), on_final)
         lives.append(live)
-        follower = Follower(record, broker, live)
+        follower = Follower(record, broker, live, recorder)
         catalog = Catalog(rows, time.monotonic)
         runners = Runners(client, broker, catalog, time.monotonic)
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)

@@ -26,20 +26,26 @@ class Told(Protocol):
     async def history(self, id: str) -> list[Event]: ...
 
 
+class Ends(Protocol):
+    """Who sees to it that an end which somebody is told of stays true."""
+
+    def told(self, p: Prediction) -> None: ...
+    def kept(self, id: str) -> Prediction | None: ...
+
+
 class Follower:
-    def __init__(self, record: Record, told: Told, live: Live) -> None:
+    def __init__(self, record: Record, told: Told, live: Live, ends: Ends) -> None:
         self._record = record
         self._told = told
         self._live = live
+        self._ends = ends
 
     async def read(self, id: str, account: int | None = None) -> Prediction | None:
         """As it stands now: what anyone has been told can be read."""
-        p = await self._record.get(id, account)
-        if p is None or p.status in FINAL:
-            return p
-        with suppress(Failed):
-            p = catch_up(p, await self._told.history(id))
-        return p
+        p = self._ends.kept(id)
+        if p is None or account not in {None, p.account}:
+            p = await self._record.get(id, account)
+        return await self._caught_up(p) if p is not None else None
 
     async def page(self, ps: list[Prediction]) -> list[Prediction]:
         """The same for rows of a list."""
@@ -70,24 +76,33 @@ class Follower:
                 p = advance(p, event)
         except Gap:
             return await self._read_surely(p.id)
-        return p
+        return self._seen(p)
 
     async def _read_surely(self, id: str) -> Prediction | None:
         """Like `read`, but waits for a record or a broker that is away: a stream must not show less than was said."""
         while True:
             try:
-                p = await self._record.get(id)
+                p = self._ends.kept(id) or await self._record.get(id)
                 if p is None or p.status in FINAL:
                     return p
-                return catch_up(p, await self._told.history(id))
+                return self._seen(catch_up(p, await self._told.history(id)))
             except (Failed, Unavailable) as error:
                 log.debug("history_not_read", id=id, error=str(error))
                 await asyncio.sleep(RETRY)
 
     async def _caught_up(self, p: Prediction) -> Prediction:
-        if p.status not in FINAL:
-            with suppress(Failed):
-                return catch_up(p, await self._told.history(p.id))
+        p = self._ends.kept(p.id) or p
+        if p.status in FINAL:
+            return p
+        try:
+            return self._seen(catch_up(p, await self._told.history(p.id)))
+        except Failed:
+            # An end that was told may have come into the record since we looked there.
+            return await self._record.get(p.id) or p
+
+    def _seen(self, p: Prediction) -> Prediction:
+        if p.status in FINAL:
+            self._ends.told(p)
         return p
 
 

@@ -64,9 +64,12 @@ class Ear:
 
 
 class Live:
-    """Ears for predictions: those of the own tag are all heard, others on demand."""
+    """Ears for predictions: those of the own tag are all heard, others on demand.
 
-    def __init__(self, client: Client, tag: str, on_final: Callable[[Final], None]) -> None:
+    `on_final` gets every final event of the own tag, and whether an ear heard it, too.
+    """
+
+    def __init__(self, client: Client, tag: str, on_final: Callable[[Final, bool], None]) -> None:
         self.tag = tag
         self._client = client
         self._on_final = on_final
@@ -132,7 +135,7 @@ class Live:
             return
         event = events.decode(message.data)
         if final and subjects.tag(id) == self.tag and isinstance(event, Final):
-            self._on_final(event)
+            self._on_final(event, bool(ears))
         for ear in ears or ():
             ear.hear(event)
 

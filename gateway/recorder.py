@@ -13,7 +13,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from gateway import metrics
 from gateway.broker import DEADLINE, Broker, Failed
 from gateway.errors import Unavailable
 from schemas import events, subjects
@@ -30,6 +29,7 @@ PAUSE: Final = 0.25
 cost a tenth of the broker's work and of ours (docs/decisions/0002)."""
 REQUEST: Final = json.encode({"batch": BATCH, "no_wait": True})
 EMPTY: Final = {"404", "408"}  # nothing there; nothing more
+RETRY: Final = 0.25  # seconds until a database that was away is tried again
 LATER: Final = 2.0  # seconds until a message that could not be recorded comes again
 LOOKED_FOR: Final = 30  # deliveries until an event whose prediction nobody knows is parked: a minute
 COMPLETE_BY: Final = 3  # deliveries until a final event with parts missing has its run started over
@@ -55,8 +55,8 @@ class Record(Protocol):
 class Recorder:
     """Hears every final event twice, and writes it once.
 
-    What this gateway's own clients are told is written at once, from the live feed, so that even a broker that loses
-    its directory a moment later cannot make it untrue. The durable consumer sees that nothing else is missed: events of
+    What this gateway tells its clients is written at once, as it was told, so that even a broker that loses its
+    directory a moment later cannot make it untrue. The durable consumer sees that nothing else is missed: events of
     gateways that are gone, and all that was said while nobody listened.
     """
 
@@ -71,6 +71,7 @@ class Recorder:
         self._record = record
         self._recorded: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[bool]] = {}
+        self._kept: dict[str, tuple[Prediction, asyncio.Task[None]]] = {}
         self._coming: dict[str, asyncio.Future[None]] = {}
 
     def expect(self, id: str, commit: asyncio.Future[None]) -> None:
@@ -79,9 +80,18 @@ class Recorder:
         commit.add_done_callback(lambda _: self._coming.pop(id, None))
 
     def hear(self, event: FinalEvent) -> None:
-        """A final event of one of our own predictions, from the live feed."""
-        metrics.observe(event)
+        """A final event of one of our own predictions, from the live feed, that nobody is told of just now."""
         self._begin(event)
+
+    def told(self, p: Prediction) -> None:
+        """Somebody is told that it ended so: from here on that is true, whatever becomes of the broker's files."""
+        if p.id not in self._recorded and p.id not in self._kept:
+            self._kept[p.id] = (p, asyncio.create_task(self._keep(p)))
+
+    def kept(self, id: str) -> Prediction | None:
+        """An end that was told and is not in the record yet."""
+        found = self._kept.get(id)
+        return found[0] if found else None
 
     async def serve(self) -> None:
         """Until it is cancelled."""
@@ -101,12 +111,7 @@ class Recorder:
             said = said if said is not None else await self._broker.history(event.id)
         else:
             said = [event]
-        if commit := self._coming.get(event.id):
-            await asyncio.wait([commit])
-        if not await self._record.finish(whole(event, said)):
-            return False
-        self._remember(event.id)
-        return True
+        return await self._finish(whole(event, said))
 
     async def start_over(self, id: str) -> None:
         """Forget a run whose events are not all there, so that its prediction can be run again.
@@ -115,6 +120,27 @@ class Recorder:
         """
         log.warning("run_started_over", id=id, reason="events were lost before they were recorded")
         await self._broker.forget(id)
+
+    async def _keep(self, p: Prediction) -> None:
+        try:
+            while True:
+                try:
+                    await self._finish(p)
+                    return
+                except Unavailable:
+                    await asyncio.sleep(RETRY)
+        except Exception:
+            log.exception("final_refused", id=p.id)
+        finally:
+            del self._kept[p.id]
+
+    async def _finish(self, p: Prediction) -> bool:
+        if commit := self._coming.get(p.id):
+            await asyncio.wait([commit])
+        if not await self._record.finish(p):
+            return False
+        self._remember(p.id)
+        return True
 
     def _begin(self, event: FinalEvent) -> asyncio.Task[bool]:
         task = self._under_way.get(event.id)

@@ -174,3 +174,35 @@ async def test_what_is_no_event_is_parked(
             pass
     await connection.close()
     assert (rows[0]["subject"], bytes(rows[0]["data"])) == (subject, b"nonsense")
+
+
+@pytest.mark.parametrize("way", ["wait", "stream", "get", "another gateway"])
+async def test_an_end_that_was_told_stays_true_though_the_broker_loses_everything(
+    client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str, start, way: str
+):
+    headers = {"Prefer": "wait"} if way == "wait" else {}
+    asked = asyncio.create_task(
+        client.post("/v1/models/acme/lines/predictions", json={"input": {"text": "hi"}}, headers=headers)
+    )
+    job = await runner.job()
+    run = await runner.lines(job, ["a", "b"])
+    told = asked if way == "wait" else asyncio.create_task(ending(client, (await asked).json(), way, start))
+    await runner.end(job, run, 2)
+    await told
+    await remake(nc, subjects.EVENTS)
+    assert (await show(client, job.id))["output"] == ["a", "b"]
+    async with asyncio.timeout(5):
+        while (await row(database_url, job.id))["status"] != "succeeded":
+            pass
+
+
+async def ending(client: httpx.AsyncClient, made: dict, way: str, start) -> None:
+    """Be told of it in one of the ways there are."""
+    if way == "get":
+        await until(client, made["id"], "succeeded")
+        return
+    url = made["urls"]["stream"]
+    if way == "another gateway":
+        url = url.replace(str(client.base_url).rstrip("/"), await start())
+    async with client.stream("GET", url) as response:
+        assert [event async for event, _, _ in frames(response)] == ["output", "output", "done"]
