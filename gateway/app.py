@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,10 +57,12 @@ BY_STATUS: Final[dict[int, type[GatewayError]]] = {
 }
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
+    """`on_failure` is called when a part of it has failed, and the gateway has to be started anew."""
+
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with opened(settings) as app.state.parts:
+        async with opened(settings, on_failure) as app.state.parts:
             yield
 
     api = Router("/v1", route_handlers=[predictions.router, models.router, account.router, streams.router])
@@ -101,7 +103,7 @@ def viewer_files() -> Path:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncGenerator[Parts]:
+async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGenerator[Parts]:
     """Everything that a gateway needs, opened in order and closed in reverse."""
     streams = subjects.streams(
         replicas=settings.replicas,
@@ -170,21 +172,34 @@ async def opened(settings: Settings) -> AsyncGenerator[Parts]:
         except Failed as error:
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
-        async with running(recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()):
+        services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
+        async with running(*services, on_failure=on_failure):
             yield parts
         await counts.flush()
         await record.close()
 
 
 @asynccontextmanager
-async def running(*services: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Services that run until the block is left. One that fails takes the gateway with it: its supervisor starts it
-    again, which beats a gateway that records nothing."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(service) for service in services]
+async def running(*services: Coroutine[Any, Any, None], on_failure: Callable[[], None]) -> AsyncGenerator[None]:
+    """Services that run until the block is left.
+
+    One that fails takes the gateway with it: its supervisor starts another, which beats one that records nothing.
+    """
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("service_failed", service=task.get_name(), exc_info=error)
+            on_failure()
+
+    tasks = [asyncio.create_task(service, name=service.__qualname__) for service in services]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
         yield
+    finally:
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks)
 
 
 def as_problem(_: Request[Any, Any, Any], error: GatewayError) -> Response[Any]:

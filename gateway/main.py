@@ -10,13 +10,25 @@ from gateway.edge import Edge
 from gateway.settings import Settings
 
 
+class PartFailed(Exception):
+    """A part of the gateway failed; the log says which. Start it again."""
+
+
 async def serve(settings: Settings) -> None:
-    await server(settings).serve()
+    """Raises `PartFailed`."""
+    served = server(settings)
+    await served.serve()
+    if served.failed:
+        raise PartFailed(PartFailed.__doc__)
 
 
-def server(settings: Settings) -> uvicorn.Server:
+def server(settings: Settings) -> "Server":
     """With SIGTERM and SIGINT it stops taking requests, and ends those that are open."""
-    app = create_app(settings)
+
+    def on_failure() -> None:
+        made.failed = made.should_exit = True
+
+    app = create_app(settings, on_failure)
     config = uvicorn.Config(
         Edge(app),
         host=settings.host,
@@ -32,7 +44,8 @@ def server(settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=3,
         timeout_keep_alive=75,
     )
-    return Server(config, app)
+    made = Server(config, app)
+    return made
 
 
 class Server(uvicorn.Server):
@@ -41,6 +54,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Litestar) -> None:
         super().__init__(config)
         self._app = app
+        self.failed = False
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._app.state.parts.live.close()

@@ -101,6 +101,9 @@ class Recorder:
             except (Failed, NatsError, OSError, TimeoutError) as error:
                 log.info("recorder_waits", reason=str(error) or type(error).__name__)
                 await asyncio.sleep(0.5)
+            except Exception:
+                log.exception("recorder_failed")
+                await asyncio.sleep(0.5)
 
     async def record(self, event: FinalEvent, said: Sequence[Event] | None = None) -> bool:
         """Write a final state with all that belongs to it. False: no such prediction in the record.

@@ -29,20 +29,29 @@ INSERT = """
                          $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
 """
 
-START = """
-    UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run
-      FROM unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run)
-     WHERE p.id = e.id AND p.status IN ('starting', 'processing')
+# Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
+# would sooner or later each wait for the other (the kill loop saw it).
+IN_ORDER = """
+    WITH mine AS MATERIALIZED (
+        SELECT id FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
+         ORDER BY id FOR NO KEY UPDATE)
 """
 
-FINISH = """
+START = f"""{IN_ORDER}
+    UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run
+      FROM mine JOIN unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run) USING (id)
+     WHERE p.id = mine.id
+"""
+
+FINISH = f"""{IN_ORDER}
     UPDATE predictions p
        SET status = e.status, output = e.output, many = e.many, files = string_to_array(e.files, E'\\n'), logs = e.logs,
            error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at
-      FROM unnest($1::text[], $2::text[], $3::json[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::json[],
+      FROM mine
+      JOIN unnest($1::text[], $2::text[], $3::json[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::json[],
                   $9::json[], $10::timestamptz[], $11::timestamptz[])
-           AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at)
-     WHERE p.id = e.id AND p.status IN ('starting', 'processing')
+           AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at) USING (id)
+     WHERE p.id = mine.id
     RETURNING p.id, p.model
 """
 
@@ -208,9 +217,11 @@ class Predictions:
         """Where the jobs of predictions that are not final are: sequence, and when the stream was made."""
         with reached():
             await self._pool.execute(
-                """UPDATE predictions p SET job = e.job, stream = e.stream, due_at = now() + $4
-                     FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS e (id, job, stream)
-                    WHERE p.id = e.id AND p.status IN ('starting', 'processing') AND p.attempt = 1 AND p.job IS NULL""",
+                f"""{IN_ORDER}
+                   UPDATE predictions p SET job = e.job, stream = e.stream, due_at = now() + $4
+                     FROM mine
+                     JOIN unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS e (id, job, stream) USING (id)
+                    WHERE p.id = mine.id AND p.attempt = 1 AND p.job IS NULL""",
                 [id for id, _, _ in jobs],
                 [job for _, job, _ in jobs],
                 [stream for _, _, stream in jobs],
@@ -236,8 +247,10 @@ class Predictions:
         """Jobs that were noted in another stream than this one are due now."""
         with reached():
             await self._pool.execute(
-                """UPDATE predictions SET due_at = now()
-                    WHERE status IN ('starting', 'processing') AND stream <> $1 AND due_at > now()""",
+                """UPDATE predictions SET due_at = now() WHERE id IN (
+                       SELECT id FROM predictions
+                        WHERE status IN ('starting', 'processing') AND stream <> $1 AND due_at > now()
+                        ORDER BY id FOR NO KEY UPDATE)""",
                 stream,
             )
 

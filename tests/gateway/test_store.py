@@ -1,0 +1,110 @@
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+from msgspec import Raw, structs
+
+from gateway.app import running
+from gateway.store.group import Group
+from gateway.store.pool import connected
+from gateway.store.predictions import Predictions
+from schemas.events import Run
+from schemas.prediction import Prediction, Status
+
+AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
+RUN = Run(1, 1_000, "a")
+
+
+@dataclass
+class Records:
+    one: Predictions
+    other: Predictions
+
+
+@pytest.fixture
+async def records(database_url: str):
+    """As two gateways have it."""
+    async with connected(database_url, 4) as one, connected(database_url, 4) as other:
+        await one.execute("INSERT INTO accounts (username, name) VALUES ('a', 'a')")
+        yield Records(Predictions(one), Predictions(other))
+
+
+def predictions(count: int) -> list[Prediction]:
+    return [
+        Prediction(id=f"{i:026}", account=1, model="a/b", version="v", input=Raw(b"{}"), created_at=AT)
+        for i in range(count)
+    ]
+
+
+async def test_statements_over_the_same_rows_never_wait_in_a_ring(records: Records):
+    rows = predictions(200)
+    await asyncio.gather(*(records.one.create(p, "default") for p in rows))
+    draw = random.Random(1)
+    for _ in range(15):
+        shuffled = [draw.sample(rows, len(rows)) for _ in range(3)]
+        jobs = [(p.id, 1, AT) for p in shuffled[2]]
+        await asyncio.gather(
+            records.one.start([(p.id, AT, RUN) for p in shuffled[0]]),
+            records.other.start([(p.id, AT, RUN) for p in shuffled[1]]),
+            records.other.note_jobs(jobs, timedelta(seconds=1)),
+            records.one.hurry(AT),
+        )
+    ended = [structs.replace(p, status=Status.SUCCEEDED, completed_at=AT, run=RUN) for p in rows]
+    written = await asyncio.gather(
+        *(records.one.finish(p) for p in draw.sample(ended, len(ended))),
+        *(records.other.finish(p) for p in draw.sample(ended, len(ended))),
+        records.one.start([(p.id, AT, RUN) for p in draw.sample(rows, len(rows))]),
+    )
+    assert all(written[:-1])
+
+
+async def test_one_bad_row_fails_nobody_else(records: Records):
+    good, bad = predictions(2)
+    bad = structs.replace(bad, input=Raw(b'{"text":"\\u0000'))
+    results = await asyncio.gather(*(records.one.create(p, "default") for p in (good, bad)), return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], asyncpg.DataError)
+    assert await records.one.get(good.id) is not None
+
+
+async def test_what_comes_while_one_statement_is_under_way_goes_into_the_next():
+    sizes: list[int] = []
+    begun, first = asyncio.Event(), asyncio.Event()
+
+    async def write(items):
+        sizes.append(len(items))
+        begun.set()
+        await first.wait()
+        return items
+
+    group = Group(write)
+    calls = [asyncio.create_task(group(number)) for number in range(10)]
+    await begun.wait()
+    later = [asyncio.create_task(group(number)) for number in range(10, 15)]
+    await asyncio.sleep(0)
+    first.set()
+    assert await asyncio.gather(*calls, *later) == list(range(15))
+    assert sum(sizes) == 15
+    assert len(sizes) <= 3
+
+
+async def test_a_part_that_fails_is_told_and_the_others_are_ended():
+    failed = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with running(fails(), goes_on(), on_failure=failed.set):
+        await failed.wait()
+        assert not ended.is_set()
+    assert ended.is_set()
