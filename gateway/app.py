@@ -14,6 +14,7 @@ from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import broker as brokers
@@ -78,6 +79,8 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
             version="1.0.0",
             description="Replicate's HTTP API, on your own machines.",
             path=DOCS,
+            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+            security=[{"token": []}],
             render_plugins=[viewer()],
             use_handler_docstrings=True,
         ),

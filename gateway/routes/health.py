@@ -33,4 +33,4 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-router = Router("/", route_handlers=[healthz, readyz, metrics], tags=["operation"])
+router = Router("/", route_handlers=[healthz, readyz, metrics], tags=["operation"], security=[{}])

@@ -57,7 +57,7 @@ async def output(request: AnyRequest, path: FromPath[str]) -> Stream:
     )
 
 
-router: Router = Router("/", route_handlers=[stream, file_stream, output], tags=["streams"])
+router: Router = Router("/", route_handlers=[stream, file_stream, output], tags=["streams"], security=[{}])
 
 
 async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed, keep_alive: float) -> AsyncGenerator[bytes]:

@@ -101,6 +101,8 @@ async def test_browsers_may_call(client: httpx.AsyncClient):
 async def test_the_document_and_its_viewer_come_from_here(client: httpx.AsyncClient):
     document = (await client.get("/openapi.json")).json()
     assert "/v1/predictions" in document["paths"]
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert document["paths"]["/v1/streams/{token}"]["get"]["security"] == [{}]
     page = (await client.get("/-/docs")).text
     assert re.findall(r"(?:src|href)=.(https?:[^'\"]+)", page) == []
     for file in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
