@@ -9,7 +9,7 @@ import structlog
 
 from gateway.broker import Failed
 from gateway.errors import Unavailable
-from gateway.live import Ear, Live
+from gateway.live import Closing, Ear, Live
 from schemas.events import Event, Final
 from schemas.prediction import FINAL, Gap, Prediction, advance, replay
 
@@ -79,7 +79,10 @@ class Follower:
         return self._seen(p)
 
     async def _read_surely(self, id: str) -> Prediction | None:
-        """Like `read`, but waits for a record or a broker that is away: a stream must not show less than was said."""
+        """Like `read`, but waits for a record or a broker that is away: a stream must not show less than was said.
+
+        Raises `Closing` rather than wait on when the gateway is about to stop.
+        """
         while True:
             try:
                 p = self._ends.kept(id) or await self._record.get(id)
@@ -88,6 +91,8 @@ class Follower:
                 return self._seen(catch_up(p, await self._told.history(id)))
             except (Failed, Unavailable) as error:
                 log.debug("history_not_read", id=id, error=str(error))
+                if self._live.closing:
+                    raise Closing from error
                 await asyncio.sleep(RETRY)
 
     async def _caught_up(self, p: Prediction) -> Prediction:

@@ -105,6 +105,10 @@ class Live:
             for ear in ears:
                 ear.miss()
 
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
     def close(self) -> None:
         """Nobody waits here any more."""
         self._closing = True
