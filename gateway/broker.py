@@ -1,7 +1,6 @@
 """NATS: jobs out, finals in, and what was said of a prediction."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -24,7 +23,6 @@ log = structlog.get_logger("samovar.broker")
 
 DEADLINE: Final = 2.0  # seconds for one request to the broker
 NO_MESSAGE: Final = 404
-END_OF_BATCH: Final = 204
 BATCH: Final = 1000
 
 QUEUE_FULL: Final = 10077
@@ -42,7 +40,6 @@ class Failed(Exception):
 
 class Ack(Struct, frozen=True):
     seq: int
-    duplicate: bool = False
 
 
 @asynccontextmanager
@@ -188,7 +185,7 @@ class Broker:
         answer = json.decode(reply.data, type=dict[str, Any])
         if error := answer.get("error"):
             raise Failed(error.get("err_code", 0), error.get("description", ""))
-        return Ack(answer["seq"], answer.get("duplicate", False))
+        return Ack(answer["seq"])
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Msg:
         try:
@@ -235,7 +232,3 @@ def _status(message: Msg) -> int:
 
 def _sequence(message: Msg) -> int:
     return int((message.headers or {})["Nats-Sequence"])
-
-
-def random_name() -> str:
-    return secrets.token_hex(8)

@@ -14,11 +14,11 @@ from gateway.catalog import Version
 from gateway.errors import QueueFull, Unavailable
 from gateway.files import Files
 from gateway.follow import Follower
+from gateway.job import job_of
 from gateway.live import Closing, Live
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.store.predictions import Predictions
-from schemas.jobs import Job
 from schemas.prediction import Prediction
 
 log = structlog.get_logger("samovar.create")
@@ -113,17 +113,7 @@ class Creator:
         """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""
         started = time.perf_counter()
         try:
-            text, key = await self._files.spill(p.input)
-            job = Job(
-                id=p.id,
-                model=p.model,
-                version=p.version,
-                input=text,
-                input_key=key,
-                created_at=p.created_at,
-                deadline=p.deadline,
-            )
-            sequence = await self._broker.submit(job, version.pool)
+            sequence = await self._broker.submit(await job_of(p, self._files), version.pool)
             if not self._warm(version.id):
                 await self._broker.wake(version.pool, version.id)
         except Failed as error:

@@ -9,11 +9,12 @@ import structlog
 from gateway.broker import Broker, Failed
 from gateway.errors import QueueFull, Unavailable
 from gateway.files import Files
+from gateway.job import job_of
 from gateway.recorder import Recorder
 from gateway.store.predictions import Due, Predictions
 from schemas.events import Canceled, Crashed
 from schemas.events import Final as FinalEvent
-from schemas.jobs import Cancel, Job
+from schemas.jobs import Cancel
 from schemas.prediction import Gap
 
 log = structlog.get_logger("samovar.reconciler")
@@ -115,17 +116,7 @@ class Reconciler:
         """Noted first: a gateway that dies in between leaves a row that is looked for again."""
         if not await self._record.note_attempt(due.id, attempt, None, None):
             return
-        text, key = await self._files.spill(due.input)
-        job = Job(
-            id=due.id,
-            model=due.model,
-            version=due.version,
-            input=text,
-            input_key=key,
-            created_at=due.created_at,
-            deadline=due.deadline,
-            attempt=attempt,
-        )
+        job = await job_of(due, self._files, attempt=attempt)
         sequence = await self._broker.submit(job, due.pool)
         log.info("published_again", id=due.id, attempt=attempt)
         await self._record.note_attempt(due.id, attempt, sequence, self._broker.jobs_made)

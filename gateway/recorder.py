@@ -105,15 +105,12 @@ class Recorder:
                 log.exception("recorder_failed")
                 await asyncio.sleep(0.5)
 
-    async def record(self, event: FinalEvent, said: Sequence[Event] | None = None) -> bool:
+    async def record(self, event: FinalEvent) -> bool:
         """Write a final state with all that belongs to it. False: no such prediction in the record.
 
         Raises `Gap` when something that the event counts on is not kept any more.
         """
-        if event.outputs or event.logs:
-            said = said if said is not None else await self._broker.history(event.id)
-        else:
-            said = [event]
+        said: list[Event] = await self._broker.history(event.id) if event.outputs or event.logs else [event]
         return await self._finish(whole(event, said))
 
     async def start_over(self, id: str) -> None:

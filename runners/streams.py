@@ -15,7 +15,6 @@ log = structlog.stdlib.get_logger()
 T = TypeVar("T")
 
 IN_USE: Final = 10058  # the stream exists, with another configuration
-NO_STREAM: Final = 10059
 SECOND: Final = 1_000_000_000
 
 
