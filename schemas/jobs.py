@@ -13,8 +13,9 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str
     version: str
     kind: Literal["predict", "train", "introspect", "build"] = "predict"
+    """build: make the environment of a pushed version, ask it what it takes, set it up once; answers `models.Built`."""
     input: Raw = Raw(b"null")
-    """null: it is in the file store."""
+    """null: it is in the file store. Secrets are sealed and our own files are keys: see `schemas.inputs`."""
     input_key: str | None = None
     """Where in the file store the input is, when it is too large for a message."""
     created_at: datetime

@@ -1,4 +1,6 @@
-"""What runners say of themselves: the versions they can run, and that they are there."""
+"""What runners say of themselves: the versions they can run, and that they are there; and what is pushed to them."""
+
+import hashlib
 
 from msgspec import Raw, Struct, json
 
@@ -37,5 +39,47 @@ class Presence(Struct, frozen=True, kw_only=True):
     """Which of them have a live instance."""
 
 
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a pushed version is made of. Runners find it in the file store, under `keys.manifest(version)`."""
+
+    owner: str
+    name: str
+    pack: str
+    """64 hex digits: the sha256 of the tar archive of its folder, kept under `keys.pack(pack)`."""
+    size: int
+    """Bytes of that archive."""
+
+    @property
+    def version(self) -> str:
+        return version_id(self.owner, self.name, self.pack)
+
+
+class Built(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The output of a job of kind `build`: a pushed version that can be run."""
+
+    offer: Offer
+    setup_seconds: float
+    setup_log: str = ""
+    """What `setup` printed, its last 100,000 characters."""
+    environment: str | None = None
+    """Hash of the environment that was built for it; None: the runner's own."""
+    notes: list[str] = []
+    """What was asked for and is not done here, such as system packages."""
+
+
+class Retired(Struct, frozen=True, kw_only=True):
+    """Versions that were deleted: forget them."""
+
+    versions: list[str]
+
+
+def version_id(owner: str, name: str, pack: str) -> str:
+    """A version's id, of 64 hex digits, from its model's name and the sha256 of its archive."""
+    return hashlib.sha256(f"{owner}/{name}\n{pack}".encode()).hexdigest()
+
+
 decode_offers = json.Decoder(Offers).decode
 decode_presence = json.Decoder(Presence).decode
+decode_manifest = json.Decoder(Manifest).decode
+decode_built = json.Decoder(Built).decode
+decode_retired = json.Decoder(Retired).decode

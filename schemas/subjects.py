@@ -7,6 +7,8 @@ ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 TAG_LENGTH: Final = 4
 ID_LENGTH: Final = 26
 
+BUILD: Final = "build"  # in the place of a version, which is 64 hex digits
+
 JOBS: Final = "JOBS"
 EVENTS: Final = "EVENTS"
 RECORDER: Final = "recorder"
@@ -19,6 +21,7 @@ HELLO: Final = "runners.hello"  # a gateway asks every agent to say its offers a
 PING: Final = "runners.ping"  # a request that any one agent answers
 OFFERS: Final = "runners.offers"  # schemas.models.Offers
 PRESENCE: Final = "runners.presence"  # schemas.models.Presence
+RETIRED: Final = "runners.retired"  # schemas.models.Retired, to every agent and every gateway
 
 
 def job(pool: str, model: str, version: str, lane: str = "0") -> str:
@@ -28,6 +31,16 @@ def job(pool: str, model: str, version: str, lane: str = "0") -> str:
 def jobs_of(pool: str, model: str, version: str) -> str:
     """What a warm version's consumer listens to: all lanes."""
     return f"jobs.{pool}.{escape(model)}.{version}.*"
+
+
+def builds(pool: str) -> str:
+    """Where jobs of kind `build` wait. Every agent of the pool that builds takes from it."""
+    return f"jobs.{pool}.-.{BUILD}.0"
+
+
+def builders(pool: str) -> str:
+    """The name of the consumer that all of them share."""
+    return f"{escape(pool)}-{BUILD}"
 
 
 def consumer(pool: str, version: str) -> str:

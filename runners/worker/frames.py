@@ -14,10 +14,17 @@ class Item(Struct, frozen=True, array_like=True):
     id: str
     input: bytes
     """A JSON object."""
+    files: dict[str, str] = {}
+    """Strings in the input that stand for files which are here already, and their paths."""
+    context: dict[str, str] = {}
+    """What the predictor reads as `current_scope().context`."""
 
 
 class Run(Struct, frozen=True, array_like=True, tag="run"):
-    """Run these. One item: `predict`; more: one call of `predict_batch`. Frames queue up; they run in order."""
+    """Run these. One item: `predict`; more: one call of `predict_batch`. Frames queue up; they run in order.
+
+    Up to `Ready.concurrency` runs are under way at the same time.
+    """
 
     items: list[Item]
 
@@ -28,6 +35,10 @@ class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     ids: list[str]
 
 
+class Check(Struct, frozen=True, array_like=True, tag="check"):
+    """Call the predictor's `healthcheck` when nothing runs, or beside it if it is async; answered by `Health`."""
+
+
 class Ready(Struct, frozen=True, array_like=True, tag="ready"):
     """`setup` is done. What the predictor declares is measured in items and milliseconds."""
 
@@ -35,6 +46,10 @@ class Ready(Struct, frozen=True, array_like=True, tag="ready"):
     max_batch_size: int
     max_batch_wait_ms: float
     log: str
+    concurrency: int = 1
+    """How many runs may be under way at once; more than one only with an async predictor."""
+    healthcheck: bool = False
+    """It has one: `Check` makes sense."""
 
 
 class Broken(Struct, frozen=True, array_like=True, tag="broken"):
@@ -44,6 +59,14 @@ class Broken(Struct, frozen=True, array_like=True, tag="broken"):
     """import | setup"""
     error: str
     log: str
+    file: str | None = None
+    """Of the predictor's own files, relative to its folder: the deepest place that the error passed."""
+    line: int | None = None
+
+
+class Health(Struct, frozen=True, array_like=True, tag="health"):
+    error: str | None
+    """None: all is well."""
 
 
 class Began(Struct, frozen=True, array_like=True, tag="began"):
@@ -89,8 +112,8 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     """Includes `predict_time`, in seconds."""
 
 
-ToWorker = Run | Stop
-FromWorker = Ready | Broken | Began | Chunk | Said | Done
+ToWorker = Run | Stop | Check
+FromWorker = Ready | Broken | Health | Began | Chunk | Said | Done
 
 encode = msgpack.Encoder().encode
 decode_to_worker = msgpack.Decoder(ToWorker).decode

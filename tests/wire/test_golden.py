@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import Raw, Struct, json
 
-from schemas import events, jobs, models
+from schemas import events, inputs, jobs, models
 from schemas.events import Run
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, tzinfo=UTC)
@@ -63,6 +63,18 @@ MESSAGES: dict[str, Struct] = {
             )
         ],
     ),
+    "manifest": models.Manifest(owner="acme", name="echo", pack="b" * 64, size=10240),
+    "built": models.Built(
+        offer=models.Offer(
+            owner="acme", name="echo", version="a" * 64, openapi_schema=Raw(b"{}"), cog_version="0.23.1"
+        ),
+        setup_seconds=0.25,
+        setup_log="loaded\n",
+        environment="c" * 64,
+        notes=["system_packages are not installed here: ffmpeg"],
+    ),
+    "retired": models.Retired(versions=["a" * 64]),
+    "secret": inputs.Secret(prediction=ID, value="hush"),
     "presence": models.Presence(agent="host-1", host="host", pool="default", versions=["a" * 64], warm=[]),
 }
 

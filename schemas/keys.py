@@ -1,0 +1,21 @@
+"""Where things are in the file store."""
+
+
+def pack(digest: str) -> str:
+    """The tar archive of a folder, by its sha256."""
+    return f"packs/{digest}.tar"
+
+
+def manifest(version: str) -> str:
+    """`schemas.models.Manifest` of a pushed version."""
+    return f"versions/{version}.json"
+
+
+def input(digest: str) -> str:
+    """An input too large for a message, by its sha256."""
+    return f"in/{digest}"
+
+
+def upload(id: str) -> str:
+    """A file that a client uploaded. An output file's key begins with `out/`, and is drawn by the runner."""
+    return f"up/{id}"
