@@ -6,12 +6,13 @@ from collections import deque
 from typing import Final, Protocol
 
 from runners.calls import Call, Death, Wish, unrun
-from runners.worker.frames import Began, Broken, Chunk, Done, FromWorker, Item, Ready, Said
+from runners.worker.frames import Began, Broken, Chunk, Done, FromWorker, Health, Item, Ready, Said
 
 QUICK: Final = 0.02  # seconds; runs that take less are sent further ahead
 AHEAD: Final = 0.04  # seconds of quick work that may wait in the worker
 MOST: Final = 64  # items
 SMOOTH: Final = 0.1
+REMIND: Final = 0.5  # seconds between two requests to stop
 MUCH: Final = 4_000_000  # bytes of chunks and of text that were not passed on yet: the worker has to wait
 
 
@@ -34,6 +35,8 @@ class Batcher:
         self._worker: Worker | None = None
         self._size = 1
         self._window = 0.0
+        self._slots = 1
+        """How many runs are under way in the worker at once; more than one are never batches."""
         self._failure: tuple[str, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rung = False
@@ -50,8 +53,14 @@ class Batcher:
     def idle(self) -> bool:
         return not self._waiting and not self._sent
 
-    def attach(self, worker: Worker, *, size: int, window: float) -> None:
-        self._worker, self._size, self._window = worker, max(1, size), window
+    @property
+    def quiet(self) -> bool:
+        """Nothing runs, as far as we have heard."""
+        return all(call.began is None for call in self._sent.values())
+
+    def attach(self, worker: Worker, *, size: int, window: float, slots: int = 1) -> None:
+        self._worker, self._slots = worker, max(1, slots)
+        self._size, self._window = (max(1, size), window) if self._slots == 1 else (1, 0.0)
         self._reckon(self._pace)
         self._pump()
 
@@ -92,7 +101,7 @@ class Batcher:
                 self._waiting.remove(call)
             call.finish(unrun(call, time.time()))
         elif self._worker is not None:
-            self._worker.stop([call.id])
+            self._ask(call, self._worker)
             asyncio.get_running_loop().call_later(self._grace, self._force, call, self._worker)
 
     def relieve(self) -> None:
@@ -136,7 +145,7 @@ class Batcher:
                     self._slow_down(call)
             case Done(id=id):
                 self._done(id, frame)
-            case Ready() | Broken():
+            case Ready() | Broken() | Health():
                 pass
 
     def _slow_down(self, call: Call) -> None:
@@ -172,6 +181,8 @@ class Batcher:
             self._unset_timer()
 
     def _may_send(self) -> bool:
+        if self._slots > 1 and self._sent and (self._waiting[0].alone or any(c.alone for c in self._sent.values())):
+            return False
         if self._size == 1:
             return len(self._sent) < self.credit
         full = len(self._waiting) >= self._size
@@ -208,9 +219,18 @@ class Batcher:
         self._pace += SMOOTH * (seconds - self._pace)
         self._depth = 2 if self._pace >= QUICK else max(2, min(MOST, int(AHEAD / max(self._pace, 1e-6))))
         self.credit = max(2 * self._size, min(MOST, self._depth * self._size))
+        if self._slots > 1:
+            quick = self._pace < QUICK
+            self.credit = max(self._slots + 1, min(MOST, self._depth)) if quick else self._slots
 
     def _calls(self, ids: list[str]) -> list[Call]:
         return [self._sent[id] for id in ids if id in self._sent]
+
+    def _ask(self, call: Call, worker: Worker) -> None:
+        """Again and again: a signal may come before the words that it stands for."""
+        if call.end is None and worker is self._worker:
+            worker.stop([call.id])
+            asyncio.get_running_loop().call_later(REMIND, self._ask, call, worker)
 
     def _force(self, call: Call, worker: Worker) -> None:
         if call.end is None and worker is self._worker:

@@ -4,9 +4,11 @@ import asyncio
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,11 +16,11 @@ from pathlib import Path
 from typing import Final, cast
 
 import structlog
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError, Struct, json
 
 from runners.errors import SetupFailed
 from runners.worker import frames
-from runners.worker.frames import Broken, FromWorker, Item, Ready, Run, Stop
+from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Ready, Run, Said, Stop
 
 log = structlog.stdlib.get_logger()
 
@@ -27,6 +29,9 @@ LAST_WORDS: Final = 2_000  # characters
 LONGEST_ERROR: Final = 8_000  # characters
 LONGEST_LOG: Final = 100_000
 EXIT_WITHIN: Final = 2.0  # seconds after its socket was closed
+ABORT_WITHIN: Final = 1.0  # seconds for saying where it stood
+HEALTH_WITHIN: Final = 5.0
+_INPUTS: Final = "SAMOVAR_INPUTS"
 
 PASSED_ON: Final = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|TZ|TMPDIR|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|VIRTUAL_ENV"
@@ -44,6 +49,8 @@ class Program(Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     python: str = sys.executable
     host: str = str(HOST)
+    train: bool = False
+    """Its `train` is what runs, as `predict` would."""
 
 
 class Ended(Struct, frozen=True):
@@ -54,16 +61,30 @@ class Ended(Struct, frozen=True):
 
 
 class Instance(asyncio.Protocol):
-    """The agent's end of a worker. Every frame but the first goes to `heard`."""
+    """The agent's end of a worker. What it prints until it is ready goes to `said`, and later frames to `heard`."""
 
-    def __init__(self, process: Process, words: int, heard: Callable[[FromWorker], None]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        program: Program,
+        words: int,
+        home: str | None,
+        heard: Callable[[FromWorker], None],
+        said: Callable[[str], None] | None,
+    ) -> None:
         self._process = process
+        self._program = program
         self._words = words
+        self._home = home
+        """To be removed when it ends."""
         self._heard = heard
+        self._said = said
+        self._setup = _Tail()
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         loop = asyncio.get_running_loop()
         self._first: asyncio.Future[Ready | Broken] = loop.create_future()
+        self._health: asyncio.Future[str | None] | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
         self._ours = False
         self._paused = False
@@ -73,24 +94,36 @@ class Instance(asyncio.Protocol):
         return self._process.pid
 
     async def ready(self, within: float) -> Ready:
-        """Raises `SetupFailed`."""
+        """It is set up, and says that it is well if it can say so. Raises `SetupFailed`."""
         exits = asyncio.ensure_future(self._closed_or_gone())
         try:
             await asyncio.wait([self._first, exits], timeout=within, return_when=asyncio.FIRST_COMPLETED)
         finally:
             exits.cancel()
-        if self._first.done():
-            match self._first.result():
-                case Ready() as ready:
-                    return ready
-                case Broken(stage=stage, error=error, log=text):
-                    await self.end()
-                    raise SetupFailed(f"{stage} failed: {error[:LONGEST_ERROR]}", text[-LONGEST_LOG:])
-        late = not exits.done() or exits.cancelled()
-        ended = await self.end()
-        if late:
-            raise SetupFailed(f"setup took longer than the limit of {within:g} s", "")
-        raise SetupFailed(f"the worker died in setup: {ended.reason}", "")
+        if not self._first.done():
+            raise await self._unready(None if exits.done() and not exits.cancelled() else within)
+        match self._first.result():
+            case Ready() as ready:
+                await self._well(ready)
+                return ready
+            case Broken() as broken:
+                await self.end()
+                raise _broken(broken)
+
+    async def healthy(self, within: float = HEALTH_WITHIN) -> str | None:
+        """Ask its `healthcheck`: why it is not well, or None."""
+        if self._health is None:  # else it still owes an answer
+            self._health = asyncio.get_running_loop().create_future()
+            self._write(frames.pack(Check()))
+        exits = asyncio.ensure_future(self._closed_or_gone())
+        try:
+            await asyncio.wait([self._health, exits], timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            exits.cancel()
+        if not self._health.done():
+            return f"healthcheck gave no answer within {within:g} s"
+        answer, self._health = self._health.result(), None
+        return answer
 
     def run(self, items: list[Item]) -> None:
         self._write(frames.pack(Run(items)))
@@ -126,6 +159,12 @@ class Instance(asyncio.Protocol):
 
     async def end(self) -> Ended:
         """Close the socket, which ends it; kill what does not end."""
+        ended, words = await self._finish()
+        last = words.strip()[-LAST_WORDS:]
+        return Ended(f"{ended.reason}; last words: {last}" if last else ended.reason, ended.ours)
+
+    async def _finish(self) -> tuple[Ended, str]:
+        """How it ended, and what it printed and did not say: a fatal error of the interpreter, for one."""
         if self._transport is not None:
             self._transport.close()
         with suppress(TimeoutError):
@@ -134,7 +173,10 @@ class Instance(asyncio.Protocol):
         kill_group(self._process.pid)
         await self._process.wait()
         words = self._last_words()
-        return Ended(f"{_exit(self._process.returncode or 0)}{words}", self._ours)
+        if self._home is not None:
+            home, self._home = self._home, None
+            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+        return Ended(_exit(self._process.returncode or 0), self._ours), words
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of this class, and do all the same.
@@ -161,8 +203,38 @@ class Instance(asyncio.Protocol):
             case Ready() | Broken():
                 if not self._first.done():
                     self._first.set_result(frame)
+            case Health(error=error):
+                if self._health is not None and not self._health.done():
+                    self._health.set_result(error)
+            case Said(ids=[], text=text):
+                # Between two runs it is nobody's.
+                if not self._first.done():
+                    self._setup.add(text)
+                    if self._said is not None:
+                        self._said(text)
             case _:
                 self._heard(frame)
+
+    async def _well(self, ready: Ready) -> None:
+        if ready.healthcheck and (error := await self.healthy()) is not None:
+            self.kill()
+            await self.end()
+            raise SetupFailed(f"setup failed: {error}", ready.log, cause=error)
+
+    async def _unready(self, limit: float | None) -> SetupFailed:
+        """It died in set-up, or reached the limit: then it is aborted, as its last words are where it stood."""
+        if limit is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGABRT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ABORT_WITHIN):
+                    await self._closed_or_gone()
+        ended, words = await self._finish()
+        text = self._setup.text() + words
+        file, line = _place(text, self._program.folder)
+        cause = f"setup took longer than the limit of {limit:g} s" if limit else f"the worker died: {ended.reason}"
+        reason = cause if limit else f"the worker died in setup: {ended.reason}"
+        return SetupFailed(reason, text[-LONGEST_LOG:], file=file, line=line, cause=cause)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -180,32 +252,39 @@ class Instance(asyncio.Protocol):
             gone.cancel()
 
     def _last_words(self) -> str:
-        """What it printed and did not say: a fatal error of the interpreter, for one."""
         if self._words < 0:
             return ""
         said = b""
         with suppress(BlockingIOError):
             while piece := os.read(self._words, 65536):
-                said = (said + piece)[-4 * LAST_WORDS :]
+                said = (said + piece)[-LONGEST_LOG:]
         os.close(self._words)
         self._words = -1
-        text = said.decode(errors="replace").replace("\0", "\ufffd").strip()[-LAST_WORDS:]
-        return f"; last words: {text}" if text else ""
+        return said.decode(errors="replace").replace("\0", "\ufffd")
 
 
-async def start(program: Program, heard: Callable[[FromWorker], None]) -> Instance:
-    """A worker process in a session of its own, setting itself up."""
+async def start(
+    program: Program,
+    heard: Callable[[FromWorker], None],
+    said: Callable[[str], None] | None = None,
+    *,
+    home: str | None = None,
+) -> Instance:
+    """A worker process in a session of its own, setting itself up.
+
+    Its inputs and outputs lie in `home`; without one it gets a folder that is gone when it has ended.
+    """
+    own = tempfile.mkdtemp(prefix="worker-") if home is None else None
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     os.set_blocking(read, False)
     arguments = ["serve", str(program.folder), "--fd", str(theirs.fileno()), "--log-fd", str(read)]
+    arguments += ["--ref", program.ref, "--home", home or own or "", *(["--train"] if program.train else [])]
     try:
         process = await asyncio.create_subprocess_exec(
             program.python,
             program.host,
             *arguments,
-            "--ref",
-            program.ref,
             stdin=DEVNULL,
             stdout=write,
             stderr=write,
@@ -216,20 +295,29 @@ async def start(program: Program, heard: Callable[[FromWorker], None]) -> Instan
     except BaseException:
         ours.close()
         os.close(read)
+        if own is not None:
+            shutil.rmtree(own, ignore_errors=True)
         raise
     finally:
         theirs.close()
         os.close(write)
     _no_core(process.pid)
-    instance = Instance(process, read, heard)
+    instance = Instance(process, program, read, own, heard, said)
     await asyncio.get_running_loop().create_unix_connection(lambda: instance, sock=ours)
     return instance
 
 
-def environment(ours: Mapping[str, str], cache_dir: str, own: Mapping[str, str]) -> dict[str, str]:
-    """A worker's environment: a little of ours, and what its model asks for."""
+def environment(ours: Mapping[str, str], cache_dir: str, own: Mapping[str, str], inputs: str = "") -> dict[str, str]:
+    """A worker's environment: a little of ours, and what its model asks for. `inputs` is not the model's to change."""
     passed = {name: value for name, value in ours.items() if PASSED_ON.fullmatch(name)}
-    return {**passed, "SAMOVAR_CACHE_DIR": cache_dir, **own}
+    made = {**passed, "SAMOVAR_CACHE_DIR": cache_dir, **own}
+    made.pop(_INPUTS, None)
+    return {**made, _INPUTS: inputs} if inputs else made
+
+
+def limits(size: int, timeout: float, *, private: bool) -> str:
+    """Which files a worker may fetch, as `environment` passes it on."""
+    return json.encode({"bytes": size, "timeout": timeout, "private": private}).decode()
 
 
 def kill_group(pid: int) -> None:
@@ -251,3 +339,43 @@ def _exit(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+def _broken(broken: Broken) -> SetupFailed:
+    error = broken.error[:LONGEST_ERROR]
+    place = f"{broken.file}:{broken.line}: " if broken.line else f"{broken.file}: "
+    return SetupFailed(
+        f"{broken.stage} failed: {error}",
+        broken.log[-LONGEST_LOG:],
+        stage=broken.stage,
+        file=broken.file,
+        line=broken.line,
+        cause=error.removeprefix(place),
+    )
+
+
+def _place(text: str, folder: Path) -> tuple[str | None, int | None]:
+    """The deepest place in the predictor's own files that a fatal error of the interpreter tells of."""
+    _, _, dump = text.rpartition("Current thread ")
+    for file, line in re.findall(r'File "([^"]+)", line (\d+)', dump or text):
+        if Path(file).is_relative_to(folder.resolve()):
+            return str(Path(file).relative_to(folder.resolve())), int(line)
+    return None, None
+
+
+class _Tail:
+    """The end of a text that grows."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._size = 0
+
+    def add(self, text: str) -> None:
+        self._texts.append(text)
+        self._size += len(text)
+        if self._size > 2 * LONGEST_LOG:
+            self._texts = [self.text()]
+            self._size = len(self._texts[0])
+
+    def text(self) -> str:
+        return "".join(self._texts)[-LONGEST_LOG:]

@@ -1,6 +1,8 @@
 """A version while it is warm: one worker after another, and the jobs in hand."""
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Final
@@ -8,7 +10,7 @@ from typing import Annotated, Final
 import structlog
 from msgspec import DecodeError, Meta, Struct, json
 
-from runners import instance
+from runners import health, instance
 from runners.batcher import Batcher
 from runners.calls import Death
 from runners.errors import RunnerError, SetupFailed
@@ -56,6 +58,9 @@ class Warm:
         self._log = log.bind(model=model.name, version=model.offer.version[:12])
         self._batcher = Batcher(grace=settings.cancel_grace)
         self._instance: Instance | None = None
+        self._home: str | None = None
+        """Where the worker keeps the files of its runs."""
+        self._clearing: set[asyncio.Task[None]] = set()
         self._lives: dict[str, Life] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._failure: SetupFailed | None = None
@@ -71,6 +76,7 @@ class Warm:
             receive=self._receive,
         )
         self._pulling: asyncio.Task[None] | None = None
+        self._watched = self._beside = False
         self.ready = False
 
     async def keep(self, pause: float) -> bool:
@@ -113,6 +119,9 @@ class Warm:
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.wait([self._pulling])
+        self._clear()
+        if self._clearing:
+            await asyncio.wait(self._clearing)
 
     async def _drained(self, within: float) -> None:
         """Let what runs come to its end, unless nobody could hear of it."""
@@ -124,16 +133,24 @@ class Warm:
 
     async def _load(self) -> Instance:
         self._log.info("loading")
-        worker = await instance.start(self._model.program, self._batcher.heard)
+        self._home = tempfile.mkdtemp(prefix="worker-")
+        worker: Instance | None = None
         try:
+            worker = await instance.start(self._model.program, self._batcher.heard, home=self._home)
             ready = await worker.ready(self._settings.setup_limit)
-        except asyncio.CancelledError:
-            worker.kill()
-            await worker.end()
+        except BaseException:
+            if worker is not None:
+                worker.kill()
+                await worker.end()
+            self._clear()
             raise
         self._instance = worker
         self._log.info("loaded", pid=worker.pid, seconds=round(ready.seconds, 3))
-        self._batcher.attach(worker, size=ready.max_batch_size, window=ready.max_batch_wait_ms / 1000)
+        self._batcher.attach(
+            worker, size=ready.max_batch_size, window=ready.max_batch_wait_ms / 1000, slots=ready.concurrency
+        )
+        self._watched = ready.healthcheck
+        self._beside = ready.concurrency > 1
         self.ready = True
         self._changed()
         self._pull()
@@ -142,6 +159,7 @@ class Warm:
     async def _until_dead(self, worker: Instance) -> bool:
         """False: it has been idle for so long that it may go."""
         ending = asyncio.create_task(worker.ended())
+        watch = asyncio.create_task(self._watch(worker))
         try:
             while not ending.done():
                 await asyncio.wait([ending], timeout=self._settings.idle_timeout or None)
@@ -149,16 +167,29 @@ class Warm:
                     self._log.info("evicted")
                     return False
         finally:
-            if not ending.done():
-                ending.cancel()
-                await asyncio.wait([ending])
+            for task in (ending, watch):
+                task.cancel()
+            await asyncio.wait([ending, watch])
         ended = ending.result()
         self.ready = False
         self._changed()
         self._instance = None
         self._log.warning("worker died", pid=worker.pid, reason=ended.reason, killed_by_us=ended.ours)
         self._batcher.detach(Death(ended.reason, ended.ours))
+        self._clear()
         return True
+
+    async def _watch(self, worker: Instance) -> None:
+        if self._watched:
+            await health.watch(worker, lambda: self._batcher.quiet, beside=self._beside)
+
+    def _clear(self) -> None:
+        """Remove what a worker left. Outputs may still be on their way out of there."""
+        home, self._home = self._home, None
+        if home is not None:
+            task = asyncio.create_task(_cleared(home, list(self._tasks)))
+            self._clearing.add(task)
+            task.add_done_callback(self._clearing.discard)
 
     async def _refuse(self, failure: SetupFailed, pause: float) -> None:
         self._log.error("cannot be set up", reason=str(failure))
@@ -240,3 +271,9 @@ class Warm:
         task = asyncio.get_running_loop().create_task(life)
         self._tasks[task] = id
         task.add_done_callback(self._tasks.pop)
+
+
+async def _cleared(home: str, lives: list[asyncio.Task[None]]) -> None:
+    if lives:
+        await asyncio.wait(lives)
+    await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)

@@ -11,12 +11,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--fd", type=int, required=True, help="a socket to the agent, or where to write")
     parser.add_argument("--log-fd", type=int, help="the read end of the pipe that is this process's stdout and stderr")
     parser.add_argument("--ref", default="predict.py:Predictor", help="file.py:Name of the predictor")
+    parser.add_argument("--home", help="where inputs and outputs may lie; whoever made the folder removes it")
+    parser.add_argument(
+        "--train", nargs="?", const="", help="serve: its train is what runs; introspect: file.py:name of its train"
+    )
     given = parser.parse_args(arguments)
     if given.what == "serve":
         from .serve import serve
 
-        serve(given.folder.resolve(), given.ref, given.fd, given.log_fd)
+        serve(given.folder.resolve(), given.ref, given.fd, given.log_fd, given.home, train=given.train is not None)
     else:
         from .introspect import introspect
 
-        introspect(given.folder.resolve(), given.ref, given.fd)
+        introspect(given.folder.resolve(), given.ref, given.fd, given.train or None)

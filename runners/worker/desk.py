@@ -1,25 +1,23 @@
 """What every way of running has in common: taking items in, saying what happens to them, answering each once."""
 
-import traceback
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import IOBase
-from pathlib import Path
 from time import perf_counter, time
 from typing import Any, Final, cast
 
 from .audience import Audience
 from .cog.errors import CancelationException
 from .cog.scope import Scope, scoped
-from .frames import Began, Chunk, Done, Item, Run
+from .frames import Began, Chunk, Done, Health, Item, Run
 from .inbox import Inbox
-from .inputs import BadInput, Inputs, Temporaries
+from .inputs import BadInput, Inputs
 from .link import Link
 from .outputs import BadOutput, Value, clean, encode, plain
 from .predictor import Predictor, describe
 from .speech import Speech
-
-_HERE: Final = Path(__file__).parent
+from .temporaries import Home, Outputs, Temporaries, drop
+from .traces import told
 
 
 class Raised:
@@ -36,10 +34,12 @@ STREAMED: Final = object()
 class Turn:
     """Items that run together: their metrics, their files, their clock."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Item], home: Home) -> None:
         self.running = tuple(item.id for item in items)
         self.scope = Scope()
-        self.temporaries = Temporaries()
+        if items[0].context:
+            self.scope.context = items[0].context
+        self.temporaries = Temporaries(home)
         self._began = perf_counter()
 
     def seconds(self) -> float:
@@ -49,13 +49,25 @@ class Turn:
 class Desk:
     """Between the agent and user code."""
 
-    def __init__(self, predictor: Predictor, inbox: Inbox, link: Link, audience: Audience, speech: Speech) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        inputs: Inputs,
+        inbox: Inbox,
+        link: Link,
+        audience: Audience,
+        speech: Speech,
+        home: Home,
+    ) -> None:
         self._predictor = predictor
-        self._inputs = Inputs(predictor.signature)
+        self._inputs = inputs
         self._inbox = inbox
         self._link = link
         self._audience = audience
         self._speech = speech
+        self._home = home
+        self.quick = inputs.quick
+        """Inputs take no time to read: nothing is fetched."""
 
     def calls(self, run: Run) -> Iterator[list[Item]]:
         """The items of `run` as they are to be called: all at once, or one by one."""
@@ -70,19 +82,19 @@ class Desk:
         for half in (items[:middle], items[middle:]):
             if wanted := self._admit(half):
                 turn.running = tuple(item.id for item in wanted)
-                self._audience.now(turn.running)
+                self._audience.seat(turn, turn.running)
                 yield wanted
 
     @contextmanager
     def turn(self, items: Sequence[Item]) -> Generator[Turn]:
-        turn = Turn(items)
-        self._audience.now(turn.running)
+        turn = Turn(items, self._home)
+        self._audience.seat(turn, turn.running)
         self._link.send(Began(list(turn.running), time()))
         try:
             with scoped(turn.scope):
                 yield turn
         finally:
-            self._audience.now(())
+            self._audience.leave(turn)
             turn.temporaries.remove()
 
     def unwanted(self, turn: Turn) -> bool:
@@ -90,22 +102,31 @@ class Desk:
         return all(self._inbox.unwanted(id) for id in turn.running)
 
     def read(self, item: Item, turn: Turn) -> dict[str, Any]:
-        return self._inputs.read(item.input, turn.temporaries)
+        return self._inputs.read(item.input, turn.temporaries, item.files)
 
-    def chunk(self, item: Item, output: object) -> None:
-        value = encode(output)
+    def claim(self, items: Sequence[Item]) -> None:
+        """What is printed in this context is these items' alone."""
+        self._audience.claim(tuple(item.id for item in items))
+
+    def well(self, error: str | None) -> None:
+        """What the predictor's `healthcheck` found."""
+        self._link.send(Health(error))
+
+    def chunk(self, item: Item, turn: Turn, output: object) -> None:
+        value = encode(output, Outputs(turn.temporaries, last=False))
         self._link.send(Chunk(item.id, value.json, value.files))
 
     def answer(self, item: Item, turn: Turn, result: object) -> None:
         """The one `Done` of an item. `result` is an output, `STREAMED`, or `Raised`."""
         seconds, at = turn.seconds(), time()
         unwanted = self._inbox.unwanted(item.id)
-        result = self._encoded(result)
-        error = self._explain(result.error, unwanted=unwanted) if isinstance(result, Raised) else None
-        metrics = {**self._measured(turn), "predict_time": round(seconds, 6)}
+        result = self._encoded(result, turn)
+        error = self._explain(result.error, item, unwanted=unwanted) if isinstance(result, Raised) else None
+        metrics = {**self._measured(item, turn), "predict_time": round(seconds, 6)}
         self._speech.finish()
         many = result is STREAMED
         if unwanted:
+            drop(result.files if isinstance(result, Value) else [])
             self._send(Done(item.id, at, "stopped", many, None, [], None, metrics))
         elif error is not None:
             self._send(Done(item.id, at, "failed", many, None, [], error, metrics))
@@ -134,30 +155,27 @@ class Desk:
         for item, output in zip(items, outputs, strict=True):
             self.answer(item, turn, Raised(output) if isinstance(output, Exception) else output)
 
-    def complain(self, error: BaseException) -> None:
-        """A traceback for the log, without our own frames at its head."""
+    def complain(self, error: BaseException, ids: Sequence[str]) -> None:
+        """A traceback for the log of these."""
         if isinstance(error, BadInput | BadOutput):
             return
-        trace = error.__traceback__
-        while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == _HERE:
-            trace = trace.tb_next
         self._speech.finish()
-        self._audience.hear("".join(traceback.format_exception(type(error), error, trace)))
+        self._audience.hear(told(error), ids)
 
-    def _encoded(self, result: object) -> object:
+    def _encoded(self, result: object, turn: Turn) -> object:
         if result is STREAMED or isinstance(result, Raised):
             return result
         try:
-            return encode(result)
+            return encode(result, Outputs(turn.temporaries, last=True))
         except Exception as error:  # noqa: BLE001  the output's own methods are user code too
             return Raised(error)
 
-    def _explain(self, error: BaseException, *, unwanted: bool) -> str:
+    def _explain(self, error: BaseException, item: Item, *, unwanted: bool) -> str:
         if not (unwanted and isinstance(error, CancelationException)):
-            self.complain(error)
+            self.complain(error, [item.id])
         return clean(str(error) if isinstance(error, Exception) and str(error) else describe(error))
 
-    def _measured(self, turn: Turn) -> dict[str, Any]:
+    def _measured(self, item: Item, turn: Turn) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in turn.scope.metrics.items():
             try:
@@ -165,7 +183,7 @@ class Desk:
             except Exception as error:  # noqa: BLE001  a number less is no reason to fail
                 self._speech.finish()
                 reason = str(error) if isinstance(error, BadOutput) else f"metric {name}: {error}"
-                self._audience.hear(f"left out: {reason}\n")
+                self._audience.hear(f"left out: {reason}\n", [item.id])
         return found
 
     def _admit(self, items: Iterable[Item]) -> list[Item]:

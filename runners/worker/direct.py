@@ -1,22 +1,24 @@
 """Runs sync predictors, on the main thread: there a signal can interrupt what they wait for."""
 
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Coroutine, Iterator
+from typing import NoReturn, cast
 
 from .cog.errors import CancelationException
 from .desk import STREAMED, Desk, Raised, Turn
 from .frames import Item
 from .guard import Guard
+from .health import found
 from .inbox import Inbox
-from .predictor import Predictor
+from .predictor import Predictor, Run
 
 
 class Direct:
-    def __init__(self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard) -> None:
+    def __init__(self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard, run: Run | None) -> None:
         self._predictor = predictor
         self._inbox = inbox
         self._desk = desk
         self._guard = guard
+        self._run = run
         self._turn: Turn | None = None
 
     def work(self) -> NoReturn:
@@ -25,6 +27,9 @@ class Direct:
             run = self._inbox.wait()
             if self._guard.knocked:
                 self._inbox.look()
+            if run is None:
+                self._say_how_it_is()
+                continue
             for items in self._desk.calls(run):
                 with self._desk.turn(items) as self._turn:
                     self._answer(items, self._turn)
@@ -38,7 +43,7 @@ class Direct:
         results = self._attempt(lambda: self._together(items, turn))
         if not isinstance(results, Raised) or self._desk.unwanted(turn):
             return self._desk.share(items, turn, results)
-        self._desk.complain(results.error)
+        self._desk.complain(results.error, turn.running)
         for half in self._desk.halves(items, turn):
             self._answer(half, turn)
         return None
@@ -58,28 +63,28 @@ class Direct:
         while not self._desk.unwanted(turn):
             value = self._attempt(values.__next__)
             if isinstance(value, Raised):
-                return self._close(values, value)
+                return self._close(item, values, value)
             try:
-                self._desk.chunk(item, value)
+                self._desk.chunk(item, turn, value)
             except Exception as error:  # noqa: BLE001  the value's own methods are user code too
-                return self._close(values, Raised(error))
-        return self._close(values, Raised(CancelationException()))
+                return self._close(item, values, Raised(error))
+        return self._close(item, values, Raised(CancelationException()))
 
-    def _close(self, values: Iterator[object], ending: Raised) -> object:
+    def _close(self, item: Item, values: Iterator[object], ending: Raised) -> object:
         """Let a generator clean up. One that was interrupted between two values hears of it where it stands."""
         if isinstance(ending.error, StopIteration):
             return STREAMED
         # Any iterator will do as an output, and most have neither method.
         if isinstance(ending.error, CancelationException) and (throw := getattr(values, "throw", None)):
-            self._unwind(lambda: throw(ending.error))
+            self._unwind(item, lambda: throw(ending.error))
         if close := getattr(values, "close", None):
-            self._unwind(close)
+            self._unwind(item, close)
         return ending
 
-    def _unwind(self, step: Callable[[], object]) -> None:
+    def _unwind(self, item: Item, step: Callable[[], object]) -> None:
         raised = self._attempt(step)
         if isinstance(raised, Raised) and not isinstance(raised.error, CancelationException | StopIteration):
-            self._desk.complain(raised.error)
+            self._desk.complain(raised.error, [item.id])
 
     def _attempt(self, call: Callable[[], object]) -> object:
         """User code: what it returns, or `Raised`."""
@@ -93,6 +98,21 @@ class Direct:
             # An interrupt that came between the call and `leave` skipped it.
             self._guard.leave()
             return Raised(error)
+
+    def _say_how_it_is(self) -> None:
+        """Asked several times, it answers as often, after one look."""
+        check = self._predictor.healthcheck
+        error = None if check is None else found(self._attempt(lambda: self._finished(check())))
+        for _ in range(self._inbox.asked()):
+            self._desk.well(error)
+
+    def _finished(self, result: object) -> object:
+        if not isinstance(result, Coroutine):
+            return result
+        from .serve import loop
+
+        self._run = self._run or loop()
+        return self._run(cast("Coroutine[object, object, object]", result))
 
     def _stopped(self) -> bool:
         self._inbox.look()

@@ -1,10 +1,10 @@
-"""What the agent wants: runs in order, and the wish to stop some of them."""
+"""What the agent wants: runs in order, the wish to stop some of them, and whether all is well."""
 
 from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from .frames import Run, Stop, ToWorker
+from .frames import Check, Run, Stop, ToWorker
 
 
 class Source(Protocol):
@@ -15,14 +15,15 @@ class Inbox:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._runs: deque[Run] = deque()
+        self._asked = 0
         self._held: set[str] = set()
         self._unwanted: set[str] = set()
 
-    def wait(self) -> Run:
-        """The next run; blocks until there is one."""
-        while not self._runs:
+    def wait(self) -> Run | None:
+        """The next run; blocks until there is one. None: something else is asked."""
+        while not self._runs and not self._asked:
             self._take(self._source.receive(wait=True))
-        return self._runs.popleft()
+        return None if self._asked else self._runs.popleft()
 
     def look(self) -> None:
         """Take in what lies there."""
@@ -31,6 +32,11 @@ class Inbox:
 
     def next(self) -> Run | None:
         return self._runs.popleft() if self._runs else None
+
+    def asked(self) -> int:
+        """How many times it has been asked since whether all is well."""
+        asked, self._asked = self._asked, 0
+        return asked
 
     def unwanted(self, id: str) -> bool:
         return id in self._unwanted
@@ -48,3 +54,5 @@ class Inbox:
                     self._held.update(item.id for item in items)
                 case Stop(ids=ids):
                     self._unwanted.update(self._held.intersection(ids))
+                case Check():
+                    self._asked += 1

@@ -3,14 +3,17 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Never, cast
+from typing import Any, Final, Never, cast
 
 from .cog.errors import CancelationException
 from .desk import STREAMED, Desk, Raised, Turn
-from .frames import Item
+from .frames import Item, Run
 from .guard import Guard
+from .health import found
 from .inbox import Inbox
 from .predictor import Predictor
+
+_WELL_WITHIN: Final = 5.0
 
 
 class Looped:
@@ -20,58 +23,94 @@ class Looped:
         self._desk = desk
         self._guard = guard
         self._mail = asyncio.Event()
-        self._turn: Turn | None = None
-        self._task: asyncio.Task[object] | None = None
+        self._turns: dict[Turn, asyncio.Task[object] | None] = {}
+        """What runs, and the user code in it that may be interrupted."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def work(self, fd: int) -> Never:
         # The guard is never entered, so a knock is only noted: the socket itself tells what is to stop.
         self._guard.listen(lambda: False)
         asyncio.get_running_loop().add_reader(fd, self._look)
+        if self._predictor.concurrency > 1:
+            await self._side_by_side(self._predictor.concurrency)
         while True:
             while run := self._inbox.next():
-                for items in self._desk.calls(run):
-                    with self._desk.turn(items) as self._turn:
-                        await self._answer(items, self._turn)
-                    self._turn = None
+                await self._live(run)
             self._mail.clear()
             await self._mail.wait()
+
+    async def _side_by_side(self, most: int) -> Never:
+        running: set[asyncio.Task[None]] = set()
+        while True:
+            self._mail.clear()
+            for task in [task for task in running if task.done()]:
+                running.discard(task)
+                task.result()
+            while len(running) < most and (run := self._inbox.next()):
+                task = asyncio.create_task(self._apart(run))
+                running.add(task)
+                task.add_done_callback(lambda _: self._mail.set())
+            await self._mail.wait()
+
+    async def _apart(self, run: Run) -> None:
+        """In a task of its own, whose prints are this run's alone."""
+        self._desk.claim(run.items)
+        await self._live(run)
+
+    async def _live(self, run: Run) -> None:
+        for items in self._desk.calls(run):
+            with self._desk.turn(items) as turn:
+                self._turns[turn] = None
+                try:
+                    await self._answer(items, turn)
+                finally:
+                    del self._turns[turn]
 
     def _look(self) -> None:
         self._inbox.look()
         self._mail.set()
-        if self._task and self._turn and self._desk.unwanted(self._turn):
-            self._task.cancel()
-            self._task = None  # once: what cleans up is left in peace
+        for turn, task in self._turns.items():
+            if task is not None and self._desk.unwanted(turn):
+                task.cancel()
+                self._turns[turn] = None  # once: what cleans up is left in peace
+        for _ in range(self._inbox.asked()):
+            task = asyncio.create_task(self._say_how_it_is())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, items: list[Item], turn: Turn) -> None:
         if len(items) == 1:
-            return self._desk.answer(items[0], turn, await self._attempt(self._alone(items[0], turn)))
-        results = await self._attempt(self._together(items, turn))
+            return self._desk.answer(items[0], turn, await self._attempt(turn, self._alone(items[0], turn)))
+        results = await self._attempt(turn, self._together(items, turn))
         if not isinstance(results, Raised) or self._desk.unwanted(turn):
             return self._desk.share(items, turn, results)
-        self._desk.complain(results.error)
+        self._desk.complain(results.error, turn.running)
         for half in self._desk.halves(items, turn):
             await self._answer(half, turn)
         return None
 
     async def _alone(self, item: Item, turn: Turn) -> object:
-        inputs = await asyncio.to_thread(self._desk.read, item, turn)
-        result = self._predictor.predict(**inputs)
+        result = self._predictor.predict(**await self._read(item, turn))
         if inspect.isawaitable(result):
             result = await result
         if isinstance(result, AsyncIterator):
-            return await self._streamed(item, cast("AsyncIterator[object]", result))
+            return await self._streamed(item, turn, cast("AsyncIterator[object]", result))
         values = self._desk.values(result)
         if values is None:
             return result
         for value in values:
-            self._desk.chunk(item, value)
+            self._desk.chunk(item, turn, value)
         return STREAMED
 
-    async def _streamed(self, item: Item, values: AsyncIterator[object]) -> object:
+    async def _read(self, item: Item, turn: Turn) -> dict[str, Any]:
+        if self._desk.quick:
+            return self._desk.read(item, turn)
+        return await asyncio.to_thread(self._desk.read, item, turn)
+
+    async def _streamed(self, item: Item, turn: Turn, values: AsyncIterator[object]) -> object:
         try:
             async for value in values:
-                self._desk.chunk(item, value)
+                self._desk.chunk(item, turn, value)
         finally:
             if close := getattr(values, "aclose", None):
                 await close()
@@ -79,23 +118,37 @@ class Looped:
 
     async def _together(self, items: list[Item], turn: Turn) -> object:
         assert self._predictor.predict_batch is not None
-        result = self._predictor.predict_batch([self._desk.read(item, turn) for item in items])
+        result = self._predictor.predict_batch([await self._read(item, turn) for item in items])
         return await result if inspect.isawaitable(result) else result
 
-    async def _attempt(self, user: Coroutine[Any, Any, object]) -> object:
+    async def _attempt(self, turn: Turn, user: Coroutine[Any, Any, object]) -> object:
         """User code: what it returns, or `Raised`."""
-        self._task = task = asyncio.create_task(self._caught(user))
+        self._turns[turn] = task = asyncio.create_task(self._caught(turn, user))
         try:
             await asyncio.wait([task])
         finally:
-            self._task = None
+            self._turns[turn] = None
         return task.result()
 
-    async def _caught(self, user: Coroutine[Any, Any, object]) -> object:
+    async def _caught(self, turn: Turn, user: Coroutine[Any, Any, object]) -> object:
         """Caught inside the task, since `SystemExit` leaving one would end the loop."""
         try:
             return await user
         except asyncio.CancelledError as error:
-            return Raised(CancelationException() if self._turn and self._desk.unwanted(self._turn) else error)
+            return Raised(CancelationException() if self._desk.unwanted(turn) else error)
         except BaseException as error:  # noqa: BLE001
+            return Raised(error)
+
+    async def _say_how_it_is(self) -> None:
+        self._desk.well(found(await self._checked()))
+
+    async def _checked(self) -> object:
+        check = self._predictor.healthcheck
+        if check is None:
+            return None
+        try:
+            async with asyncio.timeout(_WELL_WITHIN):
+                result = check() if inspect.iscoroutinefunction(check) else await asyncio.to_thread(check)
+                return await result if inspect.isawaitable(result) else result
+        except BaseException as error:  # noqa: BLE001  sys.exit there is an answer too
             return Raised(error)

@@ -1,276 +1,137 @@
 """The OpenAPI document of a predictor, in the words that Cog uses."""
 
-import dataclasses
-from enum import Enum
-from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final, cast
 
-from .cog.files import File, Path
-from .cog.input import MISSING, Field
-from .cog.markers import STREAMING
-from .cog.secret import Secret
+from . import paths
+from .cog.input import MISSING
+from .defaults import check, json_of
+from .kinds import Schema, Untellable, has_file, of_input, of_output, title
+from .places import Place, of_parameter, of_result
 from .predictor import Predictor
-from .signature import Parameter, Result, Unusable
+from .signature import Parameter, Result, Signature, Unusable, is_union
 
-Schema = dict[str, Any]
-
-_SIMPLE: Final[dict[Any, Schema]] = {
-    str: {"type": "string"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    bool: {"type": "boolean"},
-    Path: {"type": "string", "format": "uri"},
-    File: {"type": "string", "format": "uri"},
-    Secret: {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True},
-    Any: {},
+_LIMITS: Final = {
+    "ge": "minimum",
+    "le": "maximum",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "regex": "pattern",
+    "accept": "x-cog-accept",
 }
+_OTHERS: Final = (paths.PREDICTION, paths.TRAINING, paths.COMMON)
+_TAKEN: Final = {"Input", "Output", "TrainingInput", "TrainingOutput"}.union(*_OTHERS)
 
 
-def document(predictor: Predictor) -> Schema:
-    """Raises `Unusable`, naming what cannot be said."""
-    inputs, choices = _inputs(predictor.signature.parameters)
-    schemas = {"Input": inputs, "Output": _output(predictor.signature.result), **choices, **_FIXED}
-    post = _POST | ({"x-cog-streaming": True} if getattr(predictor.predict, STREAMING, False) else {})
+def document(predictor: Predictor, train: Predictor | None = None) -> Schema:
+    """Raises `Unusable`, naming what cannot be said and where it is."""
+    schemas = _signature(predictor.signature, "Input", "Output", {})
+    routes = paths.prediction(streaming=predictor.streaming)
+    schemas |= paths.PREDICTION
+    if train is not None:
+        schemas |= _signature(train.signature, "TrainingInput", "TrainingOutput", schemas) | paths.TRAINING
+        routes |= paths.training()
     return {
         "openapi": "3.0.2",
-        "info": {"title": "Cog", "version": "0.1.0"},
-        "paths": {"/predictions": {"post": post}},
-        "components": {"schemas": schemas},
+        "info": {"title": "Cog", "version": paths.VERSION},
+        "paths": routes,
+        "components": {"schemas": schemas | paths.COMMON},
     }
 
 
-def _inputs(parameters: tuple[Parameter, ...]) -> tuple[Schema, dict[str, Schema]]:
+def _signature(signature: Signature, input: str, output: str, taken: dict[str, Schema]) -> dict[str, Schema]:
     properties: dict[str, Schema] = {}
     choices: dict[str, Schema] = {}
-    for order, parameter in enumerate(parameters):
-        if parameter.field.choices is None:
-            properties[parameter.name] = _property(parameter, order)
-        else:
-            choices[parameter.name] = _choice(parameter)
-            properties[parameter.name] = _chosen(parameter, order)
-    schema: Schema = {"type": "object", "title": "Input", "properties": properties}
-    if required := [parameter.name for parameter in parameters if parameter.required]:
+    for order, parameter in enumerate(signature.parameters):
+        with _placed(signature, parameter.name):
+            check(parameter)
+            if parameter.field.choices is None:
+                properties[parameter.name] = _property(parameter, order)
+            else:
+                name = _free(parameter.name, _TAKEN | taken.keys())
+                choices[name] = _choice(parameter)
+                properties[parameter.name] = _chosen(parameter, name, order)
+    schema: Schema = {"title": input, "type": "object", "properties": properties}
+    if required := [parameter.name for parameter in signature.parameters if parameter.required]:
         schema["required"] = required
-    return schema, choices
+    with _placed(signature, None):
+        return {input: schema, output: _output(signature.result), **choices}
+
+
+@contextmanager
+def _placed(signature: Signature, parameter: str | None) -> Generator[None]:
+    """Says of an error within where in the predictor's file it is. Without a parameter: the output's."""
+    try:
+        yield
+    except Untellable as error:
+        what = "the output" if parameter is None else f"parameter {parameter}"
+        raise Unusable(f"{what}: {error}", _place(signature, parameter)) from error
+
+
+def _place(signature: Signature, parameter: str | None) -> Place | None:
+    if signature.function is None:
+        return None
+    return of_result(signature.function) if parameter is None else of_parameter(signature.function, parameter)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """A component's name. Cog takes the parameter's, also where it is another's already."""
+    while name in taken:
+        name += "_choices"
+    return name
 
 
 def _property(parameter: Parameter, order: int) -> Schema:
-    field = parameter.field
-    files = parameter.type in (Path, File) or set(get_args(parameter.type)) & {Path, File}
-    if field.accept and not files:
-        raise Unusable(f"parameter {parameter.name}: accept is for Path and File only")
-    return {
-        "title": _title(parameter.name),
-        **_type(parameter.type, f"parameter {parameter.name}"),
-        "x-order": order,
-        **_said(parameter),
-        **_limits(field),
-    }
+    if parameter.field.accept and not has_file(parameter.type):
+        raise Untellable("accept is for Path and File only; take it away, or make the type Path")
+    told = of_input(parameter.type)
+    if parameter.optional and is_union(parameter.type):
+        told = {"anyOf": [{**variant, "nullable": True} for variant in told["anyOf"]]}
+    return {"title": title(parameter.name), **told, "x-order": order, **_said(parameter), **_limits(parameter)}
 
 
 def _choice(parameter: Parameter) -> Schema:
-    choices = parameter.field.choices or []
-    if parameter.type not in (str, int, float, bool):
-        raise Unusable(f"parameter {parameter.name}: choices need the type str, int or float")
-    wrong = [choice for choice in choices if not isinstance(choice, parameter.type)]
-    if wrong or not choices:
-        raise Unusable(f"parameter {parameter.name}: choices must be values of {parameter.type.__name__}: {wrong}")
-    return {
-        **_type(parameter.type, ""),
-        "title": parameter.name,
-        "description": "An enumeration.",
-        "enum": choices,
-    }
+    choices = parameter.field.choices
+    kinds = {cast("type[Any]", type(choice)) for choice in choices or ()}
+    told = of_input(kinds.pop()) if len(kinds) == 1 else {}
+    return {"title": parameter.name, "description": "An enumeration.", "enum": choices, **told}
 
 
-def _chosen(parameter: Parameter, order: int) -> Schema:
-    return {
-        "allOf": [{"$ref": f"#/components/schemas/{parameter.name}"}],
-        "x-order": order,
-        **_said(parameter),
-    }
+def _chosen(parameter: Parameter, name: str, order: int) -> Schema:
+    chosen: Schema = {"$ref": f"#/components/schemas/{name}"}
+    if of_input(parameter.type).get("type") == "array":
+        told = {"title": title(parameter.name), "type": "array", "items": chosen}
+    else:
+        told = {"allOf": [chosen]}
+    return {**told, "x-order": order, **_said(parameter), **_limits(parameter)}
 
 
 def _said(parameter: Parameter) -> Schema:
     field = parameter.field
     said: Schema = {}
-    if field.default is not MISSING and field.default is not None:
-        said["default"] = _json(field.default)
-    if field.description is not None:
-        said["description"] = field.description
+    if field.default is not MISSING:
+        said["default"] = json_of(field.default)
     if parameter.optional:
         said["nullable"] = True
+    if field.description is not None:
+        said["description"] = field.description
     if field.deprecated:
         said["deprecated"] = True
     return said
 
 
-def _limits(field: Field) -> Schema:
-    limits = {
-        "minimum": field.ge,
-        "maximum": field.le,
-        "minLength": field.min_length,
-        "maxLength": field.max_length,
-        "pattern": field.regex,
-        "x-cog-accept": field.accept,
-    }
-    return {name: value for name, value in limits.items() if value is not None}
+def _limits(parameter: Parameter) -> Schema:
+    limits = {word: getattr(parameter.field, name) for name, word in _LIMITS.items()}
+    return {word: value for word, value in limits.items() if value is not None}
 
 
 def _output(result: Result) -> Schema:
-    if not result.many:
-        return {**_type(result.type, "the output"), "title": "Output"}
-    schema: Schema = {
-        "type": "array",
-        "items": _type(result.type, "the output"),
-        "title": "Output",
-        "x-cog-array-type": "iterator",
-    }
-    return schema | ({"x-cog-array-display": "concatenate"} if result.concatenated else {})
-
-
-def _type(hint: Any, where: str) -> Schema:
-    if hint in _SIMPLE:
-        return dict(_SIMPLE[hint])
-    origin, arguments = get_origin(hint) or hint, get_args(hint)
-    if origin in (list, tuple, set):
-        return {"type": "array", "items": _type(arguments[0], where) if arguments else {}}
-    if origin is dict:
-        return {"type": "object"}
-    if origin is Union or type(hint).__name__ == "UnionType":
-        return {"anyOf": [_type(variant, where) for variant in arguments if variant is not type(None)]}
-    if isinstance(hint, type):
-        return _class(hint, where)
-    raise Unusable(f"{where}: the type {hint!r} cannot be told in a schema")
-
-
-def _class(kind: type[Any], where: str) -> Schema:
-    for simple, schema in _SIMPLE.items():
-        if isinstance(simple, type) and issubclass(kind, simple) and not issubclass(kind, Enum):
-            return dict(schema)
-    if hasattr(kind, "__fspath__"):
-        return dict(_SIMPLE[Path])
-    if issubclass(kind, Enum):
-        values = [member.value for member in kind]
-        return {**_type(type(values[0]), where), "enum": values}
-    if dataclasses.is_dataclass(kind):
-        return _fields(kind, where)
-    if callable(told := getattr(kind, "model_json_schema", None)):  # pydantic
-        return cast("Schema", told())
-    raise Unusable(f"{where}: the type {kind.__name__} cannot be told in a schema; use cog.BaseModel for named fields")
-
-
-def _fields(kind: type[Any], where: str) -> Schema:
-    hints = get_type_hints(kind)
-    properties: dict[str, Schema] = {}
-    required: list[str] = []
-    for field in dataclasses.fields(kind):
-        variants = get_args(hints[field.name])
-        optional = type(None) in variants
-        schema = _type(hints[field.name], f"{where}, field {field.name}")
-        if optional and len(variants) == 2:
-            schema = {**schema["anyOf"][0], "nullable": True}
-        properties[field.name] = {**schema, "title": _title(field.name)}
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING and not optional:
-            required.append(field.name)
-    return {"type": "object", "properties": properties} | ({"required": required} if required else {})
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").title()
-
-
-def _json(default: Any) -> Any:
-    match default:
-        case Enum():
-            return default.value
-        case Secret():
-            return default.get_secret_value()
-        case _ if hasattr(default, "__fspath__"):
-            return str(default)
-        case _:
-            return default
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _answer(description: str, name: str) -> Schema:
-    return {"description": description, "content": {"application/json": {"schema": _ref(name)}}}
-
-
-_POST: Final[Schema] = {
-    "summary": "Predict",
-    "description": "Run a single prediction on the model",
-    "operationId": "predict_predictions_post",
-    "requestBody": {"content": {"application/json": {"schema": _ref("PredictionRequest")}}},
-    "responses": {
-        "200": _answer("Successful Response", "PredictionResponse"),
-        "422": _answer("Validation Error", "HTTPValidationError"),
-    },
-}
-
-_MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
-
-_FIXED: Final[dict[str, Schema]] = {
-    "Status": {
-        "title": "Status",
-        "description": "An enumeration.",
-        "type": "string",
-        "enum": ["starting", "processing", "succeeded", "canceled", "failed"],
-    },
-    "WebhookEvent": {
-        "title": "WebhookEvent",
-        "description": "An enumeration.",
-        "type": "string",
-        "enum": ["start", "output", "logs", "completed"],
-    },
-    "PredictionRequest": {
-        "title": "PredictionRequest",
-        "type": "object",
-        "properties": {
-            "id": {"title": "Id", "type": "string"},
-            "input": _ref("Input"),
-            "created_at": {"title": "Created At", **_MOMENT},
-            "output_file_prefix": {"title": "Output File Prefix", "type": "string"},
-            "webhook": {"title": "Webhook", "type": "string", "format": "uri", "maxLength": 65536, "minLength": 1},
-            "webhook_events_filter": {"type": "array", "items": _ref("WebhookEvent")},
-        },
-    },
-    "PredictionResponse": {
-        "title": "PredictionResponse",
-        "type": "object",
-        "properties": {
-            "id": {"title": "Id", "type": "string"},
-            "input": _ref("Input"),
-            "output": _ref("Output"),
-            "version": {"title": "Version", "type": "string"},
-            "status": _ref("Status"),
-            "error": {"title": "Error", "type": "string"},
-            "logs": {"title": "Logs", "type": "string", "default": ""},
-            "metrics": {"title": "Metrics", "type": "object"},
-            "created_at": {"title": "Created At", **_MOMENT},
-            "started_at": {"title": "Started At", **_MOMENT},
-            "completed_at": {"title": "Completed At", **_MOMENT},
-        },
-    },
-    "ValidationError": {
-        "title": "ValidationError",
-        "type": "object",
-        "required": ["loc", "msg", "type"],
-        "properties": {
-            "loc": {
-                "title": "Location",
-                "type": "array",
-                "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-            },
-            "msg": {"title": "Message", "type": "string"},
-            "type": {"title": "Error Type", "type": "string"},
-        },
-    },
-    "HTTPValidationError": {
-        "title": "HTTPValidationError",
-        "type": "object",
-        "properties": {"detail": {"title": "Detail", "type": "array", "items": _ref("ValidationError")}},
-    },
-}
+    if result.optional:
+        raise Untellable("an Optional return is not possible: a prediction that succeeds has an output, or raises")
+    told = of_output(result.type)
+    if result.many:
+        told = {"type": "array", "items": told, "x-cog-array-type": "iterator"}
+    if result.concatenated:
+        told["x-cog-array-display"] = "concatenate"
+    return {"title": "Output", **told}

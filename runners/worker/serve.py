@@ -5,60 +5,89 @@ import os
 import signal
 from pathlib import Path
 from time import perf_counter
-from typing import NoReturn
+from typing import Never
 
+from . import exits
 from .audience import Audience
 from .desk import Desk
 from .direct import Direct
 from .frames import Broken, Ready
 from .guard import Guard
 from .inbox import Inbox
+from .inputs import Inputs
 from .lifeline import die_with_parent, perish
 from .link import Link
 from .predictor import Predictor, Run, fault, load, set_up
+from .signature import Unusable
 from .speech import Speech
+from .temporaries import Home
+from .traces import told
 
 
-def serve(folder: Path, ref: str, fd: int, log_fd: int | None) -> NoReturn:
+def serve(
+    folder: Path, ref: str, fd: int, log_fd: int | None, home: str | None = None, *, train: bool = False
+) -> Never:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the agent's affair
     faulthandler.enable(2)
+    limits = os.environ.pop("SAMOVAR_INPUTS", "")
     link = Link(fd)
     audience = Audience(link)
     guard = Guard()
     guard.listen(lambda: False)
     speech = Speech(log_fd, audience.hear, guard)
     speech.install(lost=perish, watch=link.fileno(), forked=link.close_in_child)
-    predictor, run = _made_ready(folder, ref, link, audience, speech)
+    predictor, run = _made_ready(folder, ref, train, link, audience, speech)
     inbox = Inbox(link)
-    desk = Desk(predictor, inbox, link, audience, speech)
+    desk = Desk(predictor, Inputs(predictor.signature, limits), inbox, link, audience, speech, Home(home))
     if run is not None and predictor.is_async:
         from .looped import Looped
 
         run(Looped(predictor, inbox, desk, guard).work(link.fileno()))
-    Direct(predictor, inbox, desk, guard).work()
+    Direct(predictor, inbox, desk, guard, run).work()
 
 
-def _made_ready(folder: Path, ref: str, link: Link, audience: Audience, speech: Speech) -> tuple[Predictor, Run | None]:
+def _made_ready(
+    folder: Path, ref: str, train: bool, link: Link, audience: Audience, speech: Speech
+) -> tuple[Predictor, Run | None]:
     began = perf_counter()
     stage = "import"
-    try:
-        predictor = load(folder, ref)
-        run = _loop() if predictor.needs_loop else None
-        stage = "setup"
-        set_up(predictor, run)
-    except BaseException as error:  # noqa: BLE001  sys.exit in user code is a fault of set-up too
+
+    def broken(message: str, file: str | None, line: int | None) -> None:
         speech.finish()
-        link.send(Broken(stage, str(fault(error, folder)), audience.kept()))
+        place = f"{file}:{line}: " if file else ""
+        link.send(Broken(stage, f"{place}{message}", audience.kept(), file, line))
+
+    try:
+        with exits.told(folder, broken):
+            predictor = load(folder, ref, train=train)
+            run = loop() if predictor.needs_loop else None
+            stage = "setup"
+            set_up(predictor, run)
+    except BaseException as error:  # noqa: BLE001  sys.exit in user code is a fault of set-up too
+        found = fault(error, folder)
+        speech.finish()
+        if not isinstance(error, Unusable):
+            audience.hear(told(error))
+        broken(found.message, found.file, found.line)
         os._exit(1)  # threads that user code began may not hold us up
     speech.finish()
     seconds = perf_counter() - began
-    link.send(Ready(seconds, predictor.max_batch_size, predictor.max_batch_wait_ms, audience.kept()))
-    audience.now(())
+    link.send(
+        Ready(
+            seconds,
+            predictor.max_batch_size,
+            predictor.max_batch_wait_ms,
+            audience.kept(),
+            predictor.concurrency,
+            predictor.healthcheck is not None,
+        )
+    )
+    audience.begin()
     return predictor, run
 
 
-def _loop() -> Run:
+def loop() -> Run:
     # Half of a worker's start, had all to import it.
     import asyncio
 

@@ -15,8 +15,10 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from threading import Lock, Thread
-from typing import BinaryIO, Final
+from threading import RLock, Thread
+from typing import BinaryIO, Final, Protocol
+
+from .audience import Ids, printer
 
 _READ: Final = 1 << 16
 _PIPE: Final = 1 << 20
@@ -24,14 +26,18 @@ _LONGEST_WAIT: Final = 256  # writes without a newline
 _LINE_BUFFERED: Final = 1  # _IOLBF
 
 
+class Tell(Protocol):
+    def __call__(self, text: str, ids: Ids | None = None, /) -> None: ...
+
+
 class Speech:
     """All that is printed, as calls of `tell`; one at a time, whoever prints."""
 
-    def __init__(self, fd: int | None, tell: Callable[[str], None], shield: AbstractContextManager[None]) -> None:
+    def __init__(self, fd: int | None, tell: Tell, shield: AbstractContextManager[None]) -> None:
         self._fd = fd
         self._tell = tell
         self._shield = shield
-        self._lock = Lock()
+        self._lock = RLock()  # what is collected as garbage while we hold it may print
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._native = _Native()
         # Asked before each read: a quarter of what a read costs that finds nothing.
@@ -43,6 +49,8 @@ class Speech:
         self._streams = (_Stream(self, 1), _Stream(self, 2))
         sys.stdout, sys.stderr = self._streams
         self._native.by_lines()
+        if isinstance(sys.__stdout__, io.TextIOWrapper):
+            sys.__stdout__.reconfigure(line_buffering=True)
         os.register_at_fork(after_in_child=lambda: self._after_fork(forked))
         if self._fd is not None:
             os.set_inheritable(self._fd, False)
@@ -52,28 +60,35 @@ class Speech:
         Thread(target=self._listen, args=(watch, lost), name="speech", daemon=True).start()
 
     def write(self, stream: "_Stream", text: str) -> None:
+        ids = printer()
         with self._shield, self._lock:
-            stream.pending.append(text)
-            if "\n" in text or len(stream.pending) > _LONGEST_WAIT:
-                self._tell_rest(stream)
+            pending = stream.pending.setdefault(ids, [])
+            pending.append(text)
+            if "\n" in text or "\r" in text or len(pending) > _LONGEST_WAIT:
+                self._tell_rest(stream, ids)
 
     def flush(self, stream: "_Stream") -> None:
+        ids = printer()
         with self._shield, self._lock:
-            self._tell_rest(stream)
+            self._tell_rest(stream, ids)
 
     def finish(self) -> None:
         """Everything printed so far is told when this returns."""
         self._native.flush()
         with self._shield, self._lock:
+            if sys.__stdout__ is not None:
+                sys.__stdout__.flush()
             self._drain()
+            if half := self._decoder.decode(b"", final=True):
+                self._tell(half)
             for stream in self._streams:
-                self._tell_rest(stream)
+                for ids in list(stream.pending):
+                    self._tell_rest(stream, ids)
 
-    def _tell_rest(self, stream: "_Stream") -> None:
-        if stream.pending:
+    def _tell_rest(self, stream: "_Stream", ids: Ids | None) -> None:
+        if pending := stream.pending.pop(ids, None):
             self._drain()
-            self._tell("".join(stream.pending))
-            stream.pending.clear()
+            self._tell("".join(pending), ids)
 
     def _drain(self) -> None:
         while self._fd is not None and self._waiting.poll(0):
@@ -100,7 +115,7 @@ class Speech:
                     poll.unregister(fd)
 
     def _after_fork(self, forked: Callable[[], None]) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         for stream in self._streams:
             stream.direct = True
         forked()
@@ -115,8 +130,8 @@ class _Stream(io.TextIOBase):
     def __init__(self, speech: Speech, fd: int) -> None:
         self._speech = speech
         self._fd = fd
-        self.pending: list[str] = []
-        """Owned by `Speech`, which has the lock."""
+        self.pending: dict[Ids | None, list[str]] = {}
+        """Of each that prints. Owned by `Speech`, which has the lock."""
         self.direct = False
         """In a forked child: print to the pipe, the parent reads it."""
 

@@ -209,3 +209,74 @@ async def test_a_worker_that_prints_too_much_has_to_wait() -> None:
     assert bench.paused
     assert len(call.take_text()) == 5_000_000
     assert call.unread == 0
+
+
+def batcher_of(slots: int) -> tuple[Batcher, Bench]:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=8, window=1, slots=slots)
+    return batcher, bench
+
+
+async def test_slots_are_filled_one_by_one() -> None:
+    batcher, bench = batcher_of(3)
+    assert batcher.credit == 3
+    for id in "abcd":
+        batcher.put(a_call(id))
+    assert bench.frames == [["a"], ["b"], ["c"]]
+    done(batcher, "b")
+    assert bench.frames[3:] == [["d"]]
+
+
+async def test_one_is_ready_beside_the_slots_while_they_are_quick() -> None:
+    batcher, _ = batcher_of(3)
+    batcher.put(a_call("a"))
+    begin(batcher, "a")
+    done(batcher, "a", after=0.001)
+    assert batcher.credit == 4
+
+
+async def test_who_may_kill_workers_has_all_slots() -> None:
+    batcher, bench = batcher_of(3)
+    for id in "abcd":
+        batcher.put(a_call(id, alone=id in "bc"))
+    assert bench.frames == [["a"]]
+    done(batcher, "a")
+    assert bench.frames == [["a"], ["b"]]
+    done(batcher, "b")
+    assert bench.frames == [["a"], ["b"], ["c"]]
+    done(batcher, "c")
+    assert bench.frames[3:] == [["d"]]
+
+
+async def test_a_worker_with_slots_dies_of_all_that_had_begun() -> None:
+    batcher, _ = batcher_of(3)
+    calls = [a_call(id) for id in "abc"]
+    for call in calls:
+        batcher.put(call)
+    begin(batcher, "a")
+    begin(batcher, "c")
+    batcher.detach(Death("died", ours=False))
+    assert [call.id for call in calls if call.end is not None] == ["a", "c"]
+    replacement = Bench()
+    batcher.attach(replacement, size=1, window=0, slots=3)
+    assert replacement.frames == [["b"]]
+
+
+async def test_who_was_asked_to_stop_is_asked_again() -> None:
+    batcher, bench = Batcher(grace=60), Bench()
+    batcher.attach(bench, size=1, window=0)
+    call = a_call("a")
+    batcher.put(call)
+    batcher.stop(call, Wish(None))
+    await eventually(lambda: len(bench.stopped) == 3)
+    done(batcher, "a")
+    assert not bench.killed.is_set()
+
+
+async def test_nothing_runs_until_something_has_begun() -> None:
+    batcher, _ = batcher_of(2)
+    batcher.put(a_call("a"))
+    assert batcher.quiet
+    assert not batcher.idle
+    begin(batcher, "a")
+    assert not batcher.quiet

@@ -1,15 +1,23 @@
 """What a predictor sees as `cog`: import-compatible with the package of that name, and nothing of it inside."""
 
+import sys
+from typing import Any, Final
+
 from .errors import CancelationException
-from .files import File, Path
-from .input import Input
+from .files import File, Path, URLFile, URLPath
+from .input import FieldInfo, Input
 from .iterators import AsyncConcatenateIterator, ConcatenateIterator
 from .markers import concurrent, streaming
 from .model import BaseModel
+from .opaque import Opaque
 from .predictor import BasePredictor, BaseRunner
 from .scope import Scope, current_scope
 from .secret import Secret
 
+__version__: Final = "0.23.1"
+"""The release whose contract this keeps."""
+
+# Without the deprecated names: a star import would speak of what nobody asked for.
 __all__ = [
     "AsyncConcatenateIterator",
     "BaseModel",
@@ -17,12 +25,34 @@ __all__ = [
     "BaseRunner",
     "CancelationException",
     "ConcatenateIterator",
+    "FieldInfo",
     "File",
     "Input",
+    "Opaque",
     "Path",
     "Scope",
     "Secret",
+    "URLFile",
+    "URLPath",
+    "__version__",
     "concurrent",
     "current_scope",
     "streaming",
 ]
+
+_DEPRECATED: Final = {
+    "ExperimentalFeatureWarning": "nothing here is experimental any more: remove the import and its warning filter",
+    "emit_metric": "call current_scope().record_metric(name, value)",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The deprecated names. Each says so once, where a filter for warnings cannot hide it."""
+    if name not in _DEPRECATED:
+        raise AttributeError(f"module 'cog' has no attribute {name!r}")
+    sys.stderr.write(f"cog: {name} is deprecated; {_DEPRECATED[name]}\n")
+    from . import deprecated
+
+    found = getattr(deprecated, name)
+    globals()[name] = found  # the next look-up does not come here
+    return found

@@ -1,4 +1,4 @@
-"""How a predictor learns that nobody wants its answer any more."""
+"""How a predictor learns that nobody wants its answer any more, and the errors of the old command line."""
 
 
 class CancelationException(BaseException):
@@ -6,3 +6,15 @@ class CancelationException(BaseException):
 
     No `Exception`, so that a predictor which catches everything does not swallow it.
     """
+
+
+class CogError(Exception):
+    """Never raised here; predictors may name it in an `except`."""
+
+
+class ConfigDoesNotExist(CogError):
+    """There is no cog.yaml."""
+
+
+class PredictorNotSet(CogError):
+    """cog.yaml names no predictor."""

@@ -1,5 +1,6 @@
 """`Input(...)`: what a predictor says of one of its parameters."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,24 +29,28 @@ class Field:
     accept: str | None = None
 
 
+FieldInfo = Field
+"""The name that predictors know it by."""
+
+
 # Upper case, and `Any`, because it stands where a parameter's default stands: `text: str = Input(...)`.
 def Input(  # noqa: N802
     default: Any = MISSING,
     *,
-    default_factory: Any = MISSING,
+    default_factory: Any = None,
     description: str | None = None,
     ge: float | None = None,
     le: float | None = None,
     min_length: int | None = None,
     max_length: int | None = None,
     regex: str | None = None,
-    choices: list[Any] | None = None,
+    choices: Iterable[Any] | None = None,
     deprecated: bool | None = None,
     accept: str | None = None,
 ) -> Any:
     """Describe an input. `...` as its default says, as no default does, that it is required."""
-    if default_factory is not MISSING:
-        raise TypeError("Input() takes no default_factory: write the value as default=...")
+    if default_factory is not None:
+        raise TypeError("Input() takes no default_factory: write the value as default=..., or make it inside predict")
     return Field(
         default=MISSING if default is ... else default,
         description=description,

@@ -11,7 +11,7 @@ class Secret:
         return self.secret_value
 
     def __str__(self) -> str:
-        return "**********" if self.secret_value else ""
+        return "" if self.secret_value is None else "**********"
 
     def __repr__(self) -> str:
-        return f"Secret({str(self)!r})"
+        return f"Secret({self})"

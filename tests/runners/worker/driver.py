@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,9 +17,11 @@ from msgspec import json
 from runners.worker.frames import (
     Began,
     Broken,
+    Check,
     Chunk,
     Done,
     FromWorker,
+    Health,
     Item,
     Ready,
     Run,
@@ -38,11 +41,21 @@ F = TypeVar("F")
 class Worker:
     """One worker. Every frame that it said is in `frames`."""
 
-    def __init__(self, folder: Path, ref: str = "predict.py:Predictor", environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        ref: str = "predict.py:Predictor",
+        environment: dict[str, str] | None = None,
+        home: Path | None = None,
+        train: bool = False,
+    ):
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(PATIENCE)
         self.log, log_write = os.pipe()
         options = ["--fd", str(theirs.fileno()), "--log-fd", str(self.log), "--ref", ref]
+        self._home = tempfile.TemporaryDirectory(prefix="worker-")
+        options += ["--home", str(home or self._home.name)]
+        options += ["--train"] if train else []
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, str(HOST), "serve", str(folder), *options],
@@ -60,7 +73,7 @@ class Worker:
     def run(self, *inputs: dict[str, Any], ids: str = "abcdefghijklmnopqrstuvwxyz") -> None:
         self.send(Run([Item(id, json.encode(input)) for id, input in zip(ids, inputs, strict=False)]))
 
-    def send(self, *frames: Run | Stop) -> None:
+    def send(self, *frames: Run | Stop | Check) -> None:
         self.socket.sendall(b"".join(pack(frame) for frame in frames))
 
     def stop(self, *ids: str) -> None:
@@ -83,6 +96,13 @@ class Worker:
     def broken(self) -> Broken:
         return self.until(lambda: self._first(Broken))
 
+    def health(self) -> str | None:
+        """What it says of itself when it is asked."""
+        before = sum(isinstance(frame, Health) for frame in self.frames)
+        self.send(Check())
+        answers = self.until(lambda: found if len(found := self._all(Health)) > before else None)
+        return answers[-1].error
+
     def began(self, id: str) -> Began:
         return self.until(lambda: next((f for f in self.frames if isinstance(f, Began) and id in f.ids), None))
 
@@ -103,7 +123,8 @@ class Worker:
         return [json.decode(f.value) for f in self.frames if isinstance(f, Chunk) and f.id == id]
 
     def log_of(self, id: str | None = None) -> str:
-        said = [f for f in self.frames if isinstance(f, Said)]
+        """What was said to somebody: in set-up nobody runs."""
+        said = [f for f in self.frames if isinstance(f, Said) and f.ids]
         return "".join(f.text for f in said if id is None or id in f.ids)
 
     def last_words(self) -> str:
@@ -121,6 +142,14 @@ class Worker:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             os.close(self.log)
+            self._home.cleanup()
+
+    def setup_log(self) -> str:
+        """What was said until it was ready, as it came."""
+        return "".join(f.text for f in self.frames if isinstance(f, Said) and not f.ids)
+
+    def _all(self, kind: type[F]) -> list[F]:
+        return [frame for frame in self.frames if isinstance(frame, kind)]
 
     def _first(self, kind: type[F]) -> F | None:
         return next((frame for frame in self.frames if isinstance(frame, kind)), None)

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from runners.worker.predictor import made
-from runners.worker.schema import document
 from tests.runners.worker.driver import HOST, write
 
 HEAD = "from typing import *\nfrom cog import *\n"
 
 
-def told(folder: Path, ref: str = "predict.py:Predictor") -> dict[str, Any]:
+def told(
+    folder: Path,
+    ref: str = "predict.py:Predictor",
+    environment: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """The document that the process writes."""
     ours, theirs = os.pipe()
     with open(ours, "rb") as reading:
@@ -24,6 +26,7 @@ def told(folder: Path, ref: str = "predict.py:Predictor") -> dict[str, Any]:
             process = subprocess.Popen(
                 [sys.executable, str(HOST), "introspect", str(folder), "--fd", str(theirs), "--ref", ref],
                 pass_fds=[theirs],
+                env={**os.environ, **(environment or {})},
                 stdout=subprocess.DEVNULL,
             )
         text = reading.read()
@@ -31,196 +34,141 @@ def told(folder: Path, ref: str = "predict.py:Predictor") -> dict[str, Any]:
     return json.decode(text)
 
 
-def schemas(code: str) -> dict[str, Any]:
-    """The same without a process."""
-    namespace: dict[str, Any] = {"__name__": "predict"}
-    exec("from typing import *\nfrom runners.worker.cog import *\n" + code, namespace)
-    return document(made(namespace["Predictor"]))["components"]["schemas"]
+PREDICT = "class Predictor(BasePredictor):\n def predict(self, x: str) -> str: ...\n"
 
 
-def method(arguments: str = "", result: str = "str") -> str:
-    return f"class Predictor(BasePredictor):\n def predict(self, {arguments}) -> {result}: ...\n"
-
-
-INPUTS = [
-    pytest.param("x: str", {"title": "X", "type": "string"}, True, id="str"),
-    pytest.param("x: int = 3", {"title": "X", "type": "integer", "default": 3}, False, id="int"),
-    pytest.param(
-        "x: float = Input(ge=0, le=1)", {"title": "X", "type": "number", "minimum": 0, "maximum": 1}, True, id="float"
-    ),
-    pytest.param("x: bool = False", {"title": "X", "type": "boolean", "default": False}, False, id="bool"),
-    pytest.param("x: Path", {"title": "X", "type": "string", "format": "uri"}, True, id="Path"),
-    pytest.param(
-        "x: Optional[Path] = None",
-        {"title": "X", "type": "string", "format": "uri", "nullable": True},
-        False,
-        id="Optional",
-    ),
-    pytest.param(
-        "x: str | None", {"title": "X", "type": "string", "nullable": True}, False, id="Optional without default"
-    ),
-    pytest.param("x: str = None", {"title": "X", "type": "string"}, True, id="None is no default of a str"),
-    pytest.param("x: list[int]", {"title": "X", "type": "array", "items": {"type": "integer"}}, True, id="list"),
-    pytest.param(
-        "x: List[Path]", {"title": "X", "type": "array", "items": {"type": "string", "format": "uri"}}, True, id="List"
-    ),
-    pytest.param("x: dict", {"title": "X", "type": "object"}, True, id="dict"),
-    pytest.param("x", {"title": "X"}, True, id="not annotated"),
-    pytest.param(
-        "x: str = Input(description='D', min_length=1, max_length=9, regex='^a', deprecated=True, default='a')",
-        {
-            "title": "X",
-            "type": "string",
-            "description": "D",
-            "minLength": 1,
-            "maxLength": 9,
-            "pattern": "^a",
-            "deprecated": True,
-            "default": "a",
-        },
-        False,
-        id="Input",
-    ),
-    pytest.param(
-        "x: Secret = None",
-        {"title": "X", "type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True},
-        False,
-        id="Secret",
-    ),
-]
-
-
-@pytest.mark.parametrize(("argument", "expected", "required"), INPUTS)
-def test_an_input(argument: str, expected: dict[str, Any], required: bool):
-    input = schemas(method(argument))["Input"]
-    assert input["properties"] == {"x": {**expected, "x-order": 0}}
-    assert input.get("required", []) == (["x"] if required else [])
-
-
-def test_inputs_keep_their_order_and_get_a_title():
-    properties = schemas(method("max_tokens: int, a: str"))["Input"]["properties"]
-    assert [(name, p["title"], p["x-order"]) for name, p in properties.items()] == [
-        ("max_tokens", "Max Tokens", 0),
-        ("a", "A", 1),
-    ]
-
-
-@pytest.mark.parametrize(
-    "argument", ["size: str = Input(choices=['s', 'm'], default='s')", "size: Literal['s', 'm'] = 's'"]
-)
-def test_choices_have_a_schema_of_their_own(argument: str):
-    found = schemas(method(argument))
-    assert found["Input"]["properties"]["size"] == {
-        "allOf": [{"$ref": "#/components/schemas/size"}],
-        "default": "s",
-        "x-order": 0,
-    }
-    assert found["size"] == {
-        "type": "string",
-        "title": "size",
-        "description": "An enumeration.",
-        "enum": ["s", "m"],
-    }
-
-
-OUTPUTS = [
-    pytest.param("str", {"type": "string"}, id="str"),
-    pytest.param("int", {"type": "integer"}, id="int"),
-    pytest.param("float", {"type": "number"}, id="float"),
-    pytest.param("bool", {"type": "boolean"}, id="bool"),
-    pytest.param("Any", {}, id="Any"),
-    pytest.param("Path", {"type": "string", "format": "uri"}, id="Path"),
-    pytest.param("list[Path]", {"type": "array", "items": {"type": "string", "format": "uri"}}, id="list"),
-    pytest.param("dict[str, int]", {"type": "object"}, id="dict"),
-    pytest.param(
-        "Iterator[int]", {"type": "array", "items": {"type": "integer"}, "x-cog-array-type": "iterator"}, id="iterator"
-    ),
-    pytest.param(
-        "AsyncIterator[int]",
-        {"type": "array", "items": {"type": "integer"}, "x-cog-array-type": "iterator"},
-        id="async",
-    ),
-    pytest.param(
-        "ConcatenateIterator[str]",
-        {
-            "type": "array",
-            "items": {"type": "string"},
-            "x-cog-array-type": "iterator",
-            "x-cog-array-display": "concatenate",
-        },
-        id="joined",
-    ),
-    pytest.param(
-        "Pair",
-        {
-            "type": "object",
-            "properties": {
-                "a": {"type": "integer", "title": "A"},
-                "b": {"type": "string", "nullable": True, "title": "B"},
-            },
-            "required": ["a"],
-        },
-        id="BaseModel",
-    ),
-]
-
-
-@pytest.mark.parametrize(("result", "expected"), OUTPUTS)
-def test_an_output(result: str, expected: dict[str, Any]):
-    pair = "class Pair(BaseModel):\n a: int\n b: Optional[str] = None\n"
-    assert schemas(pair + method(result=result))["Output"] == {**expected, "title": "Output"}
-
-
-def test_the_rest_of_the_document(tmp_path: Path):
-    code = method("x: str").replace(" def predict", " max_batch_size = 4\n @streaming\n def predict")
-    found = told(write(tmp_path, HEAD + code + " def predict_batch(self, inputs): ...\n"))
-    assert {key: found[key] for key in found if key != "schema"} == {
+def test_what_is_told_besides_the_document(tmp_path: Path):
+    code = PREDICT.replace(" def predict", " max_batch_size = 4\n @streaming\n def predict")
+    found = told(write(tmp_path, HEAD + code + " def predict_batch(self, inputs): ...\n def healthcheck(self): ...\n"))
+    assert found.pop("schema")["paths"]["/predictions"]["post"]["x-cog-streaming"] is True
+    assert found == {
         "cog_version": "0.23.1",
         "name": "Predictor",
         "max_batch_size": 4,
         "max_batch_wait_ms": 0.0,
-    }
-    schema = found["schema"]
-    assert (schema["openapi"], schema["info"]) == ("3.0.2", {"title": "Cog", "version": "0.1.0"})
-    assert schema["paths"]["/predictions"]["post"]["x-cog-streaming"] is True
-    assert set(schema["components"]["schemas"]) == {
-        "Input",
-        "Output",
-        "PredictionRequest",
-        "PredictionResponse",
-        "Status",
-        "WebhookEvent",
-        "HTTPValidationError",
-        "ValidationError",
+        "concurrency": 1,
+        "healthcheck": True,
+        "streaming": True,
     }
 
 
-def test_a_built_schema_is_used_as_it_is(tmp_path: Path):
-    write(tmp_path, "raise SystemExit")
-    (tmp_path / ".cog").mkdir()
-    (tmp_path / ".cog" / "openapi_schema.json").write_text('{"openapi": "3.0.2", "mine": true}')
-    assert told(tmp_path)["schema"] == {"openapi": "3.0.2", "mine": True}
+def test_a_training_is_told_with_the_predictor(tmp_path: Path):
+    write(tmp_path, "def predict(x: str) -> str: ...\n", training="def train(n: int) -> str: ...\n")
+    code = "import sys, pathlib\nfrom runners.worker.introspect import introspect\n"
+    call = "introspect(pathlib.Path(sys.argv[1]), 'predict.py:predict', 1, train='training.py:train')"
+    root = Path(__file__).parents[3]
+    text = subprocess.run([sys.executable, "-c", code + call, tmp_path], stdout=subprocess.PIPE, cwd=root, check=True)
+    found = json.decode(text.stdout)["schema"]
+    assert found["components"]["schemas"]["TrainingInput"]["required"] == ["n"]
+    assert {"/predictions", "/trainings"} < found["paths"].keys()
 
 
+def built(folder: Path, text: str) -> Path:
+    (folder / ".cog").mkdir()
+    (folder / ".cog" / "openapi_schema.json").write_text(text)
+    return folder
+
+
+def test_a_built_schema_is_used_as_it_is_and_the_rest_is_still_read(tmp_path: Path):
+    code = PREDICT.replace(" def predict", " @concurrent(max=3)\n async def predict")
+    found = told(built(write(tmp_path, HEAD + code), '{"openapi": "3.0.2", "mine": true}'))
+    assert (found["schema"], found["concurrency"]) == ({"openapi": "3.0.2", "mine": True}, 3)
+
+
+def test_a_built_schema_does_not_hide_that_the_predictor_cannot_be_imported(tmp_path: Path):
+    error = told(built(write(tmp_path, "x = 1\nimport nowhere"), "{}"))["error"]
+    assert (error["stage"], error["file"], error["line"]) == ("import", "predict.py", 2)
+
+
+def test_a_built_schema_that_is_no_json_is_named(tmp_path: Path):
+    error = told(built(write(tmp_path, HEAD + PREDICT), "{,}"))["error"]
+    assert (error["stage"], error["file"], error["line"]) == ("schema", ".cog/openapi_schema.json", 1)
+    assert "it is no JSON object" in error["message"]
+
+
+def test_the_predictors_own_modules_win(tmp_path: Path):
+    names = ["schemas", "utils", "gateway", "runners", "deploy", "kinds", "introspect", "predictor", "cog_something"]
+    code = f"import {', '.join(names)}\nfrom cog import *\nassert all(m.MINE for m in ({', '.join(names)},))\n"
+    found = told(write(tmp_path, code + PREDICT, **dict.fromkeys(names, "MINE = True")))
+    assert "error" not in found, found
+
+
+@pytest.mark.parametrize("name", ["gateway", "schemas", "runners", "deploy"])
+def test_its_own_folders_win_without_being_packages(tmp_path: Path, name: str):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "app.py").write_text("MINE = True")
+    found = told(write(tmp_path, f"from {name}.app import MINE\nfrom cog import *\nassert MINE\n" + PREDICT))
+    assert "error" not in found, found
+
+
+def test_ours_are_not_there(tmp_path: Path):
+    assert "No module named 'gateway'" in told(write(tmp_path, "import gateway\n" + PREDICT))["error"]["message"]
+
+
+BOTH = "class Predictor:\n def run(self): ...\n def predict(self): ...\n"
 ERRORS = [
     pytest.param("x = 1\nimport nowhere", "import", "predict.py", 2, "No module named 'nowhere'", id="import"),
     pytest.param("def f(:", "import", "predict.py", 1, "SyntaxError", id="syntax"),
+    pytest.param("import broken", "import", "broken.py", 2, "SyntaxError", id="syntax in another file"),
+    pytest.param("import raising", "import", "raising.py", 2, "ValueError: no", id="an error in another file"),
     pytest.param("import sys\nsys.exit(0)", "import", "predict.py", 2, "sys.exit(0)", id="exit"),
-    pytest.param("x = 1", "import", None, None, "defines no Predictor", id="no predictor"),
-    pytest.param(HEAD + method("x: socket"), "import", "predict.py", 4, "name 'socket'", id="an unknown type"),
+    pytest.param("x = 1", "import", None, None, "predict.py: it defines no Predictor", id="no predictor"),
+    pytest.param("Predictor = 1", "import", None, None, "1 is neither a class nor a function", id="a number"),
+    pytest.param("\n" + BOTH, "import", "predict.py", 2, "defines both run and predict", id="both methods"),
+    pytest.param("class Predictor: ...", "import", "predict.py", 1, "defines neither run nor predict", id="no method"),
     pytest.param(
-        HEAD + method("x: object"), "schema", None, None, "parameter x: the type object", id="a type without a schema"
+        HEAD + "class Predictor(BaseRunner): ...", "import", "predict.py", 3, "neither run nor predict", id="inherited"
     ),
     pytest.param(
-        HEAD + method("x: str = Input(accept='a/b')"), "schema", None, None, "parameter x: accept is for", id="accept"
+        HEAD + PREDICT + " def __init__(self, x): ...",
+        "import",
+        "predict.py",
+        3,
+        "__init__ wants x",
+        id="a constructor that wants something",
     ),
     pytest.param(
-        HEAD + method("x: int = Input(choices=['a'])"),
+        HEAD + PREDICT + " def setup(self, model): ...",
+        "import",
+        "predict.py",
+        5,
+        "setup: it is given weights or nothing, and wants model",
+        id="a set-up that wants something",
+    ),
+    pytest.param(
+        HEAD + PREDICT.replace(" def", " @concurrent(max=2)\n def"),
+        "import",
+        "predict.py",
+        4,
+        "predict is no async function",
+        id="a sync method cannot be concurrent",
+    ),
+    pytest.param(
+        HEAD + PREDICT.replace("x: str", "x: str = Input(default_factory=list)"),
+        "import",
+        "predict.py",
+        4,
+        "takes no default_factory",
+        id="default_factory",
+    ),
+    pytest.param(
+        HEAD + PREDICT.replace("str)", "socket)"), "import", "predict.py", 4, "name 'socket'", id="an unknown type"
+    ),
+    pytest.param(
+        HEAD + PREDICT.replace("x: str", "a: int,\n  x: object"),
         "schema",
-        None,
-        None,
-        "parameter x: choices must be",
-        id="choices",
+        "predict.py",
+        5,
+        "parameter x: the type object",
+        id="a type without a schema",
+    ),
+    pytest.param(
+        HEAD + PREDICT.replace("-> str", "-> Optional[str]"),
+        "schema",
+        "predict.py",
+        4,
+        "the output: an Optional return",
+        id="output",
     ),
 ]
 
@@ -229,9 +177,32 @@ ERRORS = [
 def test_what_cannot_be_told_says_why(
     tmp_path: Path, code: str, stage: str, file: str | None, line: int | None, message: str
 ):
-    error = told(write(tmp_path, code))["error"]
+    folder = write(tmp_path, code, broken="\nx = = 1", raising="x = 1\nraise ValueError('no')")
+    error = told(folder)["error"]
     assert (error["stage"], error["file"], error["line"]) == (stage, file, line)
     assert message in error["message"]
+
+
+def test_concurrency_of_the_environment_needs_an_async_method(tmp_path: Path):
+    error = told(write(tmp_path, HEAD + PREDICT), environment={"COG_MAX_CONCURRENCY": "4"})["error"]
+    assert (error["file"], error["line"]) == ("predict.py", 4)
+    assert "predict is no async function, and only those take 4 predictions at once" in error["message"]
+
+
+def test_a_trace_is_of_the_predictors_frames_only(tmp_path: Path):
+    code = "def load():\n try:\n  1 / 0\n except ZeroDivisionError as e:\n  raise ValueError('no') from e\nload()"
+    trace = told(write(tmp_path, code))["error"]["trace"]
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert trace.endswith("ValueError: no\n")
+    assert "ZeroDivisionError: division by zero" in trace
+    files = {line.split('"')[1] for line in trace.splitlines() if line.startswith('  File "')}
+    assert files == {str(tmp_path / "predict.py")}
+
+
+def test_a_trace_has_no_frames_of_the_sdk(tmp_path: Path):
+    trace = told(write(tmp_path, HEAD + PREDICT.replace(" def", " @concurrent(max=2)\n def")))["error"]["trace"]
+    files = {line.split('"')[1] for line in trace.splitlines() if line.startswith('  File "')}
+    assert files == {str(tmp_path / "predict.py")}
 
 
 def test_the_bundled_models_are_told_without_their_weights():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runners.worker.frames import Began, Chunk, Done
+from runners.worker.frames import Began, Chunk, Done, Item, Run
 from tests.runners.worker.driver import Worker, output, working, write
 
 
@@ -117,9 +117,9 @@ def test_inputs_are_filled_in(tmp_path: Path):
     )
     with working(write(tmp_path, code)) as worker:
         worker.run({"x": 1})
-        assert output(worker.done()) == ["float", 1.0, 3, None, "w"]
+        assert output(worker.done()) == ["int", 1, 3, None, "w"]
         worker.run({"x": 1, "w": "v", "z": "!"}, ids="b")
-        assert output(worker.done("b")) == ["float", 1.0, 3, "!", "v"]
+        assert output(worker.done("b")) == ["int", 1, 3, "!", "v"]
 
 
 @pytest.mark.parametrize(
@@ -158,21 +158,47 @@ def test_a_file_is_there_for_the_prediction_only(tmp_path: Path):
 
 def test_output_files_are_named(tmp_path: Path):
     code = predict("Path('o.txt').write_text('x')\nreturn {'a': [Path('o.txt')], 'b': open('o.txt')}")
-    with working(write(tmp_path, code)) as worker:
+    with working(write(tmp_path, code), home=home(tmp_path)) as worker:
         worker.run({})
         done = worker.done()
-        path = str(tmp_path / "o.txt")
+        (path,) = done.files
         assert output(done) == {"a": [f"file:{path}"], "b": f"file:{path}"}
-        assert done.files == [path, path]
+        assert (Path(path).name, Path(path).read_text()) == ("o.txt", "x")
+        assert Path(path).is_relative_to(tmp_path / "home")
 
 
-def test_files_are_streamed(tmp_path: Path):
-    code = predict("Path('o.txt').write_text('x')\nyield Path('o.txt')", result="Iterator[Path]")
-    with working(write(tmp_path, code)) as worker:
+def test_files_are_streamed_as_they_were(tmp_path: Path):
+    body = "for n in range(3):\n    Path('o.txt').write_text(str(n))\n    yield Path('o.txt')"
+    with working(write(tmp_path, predict(body, result="Iterator[Path]")), home=home(tmp_path)) as worker:
         worker.run({})
         worker.done()
-        chunk = next(frame for frame in worker.frames if isinstance(frame, Chunk))
-        assert chunk.files == [str(tmp_path / "o.txt")]
+        files = [frame.files[0] for frame in worker.frames if isinstance(frame, Chunk)]
+        assert [Path(file).read_text() for file in files] == ["0", "1", "2"]
+
+
+def test_an_input_may_be_the_output(tmp_path: Path):
+    """It is gone with the prediction, and somebody has still to fetch it."""
+    with working(write(tmp_path, predict("return x", arguments="x: Path")), home=home(tmp_path)) as worker:
+        worker.run({"x": "data:text/plain,hello"})
+        done = worker.done()
+        worker.run({"x": "data:,again"}, ids="b")
+        worker.done("b")
+        assert Path(done.files[0]).read_text() == "hello"
+
+
+def test_a_prediction_that_was_stopped_keeps_no_output(tmp_path: Path):
+    body = "try:\n    print('here')\n    time.sleep(1000)\nexcept BaseException: pass\nreturn b'x'"
+    with working(write(tmp_path, predict(body)), home=home(tmp_path)) as worker:
+        worker.run({})
+        worker.said("here")
+        worker.stop("a")
+        assert worker.done().status == "stopped"
+        assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
+
+
+def home(folder: Path) -> Path:
+    (folder / "home").mkdir()
+    return folder / "home"
 
 
 def test_metrics_are_of_one_prediction(tmp_path: Path):
@@ -185,20 +211,47 @@ def test_metrics_are_of_one_prediction(tmp_path: Path):
         worker.run({"n": 5})
         metrics = worker.done().metrics
         assert metrics.pop("predict_time") >= 0
-        assert metrics == {"n": 5, "k.sum": 3}
+        assert metrics == {"n": 5, "k": {"sum": 3}}
         worker.run({"n": 0}, ids="b")
         assert list(worker.done("b").metrics) == ["predict_time"]
 
 
-def test_a_metric_that_cannot_be_said_is_left_out(tmp_path: Path):
-    body = "import numpy\nself.record_metric('a', numpy.float32(0.5))\nself.record_metric('b', float('nan'))\n"
-    with working(write(tmp_path, predict(body + "self.record_metric('c', 2**70)\nreturn 1"))) as worker:
+def test_what_a_metric_says_can_be_sent(tmp_path: Path):
+    body = "self.record_metric('a', 0.5)\nself.record_metric('b', 'x\\0\\ud800')\nself.record_metric('c', 2**70)"
+    with working(write(tmp_path, predict(body))) as worker:
         worker.run({})
         metrics = worker.done().metrics
-        assert metrics["a"] == 0.5
-        assert set(metrics) == {"a", "predict_time"}
-        assert "left out: metric b: JSON has no nan\n" in worker.log_of("a")
-        assert "left out: metric c: " in worker.log_of("a")
+        del metrics["predict_time"]
+        assert metrics == {"a": 0.5, "b": "x\ufffd?", "c": float(2**70)}
+
+
+def test_a_context_comes_with_its_prediction(tmp_path: Path):
+    with working(write(tmp_path, predict("return [self.scope.context, current_scope().context]"))) as worker:
+        worker.send(Run([Item("a", b"{}", context={"who": "me"})]), Run([Item("b", b"{}")]))
+        assert [output(done) for done in worker.done_all("ab")] == [[{"who": "me"}] * 2, [{}] * 2]
+
+
+def test_a_default_is_nobodys_to_change(tmp_path: Path):
+    code = predict("xs.append(1)\nreturn xs", arguments="xs: list[int] = Input(default=[])")
+    with working(write(tmp_path, code)) as worker:
+        worker.run({})
+        worker.run({}, ids="b")
+        assert [output(done) for done in worker.done_all("ab")] == [[1], [1]]
+
+
+def test_train_is_served_as_predict_is(tmp_path: Path):
+    code = """
+        from cog import BaseModel
+        class Trained(BaseModel):
+            steps: int
+        def train(steps: int = 3) -> Trained:
+            print("training")
+            return Trained(steps=steps)
+    """
+    with working(write(tmp_path, code), ref="predict.py:train", train=True) as worker:
+        worker.run({"steps": 2})
+        assert output(worker.done()) == {"steps": 2}
+        assert worker.log_of("a") == "training\n"
 
 
 def test_times_are_of_the_clock(tmp_path: Path):
@@ -239,7 +292,7 @@ def test_the_predictors_folder_is_its_home(tmp_path: Path):
         pytest.param("def predict(x: int) -> int: return x + 1", "predict.py:predict", id="a function"),
         pytest.param("class P:\n    def predict(self, x): return x + 1", "predict.py:P", id="a plain class"),
         pytest.param("class P:\n    def run(self, x): return x + 1", "predict.py:P", id="run"),
-        pytest.param("class Runner:\n    def run(self, *, x: int): return x + 1", "predict.py:Predictor", id="Runner"),
+        pytest.param("class Runner:\n    def run(self, *, x: int): return x + 1", "predict.py", id="Runner"),
     ],
 )
 def test_what_may_be_a_predictor(tmp_path: Path, code: str, ref: str):
@@ -261,7 +314,7 @@ def test_set_up_comes_first_and_has_its_own_log(tmp_path: Path):
     """
     worker = Worker(write(tmp_path, code))
     try:
-        assert worker.ready().log == "loading\nnatively\n"
+        assert worker.ready().log == worker.setup_log() == "loading\nnatively\n"
         worker.run({})
         assert output(worker.done()) == "None"
         assert worker.log_of() == ""
@@ -312,7 +365,9 @@ def test_what_cannot_start_says_why(tmp_path: Path, code: str, stage: str, error
         broken = worker.broken()
         assert (broken.stage, worker.process.wait(20)) == (stage, 1)
         assert error in broken.error
-        assert stage == "import" or broken.log == "so far\n"
+        assert stage == "import" or broken.log.startswith("so far\nTraceback (most recent call last):\n")
+        assert "runners/worker" not in broken.log
+        assert broken.file is None or broken.error.startswith(broken.file)
     finally:
         worker.close()
 

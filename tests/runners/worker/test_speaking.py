@@ -26,6 +26,33 @@ PRINTS = [
     pytest.param(
         "import threading\nt = threading.Thread(target=print, args=('a',))\nt.start()\nt.join()", "a\n", id="a thread"
     ),
+    pytest.param("print('a')\nprint('b', file=sys.__stdout__)\nprint('c')", "a\nb\nc\n", id="the first stdout"),
+    pytest.param("print('b', end='', file=sys.__stdout__)", "b", id="half a line of the first stdout"),
+    pytest.param(
+        "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): print('a')\nprint('b')",
+        "b\n",
+        id="what is redirected",
+    ),
+    pytest.param("for n in (1, 2): print(f'{n}/2', end='\\r')\nprint()", "1/2\r2/2\r\n", id="a progress bar"),
+    pytest.param(
+        "import logging\nlogging.getLogger('x').setLevel('INFO')\nlogging.basicConfig(format='%(message)s')\n"
+        "logging.getLogger('x').info('a')",
+        "a\n",
+        id="a logger",
+    ),
+    pytest.param(
+        "import multiprocessing\nc = multiprocessing.get_context('fork').Process(target=print, args=('a',))\n"
+        "c.start()\nc.join()\nprint('b')",
+        "a\nb\n",
+        id="a forked process",
+        marks=pytest.mark.filterwarnings("ignore"),
+    ),
+    pytest.param(
+        "class Noisy:\n    def __del__(self): print('gone')\nfor _ in range(3):\n    x = Noisy()\n    x.x = x\n"
+        "    del x\nimport gc\ngc.collect()",
+        "gone\n" * 3,
+        id="garbage",
+    ),
     pytest.param("for n in range(5000): print(n)", "".join(f"{n}\n" for n in range(5000)), id="much"),
     pytest.param("os.write(1, b'x' * 3_000_000)", "x" * 3_000_000, id="more than a pipe holds"),
 ]
@@ -41,8 +68,24 @@ def test_all_that_is_printed_is_told_in_order(tmp_path: Path, body: str, log: st
         assert worker.log_of("a") == worker.log_of("b") == log
 
 
+def test_half_a_character_is_of_who_printed_it(tmp_path: Path):
+    with working(write(tmp_path, predict("os.write(1, bytes([n]))", arguments="n: int"))) as worker:
+        worker.run({"n": 0xC3})
+        worker.run({"n": 0xA9}, ids="b")
+        worker.done_all("ab")
+        assert (worker.log_of("a"), worker.log_of("b")) == ("\ufffd", "\ufffd")
+
+
 @pytest.mark.parametrize(
-    "how", ["print('x')", "print('x', end='', flush=True)", "os.write(1, b'x')", "os.system('echo x')"]
+    "how",
+    [
+        "print('x')",
+        "print('x', end='\\r')",
+        "print('x', file=sys.__stdout__)",
+        "print('x', end='', flush=True)",
+        "os.write(1, b'x')",
+        "os.system('echo x')",
+    ],
 )
 def test_it_is_told_at_once(tmp_path: Path, how: str):
     (tmp_path / "wait").touch()
@@ -68,3 +111,26 @@ def test_a_traceback_comes_after_what_was_printed(tmp_path: Path):
         worker.done()
         assert worker.log_of("a").startswith("native soTraceback (most recent call last):\n")
         assert 'predict.py", line 8, in predict' in worker.log_of("a")
+
+
+ENDINGS = [
+    pytest.param("def", "raise OSError('x')", "Exception", "failed", id="a failure"),
+    pytest.param("async def", "raise OSError('x')", "Exception", "failed", id="a failure of an async one"),
+    pytest.param("def", "time.sleep(1000)", "CancelationException", "stopped", id="a stop"),
+    pytest.param(
+        "async def", "await asyncio.sleep(1000)", "asyncio.CancelledError", "stopped", id="a stop of an async one"
+    ),
+]
+
+
+@pytest.mark.parametrize(("keyword", "work", "caught", "status"), ENDINGS)
+def test_nothing_is_lost_at_a_bad_end(tmp_path: Path, keyword: str, work: str, caught: str, status: str):
+    body = f"try:\n    print('here')\n    {work}\nexcept {caught}:\n    print('caught')\n    raise\n"
+    body += "finally:\n    os.write(1, b'natively')\n    print(' at last', end='')"
+    with working(write(tmp_path, predict(body, keyword=keyword))) as worker:
+        worker.run({})
+        worker.said("here")
+        if status == "stopped":
+            worker.stop("a")
+        assert worker.done().status == status
+        assert worker.log_of("a").startswith("here\ncaught\nnatively at last")

@@ -1,5 +1,6 @@
 """A stop reaches user code wherever it is, and nothing else."""
 
+import signal
 from pathlib import Path
 from time import monotonic
 
@@ -112,6 +113,33 @@ def test_who_swallows_a_stop_is_stopped_when_it_returns(tmp_path: Path):
         worker.stop("a")
         done = worker.done()
         assert (done.status, done.value, done.error) == ("stopped", None, None)
+
+
+def test_a_signal_that_comes_before_its_words_is_repeated(tmp_path: Path):
+    """The first finds nothing in the mail, and nobody knocks when the words arrive."""
+    with working(write(tmp_path, predict("print('here')\nwhile True: pass"))) as worker:
+        worker.run({})
+        worker.said("here")
+        worker.process.send_signal(signal.SIGUSR1)
+        worker.send(Stop(["a"]))
+        worker.process.send_signal(signal.SIGUSR1)
+        assert worker.done().status == "stopped"
+
+
+def test_who_swallows_a_stop_is_interrupted_once(tmp_path: Path):
+    """However often it is asked: killing it is the agent's affair."""
+    body = "try:\n    print('here')\n    time.sleep(1000)\nexcept BaseException: print('and on')\n"
+    with working(write(tmp_path, predict(body + "while os.path.exists('wait'): time.sleep(0.001)"))) as worker:
+        (tmp_path / "wait").touch()
+        worker.run({})
+        worker.said("here")
+        worker.stop("a")
+        worker.said("and on")
+        worker.stop("a")
+        worker.stop("a")
+        (tmp_path / "wait").unlink()
+        assert worker.done().status == "stopped"
+        assert worker.log_of("a") == "here\nand on\n"
 
 
 def test_a_storm_of_stops_breaks_nothing(tmp_path: Path):

@@ -1,0 +1,5 @@
+"""Where `BasePredictor` used to be."""
+
+from .predictor import BasePredictor, BaseRunner
+
+__all__ = ["BasePredictor", "BaseRunner"]

@@ -1,0 +1,5 @@
+"""Where the documentation says that `CancelationException` is."""
+
+from .errors import CancelationException
+
+__all__ = ["CancelationException"]

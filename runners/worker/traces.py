@@ -1,0 +1,21 @@
+"""A traceback as the predictor's author wants to read it: without our own frames."""
+
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+_HERE: Final = Path(__file__).parent
+
+
+def told(error: BaseException) -> str:
+    """As Python would print it, from the first frame that is neither ours nor the importer's."""
+    trace = error.__traceback__
+    while trace is not None and _ours(trace):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def _ours(trace: TracebackType) -> bool:
+    file = trace.tb_frame.f_code.co_filename
+    return Path(file).parent == _HERE or file.startswith("<frozen importlib")
