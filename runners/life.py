@@ -8,11 +8,11 @@ from typing import Any, Final, Protocol
 import structlog
 from msgspec import Raw, Struct, json, structs
 
-from runners.batcher import Batcher
 from runners.calls import Call, Death, Wish
 from runners.cancels import Cancels
-from runners.errors import FileStoreError, StartOver
+from runners.errors import BadInput, FileStoreError, StartOver
 from runners.inbox import Delivery
+from runners.inputs import Given, Inputs
 from runners.reporter import PIECE, QueueFull, Report, Reporter
 from runners.texts import without_nul
 from runners.worker.frames import Chunk, Done, Item
@@ -35,6 +35,15 @@ class Store(Protocol):
     async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]: ...
 
 
+class Runs(Protocol):
+    """What a life needs of whatever its job is run by."""
+
+    def put(self, call: Call) -> None: ...
+    def stop(self, call: Call, wish: Wish) -> None: ...
+    def leave(self, call: Call) -> None: ...
+    def relieve(self) -> None: ...
+
+
 class Agent(Struct, frozen=True, kw_only=True):
     """What all lives share."""
 
@@ -42,15 +51,17 @@ class Agent(Struct, frozen=True, kw_only=True):
     reporter: Reporter
     cancels: Cancels
     files: Store
+    inputs: Inputs
     run_limit: float
 
 
 class Life:
     """One job in hand, from its delivery to its final event."""
 
-    def __init__(self, agent: Agent, batcher: Batcher, delivery: Delivery, job: Job) -> None:
+    def __init__(self, agent: Agent, runs: Runs, delivery: Delivery, job: Job, *, kind: str = "predict") -> None:
         self._agent = agent
-        self._batcher = batcher
+        self._runs = runs
+        self._kind = kind
         self._delivery = delivery
         self._job = job
         self._call: Call | None = None
@@ -73,7 +84,7 @@ class Life:
     def stop(self, wish: Wish) -> None:
         self._wish = self._wish or wish
         if self._call is not None:
-            self._batcher.stop(self._call, wish)
+            self._runs.stop(self._call, wish)
 
     async def live(self) -> None:
         """Until its final event is stored, or its next attempt waits in the queue; then it is settled."""
@@ -101,17 +112,22 @@ class Life:
         """None: the job has been published again."""
         if self._job.deadline is not None and self._job.deadline <= now():
             return Canceled(id=self._job.id, run=None, at=now(), error="deadline reached before start")
-        if self._job.kind != "predict":
-            return Failed(id=self._job.id, run=None, at=now(), error=f"this runner cannot {self._job.kind} yet")
+        if self._job.kind != self._kind:
+            error = f"this runner cannot {self._job.kind} here"
+            return Failed(id=self._job.id, run=None, at=now(), error=error)
         try:
-            text = await self._input()
-        except FileStoreError as error:
+            async with self._agent.inputs.given(self._job.id, await self._input()) as given:
+                return await self._answered(given)
+        except (BadInput, FileStoreError) as error:
             return Failed(id=self._job.id, run=None, at=now(), error=str(error))
+
+    async def _answered(self, given: Given) -> FinalEvent | None:
+        """Run after run, until one has an end that counts."""
         while True:
             if self._wish is not None:
                 return self._canceled(self._wish)
             report = Report(self._agent.reporter, self._job.id, self._draw())
-            call = Call(Item(self._job.id, text), alone=self._job.crashes > 0)
+            call = Call(Item(self._job.id, given.text, given.files), alone=self._job.crashes > 0)
             try:
                 end = await self._run(call, report)
                 if isinstance(end, Done):
@@ -137,13 +153,13 @@ class Life:
         """Wait until the worker has stopped it: a second run of the same id beside it would be taken for the first."""
         while call.end is None:
             await call.news()
-            self._batcher.relieve()
+            self._runs.relieve()
 
     async def _run(self, call: Call, report: Report) -> Done | Death:
         """Say what a worker says of this call until it ends."""
         limit: asyncio.TimerHandle | None = None
         self._call = call
-        self._batcher.put(call)
+        self._runs.put(call)
         try:
             while call.end is None:
                 await call.news()
@@ -152,17 +168,17 @@ class Life:
                     limit = self._limit(call)
                 if call.end is None:
                     if trouble := await self._pass_on(call, report):
-                        self._batcher.stop(call, Wish(trouble, failed=True))
+                        self._runs.stop(call, Wish(trouble, failed=True))
                     await report.say(logs=True)
-                    self._batcher.relieve()
+                    self._runs.relieve()
             return call.end
         finally:
             self._call = None
             if limit is not None:
                 limit.cancel()
-            self._batcher.relieve()
+            self._runs.relieve()
             if call.end is None:
-                self._batcher.leave(call)
+                self._runs.leave(call)
 
     async def _pass_on(self, call: Call, report: Report) -> str | None:
         """From the call to the report, in order; why that was not possible, if it was not."""
@@ -188,7 +204,7 @@ class Life:
         limit = self._agent.run_limit
         wish = Wish(f"the run limit of {limit:g} s was reached", failed=True)
         return asyncio.get_running_loop().call_later(
-            limit - (time.time() - (call.began or time.time())), self._batcher.stop, call, wish
+            limit - (time.time() - (call.began or time.time())), self._runs.stop, call, wish
         )
 
     async def _ending(self, call: Call, done: Done, report: Report) -> FinalEvent:
@@ -267,6 +283,8 @@ class Life:
         return True
 
     async def _input(self) -> bytes:
+        if self._kind == "build":
+            return self._job.version.encode()
         if self._job.input_key is not None:
             return await self._agent.files.fetch(self._job.input_key)
         return bytes(self._job.input)

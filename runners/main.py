@@ -2,26 +2,35 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from runners import files
+from runners import files, packs
+from runners.builds import Builds
 from runners.cancels import Cancels
 from runners.demand import Demand
+from runners.environments import FOLDER, Environments
 from runners.errors import RunnerError
 from runners.files import Files
+from runners.inputs import Inputs
 from runners.life import Agent
 from runners.link import Link, connected
-from runners.offers import Model, offered
-from runners.pool import Pool
+from runners.offers import Model
+from runners.packs import Packs
+from runners.pool import Pool, Ticking
 from runners.presence import Herald
+from runners.pushed import Pushed
 from runners.reporter import Reporter
+from runners.retired import Retired
+from runners.secrets import Secrets
+from runners.serving import Serving
 from runners.settings import Settings
+from runners.stock import Stock, taken
 from runners.streams import Streams
-from runners.warm import Warm
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
@@ -33,19 +42,23 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Take jobs and say what becomes of them until `stop`, SIGTERM or SIGINT; then give back what is left."""
     stop = stop or asyncio.Event()
     with _signals(stop):
-        store = files.at(settings.files_url)
+        store = files.at(settings.files_url, settings.files_token)
+        cache = Path(settings.cache_dir)
+        environments = Environments(cache / FOLDER, limit=settings.build_limit)
+        pushed = Pushed(Packs(store, cache / packs.FOLDER), environments, settings)
         async with AsyncExitStack() as stack:
-            prepared = await _unless(stop, _prepare(settings, stack))
+            prepared = await _unless(stop, _prepare(settings, pushed, stack))
             if prepared is None:
                 return
-            models, link = prepared
-            await _work(settings, stop, link, models, store)
+            stock, link = prepared
+            await _work(settings, stop, link, stock, pushed, store)
 
 
-async def _prepare(settings: Settings, stack: AsyncExitStack) -> tuple[dict[str, Model], Link]:
-    models = await offered(settings)
-    log.info("offering", agent=settings.agent, models=sorted(model.name for model in models.values()))
-    return models, await stack.enter_async_context(connected(settings.nats_url, settings.agent))
+async def _prepare(settings: Settings, pushed: Pushed, stack: AsyncExitStack) -> tuple[Stock, Link]:
+    await pushed.tidy()
+    stock = await taken(settings, pushed.environments)
+    log.info("offering", agent=settings.agent, models=sorted(model.name for model in stock.models.values()))
+    return stock, await stack.enter_async_context(connected(settings.nats_url, settings.agent))
 
 
 async def _unless(stop: asyncio.Event, start: Coroutine[None, None, T]) -> T | None:
@@ -60,28 +73,39 @@ async def _unless(stop: asyncio.Event, start: Coroutine[None, None, T]) -> T | N
         await asyncio.wait([stopping, starting])
 
 
-async def _work(settings: Settings, stop: asyncio.Event, link: Link, models: dict[str, Model], store: Files) -> None:
+async def _work(
+    settings: Settings, stop: asyncio.Event, link: Link, stock: Stock, pushed: Pushed, store: Files
+) -> None:
     streams = Streams(link, _configurations(settings))
     agent = Agent(
         name=settings.agent,
         reporter=Reporter(link, streams),
         cancels=Cancels(),
         files=store,
+        inputs=Inputs(store, Secrets(settings.secrets_key), limit=settings.input_bytes, timeout=settings.input_timeout),
         run_limit=settings.run_limit,
     )
-
-    def warm(version: str) -> Warm:
-        return Warm(models[version], settings, agent, link, streams, pool.changed.set)
-
-    pool = Pool(models, warm, drain=settings.drain_seconds, left=lambda: demand.look())
+    serving = Serving(stock.models, pushed, settings, agent, link, streams, lambda: pool.changed.set())
+    pool = Pool(stock.models, serving.find, drain=settings.drain_seconds, left=lambda: demand.look())
     demand = Demand(streams, pool, settings.pool)
-    offers = [model.offer for model in models.values()]
+    offers = [model.offer for model in stock.models.values()]
     herald = Herald(link, pool, offers, agent=settings.agent, name=settings.pool)
+    builds = Builds(pushed, settings, agent, link, streams)
+    retired = Retired(pool, pushed.packs)
     introduction = asyncio.Event()
 
+    def inboxes() -> list[Ticking]:
+        return [*pool.inboxes, builds.inbox]
+
     def reconnected() -> None:
-        for inbox in pool.inboxes:
+        for inbox in inboxes():
             inbox.lose()
+        demand.look()
+        introduction.set()
+
+    def added(model: Model) -> None:
+        offers.append(model.offer)
+        pool.offer(model.offer.version)
         demand.look()
         introduction.set()
 
@@ -90,6 +114,7 @@ async def _work(settings: Settings, stop: asyncio.Event, link: Link, models: dic
     await link.listen(subjects.wake(settings.pool, "*"), demand.woken)
     await link.listen(subjects.HELLO, herald.greeted)
     await link.listen(subjects.PING, herald.pinged, queue="runners")
+    await link.listen(subjects.RETIRED, retired.heard)
     await _unless(stop, demand.prepare())
     introduction.set()
     async with asyncio.TaskGroup() as tasks:
@@ -97,8 +122,12 @@ async def _work(settings: Settings, stop: asyncio.Event, link: Link, models: dic
             tasks.create_task(demand.watch()),
             tasks.create_task(herald.keep_saying()),
             tasks.create_task(_introduce(herald, introduction)),
+            tasks.create_task(retired.forget()),
+            tasks.create_task(stock.rest(added)),
         ]
-        heart = tasks.create_task(_beat(pool, settings.heartbeat))
+        if settings.builds:
+            chores.append(tasks.create_task(builds.keep()))
+        heart = tasks.create_task(_beat(inboxes, settings.heartbeat))
         try:
             await _until(stop, link)
         finally:
@@ -106,7 +135,7 @@ async def _work(settings: Settings, stop: asyncio.Event, link: Link, models: dic
             link.leave()
             for chore in chores:
                 chore.cancel()
-            await pool.close()
+            await asyncio.gather(pool.close(), builds.close())
             heart.cancel()
     await link.flush()
     log.info("stopped")
@@ -130,11 +159,11 @@ async def _introduce(herald: Herald, asked: asyncio.Event) -> None:
         await herald.introduce()
 
 
-async def _beat(pool: Pool, every: float) -> None:
+async def _beat(inboxes: Callable[[], list[Ticking]], every: float) -> None:
     """One heartbeat for all jobs in hand, which user code cannot block."""
     while True:
         await asyncio.sleep(every)
-        for inbox in pool.inboxes:
+        for inbox in inboxes():
             await inbox.tick()
 
 

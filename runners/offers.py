@@ -4,17 +4,18 @@ import asyncio
 import hashlib
 import os
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import structlog
 from msgspec import DecodeError, Raw, Struct, json
 
-from runners import folders
-from runners.errors import NotOffered
-from runners.folders import Folder
-from runners.instance import HOST, Program, environment, kill_group
+from runners import instance
+from runners.environments import Environment
+from runners.errors import BadFolder, NotOffered, RunnerError
+from runners.folders import Folder, read
+from runners.instance import HOST, Program, kill_group
 from runners.settings import Settings
 from schemas.models import Offer
 
@@ -37,10 +38,11 @@ class Model(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True):
-    stage: str = ""
+    stage: str = "import"
     message: str = ""
     file: str | None = None
     line: int | None = None
+    trace: str = ""
 
 
 class Told(Struct, frozen=True):
@@ -51,30 +53,75 @@ class Told(Struct, frozen=True):
     error: Fault | None = None
 
 
-async def offered(settings: Settings) -> dict[str, Model]:
-    """By version. A folder that cannot be offered is told of and left out."""
+async def found(settings: Settings) -> list[Folder]:
+    """The folders to offer, one of a name. One that cannot be read is told of and left out."""
+    folders: list[Folder] = []
+    names: set[str] = set()
+    for path in _folders(settings):
+        try:
+            folder = await asyncio.to_thread(read, path)
+        except (BadFolder, OSError) as error:
+            left_out(path, NotOffered(str(error)))
+            continue
+        if folder.name in names:
+            log.warning("a second folder of this name is left out", model=folder.name, folder=str(path))
+            continue
+        names.add(folder.name)
+        folders.append(folder)
+    return folders
+
+
+async def offered(folders: Iterable[Folder], environment: Environment, settings: Settings) -> list[Model]:
+    """Those of them that can be offered in this environment, some asked at a time."""
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def one(path: Path) -> Model | None:
+    async def one(folder: Folder) -> Model | None:
         async with limit:
             try:
-                return await _model(path, settings)
+                return await model_of(folder, environment, settings)
             except NotOffered as error:
-                log.error("a model is left out", folder=str(path), reason=str(error))
+                left_out(folder.path, error)
                 return None
 
-    found = await asyncio.gather(*map(one, _folders(settings)))
-    models: dict[str, Model] = {}
-    names: set[str] = set()
-    for model in found:
-        if model is None:
-            continue
-        if model.name in names:
-            log.warning("a second folder of this name is left out", model=model.name, folder=str(model.program.folder))
-            continue
-        names.add(model.name)
-        models[model.offer.version] = model
-    return models
+    models = await asyncio.gather(*map(one, folders))
+    return [model for model in models if model is not None]
+
+
+def left_out(path: Path, error: RunnerError) -> None:
+    log.error("a model is left out", folder=str(path), reason=str(error))
+
+
+async def model_of(
+    folder: Folder, environment: Environment, settings: Settings, say: Callable[[str], None] = lambda _: None
+) -> Model:
+    """A folder that is ready to be loaded. Raises `NotOffered`."""
+    program = program_of(folder, environment, settings)
+    told = await introspected(folder, program, Path(settings.cache_dir), say)
+    offer = Offer(
+        owner=folder.owner,
+        name=folder.name,
+        version=folder.version,
+        openapi_schema=told.schema,
+        cog_version=told.cog_version,
+        description=folder.description,
+        readme=folder.readme,
+        pool=settings.pool,
+    )
+    return Model(offer=offer, program=program)
+
+
+def program_of(folder: Folder, environment: Environment, settings: Settings) -> Program:
+    own = folder.environment
+    if folder.concurrency is not None:
+        own = {"COG_MAX_CONCURRENCY": str(folder.concurrency)} | own
+    limits = instance.limits(settings.input_bytes, settings.input_timeout, private=settings.private_inputs)
+    variables = instance.environment(os.environ, settings.cache_dir, own, limits)
+    if environment.digest is not None:
+        home = environment.python.parent
+        # What it starts by name comes from its environment, too.
+        path = f"{home}{os.pathsep}{variables.get('PATH', os.defpath)}"
+        variables |= {"PATH": path, "VIRTUAL_ENV": str(home.parent)}
+    return Program(folder=folder.path, ref=folder.ref, environment=variables, python=str(environment.python))
 
 
 def _folders(settings: Settings) -> Iterator[Path]:
@@ -99,37 +146,18 @@ def _is_cog(path: Path) -> bool:
     return (path / "cog.yaml").is_file() or (path / "predict.py").is_file()
 
 
-async def _model(path: Path, settings: Settings) -> Model:
-    try:
-        folder = await asyncio.to_thread(folders.read, path)
-    except (folders.BadFolder, OSError) as error:
-        raise NotOffered(str(error)) from error
-    program = Program(
-        folder=folder.path,
-        ref=folder.ref,
-        environment=environment(os.environ, settings.cache_dir, folder.environment),
-    )
-    told = await _introspected(folder, program, Path(settings.cache_dir))
-    offer = Offer(
-        owner=folder.owner,
-        name=folder.name,
-        version=folder.version,
-        openapi_schema=told.schema,
-        cog_version=told.cog_version,
-        description=folder.description,
-        readme=folder.readme,
-        pool=settings.pool,
-    )
-    return Model(offer=offer, program=program)
+async def introspected(
+    folder: Folder, program: Program, cache_dir: Path, say: Callable[[str], None] = lambda _: None
+) -> Told:
+    """What a folder's predictor takes and gives; `say` hears what its import prints. Raises `NotOffered`.
 
-
-async def _introspected(folder: Folder, program: Program, cache_dir: Path) -> Told:
-    """From the cache, as long as neither the folder nor the code that reads it has changed."""
-    cached = cache_dir / "introspected" / f"{folder.version}-{_reader()}.json"
+    From the cache, as long as nothing has changed: the folder, its environment, and the code that reads it.
+    """
+    cached = cache_dir / "introspected" / f"{_key(folder, program)}.json"
     try:
         return _understood(cached.read_bytes())
     except (OSError, NotOffered):
-        text = await _asked(program)
+        text = await _asked(program, folder.train, say)
     told = _understood(text)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +169,7 @@ async def _introspected(folder: Folder, program: Program, cache_dir: Path) -> To
     return told
 
 
-async def _asked(program: Program) -> bytes:
+async def _asked(program: Program, train: str | None, say: Callable[[str], None]) -> bytes:
     read, write = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -153,6 +181,7 @@ async def _asked(program: Program) -> bytes:
             str(write),
             "--ref",
             program.ref,
+            *(["--train", train] if train else []),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -166,19 +195,29 @@ async def _asked(program: Program) -> bytes:
     finally:
         os.close(write)
     answer = asyncio.create_task(asyncio.to_thread(_all_of, read))
+    printed = b""
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             printed, _ = await process.communicate()
     except TimeoutError:
-        raise NotOffered(f"importing {program.ref} took longer than {ANSWER_WITHIN} s") from None
+        raise NotOffered(
+            f"importing {program.ref} took longer than {ANSWER_WITHIN:g} s", stage="import", file=_file(program.ref)
+        ) from None
     finally:
         # With all that it started, which may hold the pipe open.
         kill_group(process.pid)
         await process.wait()
         text = await answer
+    words = printed.decode(errors="replace").replace("\0", "\ufffd")
+    say(words)
     if not text:
-        raise NotOffered(f"importing {program.ref} ended the process: {printed.decode(errors='replace')[-2000:]}")
+        reason = f"importing {program.ref} ended the process with exit code {process.returncode}"
+        raise NotOffered(f"{reason}: {words[-2000:]}", stage="import", file=_file(program.ref), log=words)
     return text
+
+
+def _file(ref: str) -> str:
+    return ref.partition(":")[0]
 
 
 def _all_of(fd: int) -> bytes:
@@ -190,16 +229,20 @@ def _understood(text: bytes) -> Told:
     try:
         told = json.decode(text, type=Told)
     except DecodeError as error:
-        raise NotOffered(f"introspection gave an answer that cannot be read: {error}") from error
-    if told.error is not None:
-        place = f"{told.error.file}:{told.error.line}: " if told.error.file else ""
-        raise NotOffered(f"{place}{told.error.message}")
+        raise NotOffered(f"introspection gave an answer that cannot be read: {error}", stage="import") from error
+    if (fault := told.error) is not None:
+        line = f":{fault.line}" if fault.line else ""
+        place = f"{fault.file}{line}: " if fault.file else ""
+        raise NotOffered(
+            f"{place}{fault.message}", stage=fault.stage, file=fault.file, line=fault.line, log=fault.trace
+        )
     return told
 
 
-def _reader() -> str:
-    """Changes with the code that introspects."""
-    digest = hashlib.sha256()
+def _key(folder: Folder, program: Program) -> str:
+    """Changes with all that the answer depends on."""
+    words = [program.python, folder.ref, folder.train or "", *sorted(map(str, folder.environment.items()))]
+    rest = hashlib.sha256("\0".join(words).encode())
     for file in sorted(HOST.parent.rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+        rest.update(file.read_bytes())
+    return f"{folder.version}-{rest.hexdigest()[:16]}"

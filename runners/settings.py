@@ -13,6 +13,7 @@ from runners.errors import RunnerError
 
 PREFIX: Final = "SAMOVAR_"
 Seconds = Annotated[float, Meta(gt=0)]
+SecretsKey = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")]
 Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
 
 
@@ -29,7 +30,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Offer the models that come with Samovar, too."""
     cache_dir: str = field(default_factory=lambda: str(Path.home() / ".cache" / "samovar"))
     files_url: str = "file:///var/lib/samovar/files"
-    """Where files go: `file:///folder`, or the URL of an object store."""
+    """Where files are: `file:///folder`, the URL of an object store, or a gateway's, `http://gateway:8000/-/files`."""
+    files_token: str | None = None
+    """What a gateway asks for at `/-/files`."""
+    secrets_key: SecretsKey | None = None
+    """The private key of the installation, which opens secret inputs."""
+    builds: bool = True
+    """Take pushes: build what is pushed, and try it."""
+    build_limit: Seconds = 1800
+    """How long an environment may take to be made."""
+    cache_bytes: Annotated[int, Meta(ge=0)] = 50_000_000_000
+    """How much of pushed folders and of environments to keep in `cache_dir`; what is in use always stays."""
+    input_bytes: Annotated[int, Meta(ge=0)] = 1_000_000_000
+    """How large a file that an input names may be."""
+    input_timeout: Seconds = 60
+    """How long fetching it may take."""
+    private_inputs: bool = False
+    """Fetch inputs from private addresses, too."""
     pool: Token = "default"
     agent: Token = field(default_factory=_name)
     run_limit: Seconds = 1800
@@ -49,6 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)
+_SWITCHES: Final = ("bundled", "builds", "private_inputs")
 
 
 class BadSetting(RunnerError):
@@ -60,8 +78,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
     given: dict[str, object] = {_field(name): value for name, value in environ.items() if name in NAMES}
     if isinstance(models := given.get("models"), str):
         given["models"] = tuple(filter(None, models.split(os.pathsep)))
-    if isinstance(bundled := given.get("bundled"), str):
-        given["bundled"] = bundled.lower()
+    given |= {name: text.lower() for name in _SWITCHES if isinstance(text := given.get(name), str)}
     try:
         return convert(given, Settings, strict=False)
     except ValidationError as error:

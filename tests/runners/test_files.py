@@ -1,11 +1,16 @@
+import hashlib
 import tempfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 from msgspec import json
 
 from runners import files
-from runners.errors import FileStoreError
+from runners.errors import FileStoreError, NotThere
 from runners.instance import environment
 from runners.texts import without_nul
 
@@ -54,3 +59,76 @@ def test_user_code_sees_no_secrets() -> None:
         "SAMOVAR_CACHE_DIR": "/cache",
         "MODE": "x",
     }
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """`/-/files` of a gateway, as far as runners use it."""
+
+    kept: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        found = self.kept.get(self.path)
+        if self.headers["Authorization"] != "Bearer right":
+            self._answer(401, b"")
+        elif found is None:
+            self._answer(404, b"")
+        else:
+            self._answer(200, found)
+
+    def do_PUT(self) -> None:
+        self.kept[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(201, b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Last-Modified", "Mon, 23 Nov 2026 23:00:00 GMT")
+        self.send_header("ETag", '"x"')
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def gateway() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    serving = Thread(target=server.serve_forever)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_port}/-/files"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+    Gateway.kept.clear()
+
+
+async def test_files_come_and_go_by_way_of_a_gateway(gateway: str, tmp_path: Path) -> None:
+    store = files.at(gateway, "right")
+    made = Path(tempfile.mkdtemp()) / "big.bin"
+    content = bytes(range(256)) * 50_000
+    made.write_bytes(content)
+    _, (key,) = await store.keep("id", json.encode(f"file:{made}"), [str(made)])
+    assert Gateway.kept == {f"/-/files/{key}": content}
+    assert await store.fetch(key) == content
+    digest = await store.fetch_to(key, tmp_path / "copy", len(content))
+    assert (tmp_path / "copy").read_bytes() == content
+    assert digest == hashlib.sha256(content).hexdigest()
+    with pytest.raises(NotThere, match="there is no in/none"):
+        await store.fetch("in/none")
+
+
+async def test_a_gateway_refuses_a_wrong_token(gateway: str) -> None:
+    Gateway.kept["/-/files/in/x"] = b"x"
+    with pytest.raises(FileStoreError, match="cannot fetch in/x") as caught:
+        await files.at(gateway, "wrong").fetch("in/x")
+    assert not isinstance(caught.value, NotThere)
+    assert "wrong" not in str(caught.value)
+
+
+async def test_what_is_larger_than_allowed_is_not_fetched(store: files.Files, tmp_path: Path) -> None:
+    (tmp_path / "store" / "in").mkdir(parents=True)
+    (tmp_path / "store" / "in" / "x").write_bytes(b"x" * 11)
+    with pytest.raises(FileStoreError, match="in/x is 11 bytes, and 10 are the limit"):
+        await store.fetch_to("in/x", tmp_path / "copy", 10)
+    assert not (tmp_path / "copy").exists()

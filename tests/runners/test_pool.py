@@ -28,7 +28,11 @@ class Faulty:
 async def test_a_version_that_did_not_leave_well_is_loaded_again() -> None:
     made: list[Faulty] = []
     left = asyncio.Event()
-    pool = Pool(["v"], lambda _: Faulty(made), drain=0, left=left.set)
+
+    async def find(_: str) -> Faulty:
+        return Faulty(made)
+
+    pool = Pool(["v"], find, drain=0, left=left.set)
     pool.want("v")
     await eventually(left.is_set)
     assert pool.inboxes == []

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,8 +14,10 @@ from runners.calls import Death, Wish
 from runners.cancels import Cancels
 from runners.errors import FileStoreError, StartOver
 from runners.inbox import Delivery
+from runners.inputs import Inputs
 from runners.life import Agent, Life
 from runners.reporter import QueueFull, Reporter
+from runners.secrets import Secrets
 from runners.worker.frames import Chunk, Done
 from schemas.events import Canceled, Crashed, Event, Output, Succeeded
 from schemas.events import Final as FinalEvent
@@ -76,6 +79,9 @@ class NoFiles:
     async def fetch(self, key: str) -> bytes:
         raise FileStoreError(key)
 
+    async def fetch_to(self, key: str, path: Path, limit: int) -> str:
+        raise FileStoreError(key)
+
     async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]:
         raise FileStoreError(id)
 
@@ -90,6 +96,7 @@ class Scene:
             reporter=cast("Reporter", self.paper),
             cancels=Cancels(),
             files=NoFiles(),
+            inputs=Inputs(NoFiles(), Secrets(None), limit=1, timeout=1),
             run_limit=60,
         )
         made = Job(id="a", model="x", version="v", input=Raw(b"{}"), created_at=datetime.now(UTC), **job)

@@ -2,25 +2,12 @@
 
 import math
 from collections.abc import Generator
-from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from tests.runners.models.loading import LOADING, loaded
 from tests.runners.worker.driver import Worker, output
-
-MODELS = Path(__file__).parents[3] / "runners" / "models"
-LOADING = 300.0  # seconds; the weights may have to be converted first
-
-
-def loaded(name: str) -> Generator[Worker]:
-    worker = Worker(MODELS / name)
-    worker.socket.settimeout(LOADING)
-    try:
-        worker.ready()
-        yield worker
-    finally:
-        worker.close()
 
 
 @pytest.fixture(scope="module")

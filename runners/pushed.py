@@ -1,0 +1,70 @@
+"""Pushed versions, made ready to be loaded on this host."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from runners import folders, offers, shelf
+from runners.environments import Environment, Environments
+from runners.errors import BadFolder, BadPack, EnvironmentFailed, FileStoreError, NotOffered
+from runners.folders import Folder
+from runners.offers import Model
+from runners.packs import Packs
+from runners.settings import Settings
+from schemas.models import Manifest
+
+
+class Pushed:
+    def __init__(self, packs: Packs, environments: Environments, settings: Settings) -> None:
+        self.packs = packs
+        self.environments = environments
+        self._settings = settings
+
+    async def model(self, manifest: Manifest, held: ExitStack) -> Model:
+        """What it needs stays until `held` is closed. Raises `FileStoreError`, `BadPack` and `NotOffered`."""
+        path = await self.fetched(manifest, held)
+        folder = await self.read(manifest, path)
+        environment = await self.environment(folder, held, lambda _: None)
+        return await offers.model_of(folder, environment, self._settings)
+
+    async def fetched(self, manifest: Manifest, held: ExitStack) -> Path:
+        path = await self.packs.hold(manifest)
+        held.callback(self.packs.release, manifest)
+        await self.tidy()
+        return path
+
+    async def read(self, manifest: Manifest, path: Path) -> Folder:
+        try:
+            return await asyncio.to_thread(folders.read, path, manifest.owner, manifest.name, version=manifest.version)
+        except BadFolder as error:
+            place = f"{error.file}:{error.line}: " if error.line else f"{error.file}: " if error.file else ""
+            # Where it lies on this host is nobody's business.
+            reason = error.reason.removeprefix(f"{path}/{error.file}: ").replace(f"{path}/", "")
+            raise NotOffered(f"{place}{reason}", stage="config", file=error.file, line=error.line) from error
+
+    async def environment(self, folder: Folder, held: ExitStack, say: Callable[[str], None]) -> Environment:
+        try:
+            environment = await self.environments.ensure(folder.requirements, say)
+        except EnvironmentFailed as error:
+            place = f"{error.file}:{error.line}: " if error.file else ""
+            raise NotOffered(
+                f"{place}{error}", stage="environment", file=error.file, line=error.line, log=error.log
+            ) from error
+        held.callback(self.environments.release, environment)
+        await self.tidy()
+        return environment
+
+    async def tidy(self) -> None:
+        """Make room, should there be too little."""
+        shelves = (self.packs.shelf, self.environments.shelf)
+        await asyncio.to_thread(shelf.tidy, shelves, self._settings.cache_bytes)
+
+
+@contextmanager
+def fetching() -> Generator[None]:
+    """What goes wrong with an archive, as a stage of a push."""
+    try:
+        yield
+    except (FileStoreError, BadPack) as error:
+        raise NotOffered(str(error), stage="fetch") from error

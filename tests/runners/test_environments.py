@@ -1,0 +1,173 @@
+"""Environments of versions: what they install, what they share, and what is said when they cannot be had."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runners.environments import Environments
+from runners.errors import EnvironmentFailed
+from runners.requirements import Line, Requirements
+from tests.runners.conftest import eventually
+
+OLD = "2.0.0"
+"""Of iniconfig: another than the runner's."""
+
+VERSION = "from importlib.metadata import version; print(version('iniconfig'))"
+
+
+@pytest.fixture
+def heard() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def environments(tmp_path: Path) -> Environments:
+    return Environments(tmp_path / "environments", environ={"PATH": os.environ["PATH"], "SAMOVAR_FILES_TOKEN": "s"})
+
+
+@pytest.fixture(scope="session")
+def uv(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """From PATH, or into a folder of its own."""
+    if found := shutil.which("uv"):
+        return found
+    home = tmp_path_factory.mktemp("uv")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home), "uv"]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(home / "bin" / "uv")
+
+
+def commands(*texts: str) -> Requirements:
+    return Requirements(run=tuple(Line(text, "cog.yaml", 3 + at) for at, text in enumerate(texts)))
+
+
+def packages(*texts: str) -> Requirements:
+    return Requirements(packages=tuple(Line(text, "needs.txt", 1 + at) for at, text in enumerate(texts)))
+
+
+def said_by(python: Path, code: str) -> str:
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def test_who_asks_for_nothing_gets_the_runners_own(environments: Environments, heard: list[str]):
+    found = await environments.ensure(Requirements(), heard.append)
+    assert (found.python, found.digest) == (Path(sys.executable), None)
+    assert heard == []
+
+
+async def test_commands_run_in_an_empty_folder_with_the_environment_first_and_no_secrets(
+    environments: Environments, heard: list[str]
+):
+    found = await environments.ensure(commands("ls -A; python -c 'import sys; print(sys.prefix)'; env"), heard.append)
+    text = "".join(heard)
+    assert text.splitlines()[1] == str(found.python.parents[1])
+    assert "SAMOVAR" not in text
+    assert f"VIRTUAL_ENV={found.python.parents[1]}" in text
+
+
+async def test_an_environment_is_built_once_and_is_of_its_content(environments: Environments, heard: list[str]):
+    first, again = await asyncio.gather(*(environments.ensure(commands("echo built"), heard.append) for _ in range(2)))
+    assert first == again
+    assert "".join(heard).count("\nbuilt\n") == 1
+    moved = Requirements(run=(Line("echo built", "other.yaml", 9),))
+    assert (await environments.ensure(moved, heard.append)).digest == first.digest
+    other = await environments.ensure(commands("echo other"), heard.append)
+    assert other.digest != first.digest
+
+
+async def test_it_is_laid_over_the_runners_packages(environments: Environments, heard: list[str]):
+    found = await environments.ensure(commands("true"), heard.append)
+    where = "import msgspec, importlib.util as u; print(msgspec.__file__, getattr(u.find_spec('torch'), 'origin', 0))"
+    assert said_by(found.python, where) == said_by(Path(sys.executable), where)
+
+
+async def test_a_command_that_fails_is_told_with_its_line_and_leaves_nothing(
+    environments: Environments, heard: list[str], tmp_path: Path
+):
+    with pytest.raises(EnvironmentFailed, match="exit 7 ended with exit code 7") as caught:
+        await environments.ensure(commands("true", "echo why; exit 7"), heard.append)
+    assert (caught.value.file, caught.value.line) == ("cog.yaml", 4)
+    assert "why\n" in caught.value.log
+    assert not [path for path in (tmp_path / "environments").iterdir() if path.is_dir()]
+
+
+async def test_a_limit_ends_it_with_all_that_it_started(tmp_path: Path, heard: list[str]):
+    environments = Environments(tmp_path / "environments", limit=1.5)
+    pid = tmp_path / "pid"
+    with pytest.raises(EnvironmentFailed, match=r"limit of 1\.5 s \(SAMOVAR_BUILD_LIMIT\)"):
+        await environments.ensure(commands(f"sleep 600 & echo $! > {pid}; wait"), heard.append)
+    sleeper = int(pid.read_text())
+    await eventually(lambda: not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == "zombie")
+
+
+@pytest.mark.parametrize(
+    ("python", "reason"),
+    [
+        pytest.param("3.9", "python 3.9 is too old", id="too old"),
+        pytest.param("3.99", r"python 3\.99 is not to be had on this runner; there is .*3\.\d+", id="not there"),
+    ],
+)
+async def test_a_python_that_is_not_to_be_had_is_told(
+    environments: Environments, heard: list[str], python: str, reason: str
+):
+    with pytest.raises(EnvironmentFailed, match=reason):
+        await environments.ensure(Requirements(python_version=python), heard.append)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+async def test_packages_are_laid_over_the_runners(tmp_path: Path, heard: list[str], tool: str, uv: str):
+    """A pinned version wins; what the runner has in a version that fits is not installed again."""
+    assert version("iniconfig") != OLD
+    environments = Environments(tmp_path / "environments", uv=uv if tool == "uv" else None)
+    found = await environments.ensure(packages(f"iniconfig=={OLD}", "msgspec>=0.18", "pluggy"), heard.append)
+    installed = {path.name for path in found.python.parents[1].glob("lib/python*/site-packages/*.dist-info")}
+    assert installed == {f"iniconfig-{OLD}.dist-info"}
+    assert said_by(found.python, VERSION) == OLD
+    where = "import msgspec, pluggy; print(msgspec.__file__, pluggy.__file__)"
+    assert said_by(found.python, where) == said_by(Path(sys.executable), where)
+
+
+@pytest.mark.slow
+async def test_what_a_package_wants_of_the_runners_is_installed_when_that_does_not_fit(
+    tmp_path: Path, heard: list[str], uv: str
+):
+    """uv sees nothing of the runner's packages: what does not fit among them is found out afterwards."""
+    wheel = _wheel(tmp_path, "wantsold", f"iniconfig=={OLD}")
+    environments = Environments(tmp_path / "environments", uv=uv)
+    found = await environments.ensure(packages(f"--find-links {wheel.parent}", "wantsold"), heard.append)
+    assert said_by(found.python, VERSION) == OLD
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+async def test_a_package_that_does_not_exist_is_told_with_its_line(
+    tmp_path: Path, heard: list[str], tool: str, uv: str
+):
+    environments = Environments(tmp_path / "environments", uv=uv if tool == "uv" else None)
+    wanted = packages("pluggy", "there-is-no-such-package-zz9==1")
+    with pytest.raises(EnvironmentFailed, match="there-is-no-such-package-zz9") as caught:
+        await environments.ensure(wanted, heard.append)
+    assert (caught.value.file, caught.value.line) == ("needs.txt", 2)
+    assert "there-is-no-such-package-zz9" in caught.value.log
+
+
+def _wheel(home: Path, name: str, needs: str) -> Path:
+    """A package of one empty module."""
+    wheel = home / "wheels" / f"{name}-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as zipped:
+        zipped.writestr(f"{name}.py", "")
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {needs}\n"
+        zipped.writestr(f"{info}/METADATA", metadata)
+        zipped.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        zipped.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return wheel
