@@ -21,25 +21,33 @@ from gateway import broker as brokers
 from gateway import errors, ids, metrics
 from gateway.auth import Auth
 from gateway.broker import Broker, Failed
+from gateway.builds import Builds
 from gateway.call import Parts
 from gateway.cancels import Cancels
 from gateway.catalog import Catalog
 from gateway.counts import RunCounts
 from gateway.create import Creator
+from gateway.deleting import Deleting
 from gateway.errors import GatewayError
 from gateway.files import Files
 from gateway.follow import Follower
+from gateway.gc import Gc
 from gateway.ids import Capabilities
+from gateway.inputs import Inputs
 from gateway.live import Live
+from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, health, models, predictions, streams
+from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import files as uploaded
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.uploads import Uploads
+from gateway.uploads import Uploading
 from schemas import subjects
 from schemas.events import Final as FinalEvent
 
@@ -66,9 +74,15 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    api = Router("/v1", route_handlers=[predictions.router, models.router, account.router, streams.router])
+    resources = predictions, models, pushes, uploaded, account, streams, gc
+    api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
-        route_handlers=[api, health.router, create_static_files_router(VIEWER, [viewer_files()], name="viewer")],
+        route_handlers=[
+            api,
+            shared.router,
+            health.router,
+            create_static_files_router(VIEWER, [viewer_files()], name="viewer"),
+        ],
         lifespan=[lifespan],
         exception_handlers={GatewayError: as_problem, HTTPException: as_framework_problem, Exception: as_fault},
         logging_config=None,
@@ -114,11 +128,11 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         events_age=settings.events_age,
         events_bytes=settings.events_bytes,
     )
-    lives: list[Live] = []
+    on_gaps: list[Callable[[], None]] = []
 
     def on_gap() -> None:
-        for live in lives:
-            live.missed()
+        for missed in on_gaps:
+            missed()
 
     async with (
         pools.connected(settings.database_url, settings.database_connections) as pool,
@@ -128,8 +142,10 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         if settings.token:
             await accounts.admit(settings.account, settings.token)
         capabilities = Capabilities(await accounts.secret("capabilities"))
-        broker, files = Broker(client, streams), Files(settings.files_url)
-        recorder = Recorder(client, broker, record)
+        broker, files, uploads = Broker(client, streams), Files(settings.files_url), Uploads(pool)
+        catalog = Catalog(rows, time.monotonic)
+        builds = Builds(record, rows, catalog)
+        recorder = Recorder(client, broker, record, builds.recorded)
         reconciler = Reconciler(record, broker, recorder, files)
 
         def on_final(event: FinalEvent, heard: bool) -> None:
@@ -139,9 +155,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 recorder.hear(event)
 
         live = Live(client, ids.draw_tag(), on_final)
-        lives.append(live)
+        on_gaps += [live.missed, catalog.forget]
         follower = Follower(record, broker, live, recorder)
-        catalog = Catalog(rows, time.monotonic)
         runners = Runners(client, broker, catalog, time.monotonic)
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
         creator = Creator(
@@ -169,6 +184,23 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             broker=broker,
             runners=runners,
             files=files,
+            inputs=Inputs(settings.secrets_public_key),
+            uploads=uploads,
+            uploading=Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload),
+            pushes=Pushes(
+                owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
+            ),
+            builds=builds,
+            deleting=Deleting(
+                record=record,
+                models=rows,
+                catalog=catalog,
+                files=files,
+                broker=broker,
+                cancels=cancels,
+                runners=runners,
+            ),
+            gc=Gc(files, rows, record, uploads),
         )
         try:
             await broker.ensure()

@@ -18,6 +18,7 @@ from schemas import events, subjects
 from schemas.events import Event
 from schemas.events import Final as FinalEvent
 from schemas.jobs import Cancel, Job
+from schemas.models import Retired
 
 log = structlog.get_logger("samovar.broker")
 
@@ -88,12 +89,14 @@ class Broker:
 
     async def submit(self, job: Job, pool: str) -> int:
         """The job's sequence. Raises `QueueFull`, or `Failed`: the reconciler will publish it then."""
-        subject = subjects.job(pool, job.model, job.version)
+        building = job.kind == "build"
+        subject = subjects.builds(pool) if building else subjects.job(pool, job.model, job.version)
         try:
             ack = await self._publish(subject, json.encode(job), {"Nats-Msg-Id": f"{job.id}:{job.attempt}"})
         except Failed as error:
             if error.code == QUEUE_FULL:
-                raise QueueFull(f"Too many predictions wait for {job.model}.") from error
+                what = "pushes wait" if building else f"predictions wait for {job.model}"
+                raise QueueFull(f"Too many {what}.") from error
             raise
         return ack.seq
 
@@ -147,6 +150,14 @@ class Broker:
         """Tidying: a job that nobody should start."""
         with suppress(Failed):
             await self.ask(f"STREAM.MSG.DELETE.{subjects.JOBS}", {"seq": sequence, "no_erase": True})
+
+    async def discard_jobs(self, model: str, version: str) -> None:
+        """Tidying: jobs of a version that is gone."""
+        with suppress(Failed):
+            await self.ask(f"STREAM.PURGE.{subjects.JOBS}", {"filter": subjects.jobs_of("*", model, version)})
+
+    async def retire(self, retired: Retired) -> None:
+        await self.tell(subjects.RETIRED, json.encode(retired))
 
     async def forget(self, id: str) -> None:
         """Drop all that was said of a prediction, so that it can be said anew."""

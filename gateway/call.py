@@ -9,18 +9,25 @@ from msgspec import Struct, json
 
 from gateway.auth import Auth
 from gateway.broker import Broker
+from gateway.builds import Builds
 from gateway.cancels import Cancels
 from gateway.catalog import Catalog
 from gateway.create import Creator
+from gateway.deleting import Deleting
 from gateway.files import Files
 from gateway.follow import Follower
+from gateway.gc import Gc
 from gateway.ids import Capabilities
+from gateway.inputs import Inputs
 from gateway.live import Live
+from gateway.pushes import Pushes
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store.accounts import Account
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.uploads import Uploads
+from gateway.uploads import Uploading
 from gateway.views import Views
 
 AnyRequest = Request[Any, Any, Any]
@@ -42,6 +49,13 @@ class Parts(Struct, frozen=True, kw_only=True):
     broker: Broker
     runners: Runners
     files: Files
+    inputs: Inputs
+    uploads: Uploads
+    uploading: Uploading
+    pushes: Pushes
+    builds: Builds
+    deleting: Deleting
+    gc: Gc
 
 
 def parts(request: AnyRequest) -> Parts:
@@ -61,6 +75,12 @@ async def caller(request: AnyRequest) -> Account:
 def views(request: AnyRequest) -> Views:
     here = parts(request)
     return Views(here.settings.public_url or _called(request), here.capabilities)
+
+
+def bases(request: AnyRequest) -> tuple[str, ...]:
+    """Of URLs that lead here."""
+    public = parts(request).settings.public_url
+    return (public, _called(request)) if public else (_called(request),)
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:

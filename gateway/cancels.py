@@ -18,6 +18,7 @@ log = structlog.get_logger("samovar.cancels")
 EVERY: Final = 0.5  # seconds between looks at the deadlines
 MOST: Final = 200
 LATE: Final = "The deadline (Cancel-After) was reached."
+DELETED: Final = "The version was deleted."
 LATE_BEFORE_START: Final = "The deadline (Cancel-After) was reached before start."
 
 

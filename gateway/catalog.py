@@ -1,7 +1,7 @@
 """The models and versions that can be run, looked up once and kept."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -57,9 +57,9 @@ class Rows(Protocol):
 
 
 class Catalog:
-    """Versions never change, so they are kept for good; which one is a model's latest is asked for again after a while.
+    """Versions never change, so they are kept until they are deleted; a model's latest is asked for again.
 
-    That is `fresh` seconds: another gateway may have heard of a newer one.
+    That is after `fresh` seconds: another gateway may have heard of a newer one.
     """
 
     def __init__(self, rows: Rows, clock: Callable[[], float], fresh: float = 2.0) -> None:
@@ -68,6 +68,7 @@ class Catalog:
         self._fresh = fresh
         self._versions: dict[str, Version] = {}
         self._latest: dict[tuple[str, str], tuple[float, Version]] = {}
+        self._forgotten = 0
 
     def known(self, id: str) -> bool:
         return id in self._versions
@@ -77,14 +78,24 @@ class Catalog:
         self._latest.pop((offer.owner, offer.name), None)
         await self.version(offer.version)
 
+    def forget(self, ids: Iterable[str] | None = None) -> None:
+        """Versions that were deleted; all, when some may have been."""
+        self._forgotten += 1
+        for id in list(self._versions) if ids is None else ids:
+            self._versions.pop(id, None)
+        self._latest.clear()
+
     async def version(self, id: str) -> Version:
         """Raises `UnknownVersion`."""
         found = self._versions.get(id)
         if found is None:
+            asked = self._forgotten
             row = await self._rows.version(id)
             if row is None:
                 raise UnknownVersion
-            found = self._versions[id] = as_version(row)
+            found = as_version(row)
+            if asked == self._forgotten:  # else it may have been deleted since the row was read
+                self._versions[id] = found
         return found
 
     async def latest(self, owner: str, name: str) -> Version:
@@ -92,11 +103,13 @@ class Catalog:
         at, found = self._latest.get((owner, name), (0.0, None))
         if found is not None and self._clock() - at < self._fresh:
             return found
+        asked = self._forgotten
         model = await self._rows.model(owner, name)
         if model is None or model.latest_version is None:
             raise NotFound
         version = await self.version(model.latest_version)
-        self._latest[owner, name] = (self._clock(), version)
+        if asked == self._forgotten:
+            self._latest[owner, name] = (self._clock(), version)
         return version
 
     async def refer(self, reference: str) -> Version:

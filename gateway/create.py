@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from msgspec import Raw
+from msgspec import Raw, json
 
 from gateway import ids, metrics
 from gateway.broker import Broker, Failed
@@ -19,6 +19,7 @@ from gateway.live import Closing, Live
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.store.predictions import Predictions
+from schemas.models import Manifest
 from schemas.prediction import Prediction
 
 log = structlog.get_logger("samovar.create")
@@ -48,20 +49,26 @@ class Creator:
         self._warm = warm
         self._count = count
 
-    async def create(
-        self, account: int, version: Version, input: Raw, *, cancel_after: float | None = None
-    ) -> Prediction:
-        """Accepted: recorded, and on its way. Raises `QueueFull` or `Unavailable`: then it is not."""
-        p = self._draw(account, version, input, cancel_after)
-        await self._accept(p, version)
-        return p
+    def draw(self, account: int, version: Version, *, cancel_after: float | None = None) -> Prediction:
+        """Not accepted yet; its input may have to know its id."""
+        now = datetime.now(UTC)
+        return Prediction(
+            id=ids.draw(self._live.tag),
+            account=account,
+            model=version.model,
+            version=version.id,
+            input=Raw(b"{}"),
+            created_at=now,
+            deadline=now + timedelta(seconds=cancel_after) if cancel_after is not None else None,
+        )
 
-    async def run(
-        self, account: int, version: Version, input: Raw, wait: float, *, cancel_after: float | None = None
-    ) -> tuple[Prediction, bool]:
+    async def create(self, p: Prediction, version: Version) -> None:
+        """Accepted: recorded, and on its way. Raises `QueueFull` or `Unavailable`: then it is not."""
+        await self._accept(p, version)
+
+    async def run(self, p: Prediction, version: Version, wait: float) -> tuple[Prediction, bool]:
         """The same, held until its end; False if that takes longer than `wait` seconds."""
         arrived = time.perf_counter()
-        p = self._draw(account, version, input, cancel_after)
         with self._live.listen(p.id) as ear:  # before the publish, so that nothing is missed
             await self._accept(p, version)
             try:
@@ -72,23 +79,35 @@ class Creator:
         metrics.stage("answer", time.perf_counter() - arrived)
         return p, True
 
-    def _draw(self, account: int, version: Version, input: Raw, cancel_after: float | None) -> Prediction:
-        now = datetime.now(UTC)
+    def draw_build(self, account: int, manifest: Manifest) -> Prediction:
+        """A push: its row's input is the manifest, its job has none."""
         return Prediction(
             id=ids.draw(self._live.tag),
             account=account,
-            model=version.model,
-            version=version.id,
-            input=input,
-            created_at=now,
-            deadline=now + timedelta(seconds=cancel_after) if cancel_after is not None else None,
+            kind="build",
+            model=f"{manifest.owner}/{manifest.name}",
+            version=manifest.version,
+            input=Raw(json.encode(manifest)),
+            created_at=datetime.now(UTC),
         )
+
+    async def build(self, p: Prediction, pool: str) -> None:
+        """Send a push, whose row is committed, on its way. Raises `QueueFull`: then its row is gone."""
+        try:
+            sequence = await self._submit(p, pool)
+        except QueueFull:
+            await self._record.remove(p.id)
+            raise
+        if sequence is not None:
+            self._reconciler.submitted(p.id, sequence)
 
     async def _accept(self, p: Prediction, version: Version) -> None:
         commit = asyncio.get_running_loop().create_task(self._commit(p, version.pool))
         self._recorder.expect(p.id, commit)
         try:
-            sequence = await self._submit(p, version)
+            sequence = await self._submit(p, version.pool)
+            if sequence is not None and not self._warm(version.id):
+                await self._broker.wake(version.pool, version.id)
         except QueueFull:
             await commit
             await self._record.remove(p.id)
@@ -109,13 +128,11 @@ class Creator:
         await self._record.create(p, pool)
         metrics.stage("commit", time.perf_counter() - started)
 
-    async def _submit(self, p: Prediction, version: Version) -> int | None:
+    async def _submit(self, p: Prediction, pool: str) -> int | None:
         """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""
         started = time.perf_counter()
         try:
-            sequence = await self._broker.submit(await job_of(p, self._files), version.pool)
-            if not self._warm(version.id):
-                await self._broker.wake(version.pool, version.id)
+            sequence = await self._broker.submit(await job_of(p, self._files), pool)
         except Failed as error:
             log.warning("job_not_published_yet", id=p.id, reason=str(error))
             return None

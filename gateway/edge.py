@@ -12,15 +12,19 @@ API: Final = {
     "collections",
     "deployments",
     "files",
+    "gc",
     "hardware",
     "models",
     "outputs",
     "predictions",
+    "pushes",
     "search",
     "streams",
     "trainings",
     "webhooks",
 }
+HEADS: Final = ("/v1/streams/", "/-/files/")
+"""Where HEAD is not GET without its body: a stream would only end with its prediction, and files may be large."""
 MAX_HEADERS: Final = 64_000  # bytes
 
 
@@ -43,9 +47,7 @@ class Edge:
         path = canonical(scope["path"])
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()
-        if scope["method"] == "HEAD" and not path.startswith(
-            "/v1/streams/"
-        ):  # which would only end with its prediction
+        if scope["method"] == "HEAD" and not path.startswith(HEADS):
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
             send = bodiless(send)
         await self._app(scope, receive, send)

@@ -2,17 +2,20 @@
 
 GatewayError 500
 ├── NoToken, BadToken 401
+├── Forbidden 403
 ├── NotFound 404
 ├── MethodNotAllowed 405
 ├── BadRequest 400
 │   └── TooDeep 400
 ├── BodyTooLarge 413
 ├── UnsupportedMedia 415
+├── BadRange 416
 ├── Unprocessable 422
 │   ├── InvalidInput 422
 │   ├── UnknownVersion 422
 │   └── NotSupported 422
 ├── QueueFull 429
+├── NoFiles 503
 └── Unavailable 503
 """
 
@@ -41,6 +44,13 @@ class NoToken(GatewayError):
 
 class BadToken(NoToken):
     """You did not pass a valid authentication token"""
+
+
+class Forbidden(GatewayError):
+    """This belongs to somebody else."""
+
+    status = 403
+    title = "Forbidden"
 
 
 class NotFound(GatewayError):
@@ -76,6 +86,13 @@ class UnsupportedMedia(GatewayError):
 
     status = 415
     title = "Unsupported media type"
+
+
+class BadRange(GatewayError):
+    """The file has no such part."""
+
+    status = 416
+    title = "Range not satisfiable"
 
 
 class Unprocessable(GatewayError):
@@ -120,6 +137,13 @@ class QueueFull(GatewayError):
 
     def problem(self) -> Problem:
         return Problem(title=self.title, detail=str(self), status=self.status, retry_after=self.retry_after)
+
+
+class NoFiles(GatewayError):
+    """The file store cannot be used. Nothing was accepted: look at the gateway's log and at SAMOVAR_FILES_URL."""
+
+    status = 503
+    title = "File store unavailable"
 
 
 class Unavailable(GatewayError):

@@ -9,6 +9,7 @@ from typing import Final
 from schemas.subjects import ALPHABET, ID_LENGTH, TAG_LENGTH
 
 MAC: Final = 18  # bytes: 144 bits, and base64 needs no padding
+UPLOAD_LENGTH: Final = 48
 LETTERS: Final = bytes(ALPHABET[byte & 31].encode()[0] for byte in range(256))  # as even as the bytes are
 
 
@@ -20,6 +21,10 @@ def draw_tag() -> str:
 def draw(tag: str) -> str:
     """Five bits a character, 110 of them random."""
     return tag + _random(ID_LENGTH - TAG_LENGTH)
+
+
+def draw_upload() -> str:
+    return _random(UPLOAD_LENGTH)
 
 
 def _random(length: int) -> str:
@@ -35,6 +40,13 @@ class Capabilities:
     def token(self, id: str) -> str:
         mac = blake2b(id.encode(), digest_size=MAC, key=self._secret, person=b"stream").digest()
         return id + base64.urlsafe_b64encode(mac).decode()
+
+    def signature(self, text: str) -> str:
+        """Of what a download URL says of itself."""
+        return base64.b64encode(hmac.digest(self._secret, text.encode(), "sha256")).decode()
+
+    def signed(self, text: str, signature: str) -> bool:
+        return hmac.compare_digest(self.signature(text).encode(), signature.encode())
 
     def id(self, token: str) -> str | None:
         """The prediction that a token stands for; None for one that we did not make."""

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from gateway.broker import Broker, Failed
+from gateway.cancels import DELETED
 from gateway.errors import QueueFull, Unavailable
 from gateway.files import Files
 from gateway.job import job_of
@@ -22,6 +23,8 @@ log = structlog.get_logger("samovar.reconciler")
 EVERY: Final = 1.0  # seconds
 AGAIN: Final = timedelta(seconds=10)
 MOST: Final = 500
+STOPPED_BY: Final = timedelta(minutes=1)
+"""After its version was deleted, a run that was told to stop and says nothing is taken for dead."""
 
 
 class Reconciler:
@@ -83,10 +86,13 @@ class Reconciler:
                 return
 
     async def _check(self, due: Due) -> None:
+        if due.gone:
+            await self._let_go(due)
+            return
         if await self._on_its_way(due.job, due.stream):
             if due.cancel_requested_at:
                 await self._broker.cancel(Cancel(id=due.id))
-            await self._broker.wake(due.pool, due.version)
+            await self._wake(due)
             return
         said = await self._broker.history(due.id)
         final = next((event for event in said if isinstance(event, FinalEvent)), None)
@@ -120,4 +126,24 @@ class Reconciler:
         sequence = await self._broker.submit(job, due.pool)
         log.info("published_again", id=due.id, attempt=attempt)
         await self._record.note_attempt(due.id, attempt, sequence, self._broker.jobs_made)
-        await self._broker.wake(due.pool, due.version)
+        await self._wake(due)
+
+    async def _wake(self, due: Due) -> None:
+        if due.kind == "predict":
+            await self._broker.wake(due.pool, due.version)
+
+    async def _let_go(self, due: Due) -> None:
+        """End what is left of a deleted version: at once what nobody has started, the rest once it had time to stop."""
+        said = await self._broker.history(due.id)
+        if final := next((event for event in said if isinstance(event, FinalEvent)), None):
+            await self._finish(final)
+            return
+        asked, now = due.cancel_requested_at, datetime.now(UTC)
+        if asked is None:
+            await self._record.wish_canceled(due.id)
+        await self._broker.cancel(Cancel(id=due.id, reason=DELETED))
+        if said and (asked is None or now - asked < STOPPED_BY):
+            return
+        await self._broker.say(Canceled(id=due.id, run=None, at=now, error=DELETED))
+        if due.job is not None:
+            await self._broker.discard_job(due.job)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -47,7 +47,7 @@ CONSUMER: Final = {
 
 class Record(Protocol):
     async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None: ...
-    async def finish(self, p: Prediction) -> bool: ...
+    async def finish(self, p: Prediction) -> str | None: ...
     async def note_attempt(self, id: str, attempt: int, job: int | None, stream: datetime | None) -> bool: ...
     async def park(self, subject: str, data: bytes, reason: str) -> None: ...
 
@@ -57,7 +57,8 @@ class Recorder:
 
     What this gateway tells its clients is written at once, as it was told, so that even a broker that loses its
     directory a moment later cannot make it untrue. The durable consumer sees that nothing else is missed: events of
-    gateways that are gone, and all that was said while nobody listened.
+    gateways that are gone, and all that was said while nobody listened. Of a push `on_build` is called after its end
+    is written, until that succeeds.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Recorder:
         client: Client,
         broker: Broker,
         record: Record,
+        on_build: Callable[[str], Awaitable[None]],
     ) -> None:
         self._client = client
         self._broker = broker
         self._record = record
+        self._on_build = on_build
         self._recorded: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[bool]] = {}
         self._kept: dict[str, tuple[Prediction, asyncio.Task[None]]] = {}
@@ -137,8 +140,11 @@ class Recorder:
     async def _finish(self, p: Prediction) -> bool:
         if commit := self._coming.get(p.id):
             await asyncio.wait([commit])
-        if not await self._record.finish(p):
+        kind = await self._record.finish(p)
+        if kind is None:
             return False
+        if kind == "build":
+            await self._on_build(p.id)
         self._remember(p.id)
         return True
 

@@ -15,7 +15,7 @@ from gateway.broker import Broker
 from gateway.catalog import Catalog
 from gateway.errors import GatewayError
 from schemas import subjects
-from schemas.models import Offers, Presence, decode_offers, decode_presence
+from schemas.models import Offers, Presence, decode_offers, decode_presence, decode_retired
 
 log = structlog.get_logger("samovar.runners")
 
@@ -37,6 +37,7 @@ class Runners:
         """Until it is cancelled."""
         await self._client.subscribe(subjects.PRESENCE, cb=self._present)
         await self._client.subscribe(subjects.OFFERS, cb=self._offered)
+        await self._client.subscribe(subjects.RETIRED, cb=self._retired)
         await self._broker.tell(subjects.HELLO)
         while True:
             offers = await self._offers.get()
@@ -54,6 +55,10 @@ class Runners:
     def warm(self, version: str) -> bool:
         """Whether anybody lately heard of has it warm. If not, a new job should wake somebody."""
         return any(version in presence.warm for presence in self.present())
+
+    def offering(self, version: str) -> str | None:
+        """A host whose runner offers it from a folder of its own."""
+        return next((presence.host for presence in self.present() if version in presence.versions), None)
 
     def present(self) -> list[Presence]:
         now = self._clock()
@@ -75,6 +80,12 @@ class Runners:
         self._heard[presence.agent] = (self._clock(), presence)
         if not all(map(self._catalog.known, presence.versions)):
             await self._broker.tell(subjects.HELLO)
+
+    async def _retired(self, message: Msg) -> None:
+        try:
+            self._catalog.forget(decode_retired(message.data).versions)
+        except DecodeError as error:
+            log.warning("retired_not_read", reason=str(error))
 
     async def _offered(self, message: Msg) -> None:
         try:

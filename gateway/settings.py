@@ -28,6 +28,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     page_size: Annotated[int, Meta(ge=1, le=1000)] = 100
     max_body: Annotated[int, Meta(ge=1024)] = 20_000_000
     """Bytes of a request's body."""
+    max_push: Annotated[int, Meta(ge=1024)] = 50_000_000_000
+    """Bytes of a pushed archive, and of a file that a runner sends through the gateway."""
+    max_upload: Annotated[int, Meta(ge=1)] = 100_000_000
+    """Bytes of an uploaded file."""
+    secrets_public_key: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None
+    """Public key, in hex, that secret inputs are sealed for; runners have the other one. None: none are taken."""
+    files_token: Annotated[str, Meta(min_length=16)] | None = None
+    """What runners that do not share the file store show to use it at /-/files; None: nobody may."""
     max_depth: Annotated[int, Meta(ge=1, le=500)] = 64
     """Levels of nesting in a request's body."""
     max_wait: Annotated[float, Meta(ge=0, le=58)] = 58.0

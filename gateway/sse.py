@@ -83,7 +83,7 @@ class Feed:
             self.place = structs.replace(self.place, run=run, logs=0)
         if self._everything:
             yield from self._progress(p)
-        if p.many or p.status in FINAL:
+        if p.kind == "predict" and (p.many or p.status in FINAL):
             yield from self._outputs(p)
         if p.status in FINAL:
             yield from self._end(p)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import jsonschema_rs
@@ -9,13 +10,17 @@ import msgspec
 from msgspec import Raw, Struct, json
 
 from gateway.errors import BadRequest, InvalidInput, NotSupported, Unprocessable, UnsupportedMedia
+from schemas.inputs import FILE, SEALED
 from schemas.problem import InvalidField
 
+RESERVED: Final = f"Text may not begin with {FILE} or {SEALED}"
 NUL: Final = "NUL characters (\\u0000) are not allowed"
 WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?")
 SPAN: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?")
 LONGEST: Final = 24 * 3600  # seconds
 SHORTEST: Final = 5
+
+VARIANTS: Final = "anyOf", "allOf", "oneOf"
 
 TYPES: Final[dict[type, str]] = {
     dict: "object",
@@ -121,6 +126,9 @@ class Validator:
         self._schema = jsonschema_rs.Draft7Validator(schema, validate_formats=True)
         properties = document.get("components", {}).get("schemas", {}).get("Input", {}).get("properties", {})
         self._nullable = frozenset(name for name, rule in properties.items() if rule.get("nullable"))
+        self.files = frozenset(name for name, rule in properties.items() if _any(rule, _is_file))
+        """Fields that take files, alone or in a list."""
+        self.secrets = frozenset(name for name, rule in properties.items() if _any(rule, _is_secret))
 
     def check(self, input: Raw) -> Raw:
         """The input as it is recorded and run: an explicit null for a nullable field means that it was left out.
@@ -136,8 +144,11 @@ class Validator:
             raise InvalidInput([_not_an_object(text)]) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"Failed to parse request body as JSON: {error}") from error
-        if b"\\u0000" in text and (path := _nul(value, "input")):
+        if b"\\u0000" in text and (path := _where(value, "input", _has_nul)):
             raise InvalidInput([InvalidField(type="pattern", field=path, description=NUL)])
+        # An escape may hide what a text begins with.
+        if (b"samovar-" in text or b"\\u" in text) and (path := _where(value, "input", _reserved)):
+            raise InvalidInput([InvalidField(type="pattern", field=path, description=RESERVED)])
         empty = [name for name in self._nullable if name in value and value[name] is None]
         for name in empty:
             del value[name]
@@ -202,20 +213,43 @@ def _not_an_object(text: bytes) -> InvalidField:
     )
 
 
-def _nul(value: object, path: str) -> str | None:
-    """Where a NUL stands; PostgreSQL cannot keep one."""
+def _where(value: object, path: str, bad: Callable[[str], bool]) -> str | None:
+    """Where the first text stands of which `bad` holds, be it a key."""
     match value:
         case str():
-            return path if "\0" in value else None
+            return path if bad(value) else None
         case dict():
             pairs: list[tuple[Any, Any]] = list(value.items())  # pyright: ignore[reportUnknownArgumentType]
-            keys = next((path for key, _ in pairs if "\0" in key), None)
-            return keys or next((at for key, each in pairs if (at := _nul(each, f"{path}.{key}"))), None)
+            keys = next((path for key, _ in pairs if bad(key)), None)
+            return keys or next((at for key, each in pairs if (at := _where(each, f"{path}.{key}", bad))), None)
         case list():
             items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
-            return next((at for i, each in enumerate(items) if (at := _nul(each, f"{path}.{i}"))), None)
+            return next((at for i, each in enumerate(items) if (at := _where(each, f"{path}.{i}", bad))), None)
         case _:
             return None
+
+
+def _has_nul(text: str) -> bool:
+    """PostgreSQL cannot keep one."""
+    return "\0" in text
+
+
+def _reserved(text: str) -> bool:
+    return text.startswith((FILE, SEALED))
+
+
+def _any(rule: dict[str, Any], holds: Callable[[dict[str, Any]], bool]) -> bool:
+    """Whether it holds of a field's schema, of what a list of it has as items, or of one of its variants."""
+    inner: list[Any] = [rule.get("items"), *(each for name in VARIANTS for each in rule.get(name, ()))]
+    return holds(rule) or any(_any(each, holds) for each in inner if isinstance(each, dict))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _is_file(rule: dict[str, Any]) -> bool:
+    return rule.get("format") == "uri"
+
+
+def _is_secret(rule: dict[str, Any]) -> bool:
+    return bool(rule.get("x-cog-secret"))
 
 
 def _wrong_field(error: msgspec.ValidationError) -> InvalidInput:

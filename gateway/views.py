@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
+from gateway import inputs
 from gateway.catalog import Model, Version
 from gateway.ids import Capabilities
+from gateway.store.uploads import Upload
 from schemas.prediction import FINAL, Prediction, Status
 
 
@@ -27,6 +29,33 @@ class PredictionView(Struct, kw_only=True):
     completed_at: str | UnsetType = UNSET
     deadline: str | UnsetType = UNSET
     metrics: dict[str, Any] | UnsetType = UNSET
+    urls: dict[str, str]
+
+
+class PushView(Struct, kw_only=True):
+    id: str
+    model: str
+    version: str
+    status: str
+    logs: str
+    error: str | None
+    created_at: str
+    started_at: str | UnsetType = UNSET
+    completed_at: str | UnsetType = UNSET
+    metrics: dict[str, Any] | UnsetType = UNSET
+    urls: dict[str, str]
+
+
+class UploadView(Struct, kw_only=True):
+    id: str
+    name: str
+    content_type: str
+    size: int
+    etag: str
+    checksums: dict[str, str]
+    metadata: Raw
+    created_at: str
+    expires_at: str
     urls: dict[str, str]
 
 
@@ -73,7 +102,7 @@ class Views:
             id=p.id,
             model=p.model,
             version=p.version,
-            input=p.input,
+            input=inputs.shown(p.input, self._file_url),
             logs=p.logs,
             output=self.output(p),
             data_removed=p.data_removed,
@@ -121,6 +150,41 @@ class Views:
 
     def file(self, key: str) -> str:
         return f"{self.base}/v1/outputs/{quote(key.removeprefix('out/'))}"
+
+    def _file_url(self, key: str) -> str:
+        """Of an input that is one of our own files."""
+        return f"{self.base}/v1/files/{key.removeprefix('up/')}" if key.startswith("up/") else self.file(key)
+
+    def push(self, p: Prediction) -> PushView:
+        get = f"{self.base}/v1/pushes/{p.id}"
+        stream = f"{self.base}/v1/streams/{self._capabilities.token(p.id)}"
+        return PushView(
+            id=p.id,
+            model=p.model,
+            version=p.version,
+            status=p.status.value,
+            logs=p.logs,
+            error=p.error,
+            created_at=rfc3339(p.created_at),
+            started_at=rfc3339(p.started_at) if p.started_at else UNSET,
+            completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
+            metrics=metrics(p) if p.completed_at else UNSET,
+            urls={"get": get, "cancel": f"{get}/cancel", "stream": stream},
+        )
+
+    def upload(self, upload: Upload, download: str) -> UploadView:
+        return UploadView(
+            id=upload.id,
+            name=upload.name,
+            content_type=upload.content_type,
+            size=upload.size,
+            etag=upload.md5,
+            checksums={"sha256": upload.sha256, "md5": upload.md5},
+            metadata=upload.metadata,
+            created_at=rfc3339(upload.created_at),
+            expires_at=rfc3339(upload.expires_at),
+            urls={"get": f"{self.base}/v1/files/{upload.id}", "download": self.base + download},
+        )
 
     def model(self, model: Model, latest: Version | None) -> ModelView:
         return ModelView(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from msgspec import Raw, Struct, structs
 
@@ -60,6 +60,10 @@ class Prediction(Struct, frozen=True, kw_only=True):
     input: Raw
     created_at: datetime
     status: Status = Status.STARTING
+    kind: Literal["predict", "build"] = "predict"
+    """build: a push, which ends, is followed and is canceled like any other."""
+    secret: bool = False
+    """Its input holds sealed texts."""
     source: str = "api"
     deadline: datetime | None = None
     cancel_requested_at: datetime | None = None

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from msgspec import Struct, msgpack
 
-from gateway.call import AnyRequest, answer, caller, parts, views
+from gateway.call import Answer, AnyRequest, answer, caller, parts, views
 from gateway.catalog import Model, Version, as_version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
+from gateway.pushes import logs
 from gateway.routes.operations import ModelsOperation, RunOperation
 from gateway.routes.predictions import link, read_body, run
 from gateway.store.models import SORTED_BY
@@ -89,13 +90,46 @@ async def version(
     request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
 ) -> Response[bytes]:
     await caller(request)
-    try:
-        found = await parts(request).catalog.version(version_id)
-    except UnknownVersion as error:
-        raise NotFound from error
-    if (found.owner, found.name) != (model_owner, model_name):
-        raise NotFound
-    return answer(version_view(found))
+    return answer(version_view(await _version(request, model_owner, model_name, version_id)))
+
+
+@get("/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}/logs", operation_id="models.versions.logs")
+async def version_logs(
+    request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
+) -> Response[str]:
+    """What was said when it was built and set up."""
+    await caller(request)
+    found = await _version(request, model_owner, model_name, version_id)
+    kept = await parts(request).models.logs(found.id)
+    if kept is None:
+        raise NotFound("It was not pushed: a runner has it in a folder of its own, and logs its set-up itself.")
+    return Response(logs(*kept), media_type="text/plain")
+
+
+@delete(
+    "/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}",
+    operation_id="models.versions.delete",
+    status_code=202,
+)
+async def remove_version(
+    request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
+) -> Response[bytes]:
+    """Its predictions that have not ended are canceled; the model's newest version that is left becomes its latest."""
+    account = await caller(request)
+    here = parts(request)
+    await here.pushes.allow(account, model_owner)
+    await here.deleting.version(await _version(request, model_owner, model_name, version_id))
+    return Answer(b"", 202, {})
+
+
+@delete("/models/{model_owner:str}/{model_name:str}", operation_id="models.delete", status_code=204)
+async def remove(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> None:
+    """With all its versions."""
+    account = await caller(request)
+    here = parts(request)
+    await here.pushes.allow(account, model_owner)
+    model = await _model(request, model_owner, model_name)
+    await here.deleting.model(model.owner, model.name)
 
 
 @post(
@@ -110,7 +144,22 @@ async def create(request: AnyRequest, model_owner: FromPath[str], model_name: Fr
     return await run(request, account, await parts(request).catalog.latest(model_owner, model_name), body)
 
 
-router = Router("/", route_handlers=[page, show, readme, versions, version, create], tags=["models"])
+router = Router(
+    "/",
+    route_handlers=[page, show, readme, versions, version, version_logs, create, remove, remove_version],
+    tags=["models"],
+)
+
+
+async def _version(request: AnyRequest, owner: str, name: str, id: str) -> Version:
+    """Raises `NotFound`."""
+    try:
+        found = await parts(request).catalog.version(id)
+    except UnknownVersion as error:
+        raise NotFound from error
+    if (found.owner, found.name) != (owner, name):
+        raise NotFound
+    return found
 
 
 async def _model(request: AnyRequest, owner: str, name: str) -> Model:

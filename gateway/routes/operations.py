@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Parameter, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat
 
 INPUT = Schema(type=OpenAPIType.OBJECT, description="What the version's Input schema asks for.")
 
@@ -42,6 +43,37 @@ class ModelsOperation(Operation):
             query("sort_by", "latest_version_created_at (default) or model_created_at"),
             query("sort_direction", "desc (default) or asc"),
         ]
+
+
+@dataclass
+class PushOperation(Operation):
+    def __post_init__(self) -> None:
+        schema = Schema(
+            type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="Of the folder that cog.yaml is in."
+        )
+        self.request_body = RequestBody(content={"application/x-tar": OpenAPIMediaType(schema=schema)}, required=True)
+        self.parameters = [
+            *(self.parameters or []),
+            header("Samovar-Digest", "sha256 of the body, in hex; one that differs is refused."),
+        ]
+
+
+@dataclass
+class UploadOperation(Operation):
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING)
+        schema = Schema(
+            type=OpenAPIType.OBJECT,
+            properties={
+                "content": Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
+                "filename": text,
+                "type": text,
+                "metadata": Schema(type=OpenAPIType.OBJECT),
+            },
+            required=["content"],
+        )
+        form = OpenAPIMediaType(schema=schema)
+        self.request_body = RequestBody(content={"multipart/form-data": form}, required=True)
 
 
 @dataclass

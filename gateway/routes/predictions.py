@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from gateway import validation
-from gateway.call import AnyRequest, answer, caller, header, parts, views
+from gateway.call import AnyRequest, answer, bases, caller, header, parts, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
 from gateway.live import Closing
@@ -77,7 +78,7 @@ async def cancel(request: AnyRequest, prediction_id: FromPath[str]) -> Response[
     p = await find(request, prediction_id, account)
     if p.status not in FINAL and await here.predictions.wish_canceled(p.id, account.id):
         await here.cancels.cancel(p.id)
-        p = await _settled(request, p)
+        p = await settled(request, p)
     return await _view(request, p)
 
 
@@ -90,12 +91,14 @@ async def run(request: AnyRequest, account: Account, version: Version, body: Bod
     wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
     input = version.validator.check(body.input)
+    p = here.creator.draw(account.id, version, cancel_after=cancel_after)
+    p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
     if wait is None:
-        p = await here.creator.create(account.id, version, input, cancel_after=cancel_after)
+        await here.creator.create(p, version)
         shown, status, headers = view.prediction(p, version), 201, {}
     else:
-        p, ended = await here.creator.run(account.id, version, input, wait, cancel_after=cancel_after)
+        p, ended = await here.creator.run(p, version, wait)
         shown = view.prediction(p, version) if ended else view.waiting(p, version)
         status, headers = 201 if ended else 202, {"Preference-Applied": f"wait={round(wait)}"}
     return answer(shown, status, {"Location": shown.urls["get"], **headers})
@@ -109,7 +112,7 @@ async def read_body(request: AnyRequest) -> Body:
 async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
     """Raises `NotFound`, also for somebody else's."""
     p = await parts(request).follower.read(id, account.id)
-    if p is None:
+    if p is None or p.kind != "predict":
         raise NotFound
     return p
 
@@ -152,7 +155,7 @@ async def _view(request: AnyRequest, p: Prediction) -> Response[bytes]:
     return answer(views(request).prediction(p, await known_version(request, p)))
 
 
-async def _settled(request: AnyRequest, p: Prediction) -> Prediction:
+async def settled(request: AnyRequest, p: Prediction) -> Prediction:
     """The state a moment later, or at once when it has ended."""
     try:
         async with asyncio.timeout(A_MOMENT), aclosing(parts(request).follower.watch(p.id)) as states:

@@ -17,29 +17,29 @@ from gateway.live import Closing
 from gateway.routes.operations import StreamOperation
 from schemas.prediction import Prediction
 
+# Whatever a model wrote, or a client uploaded, must not run as a page of this site.
+SAFE: Final = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @get("/streams/{token:str}", operation_id="streams.get", operation_class=StreamOperation)
 async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
-    """A prediction as server-sent events: `output`, `error`, `done`; from the start, or after `Last-Event-ID`."""
+    """A prediction as server-sent events: `output`, `error`, `done`; from the start, or after `Last-Event-ID`.
+
+    Of a push: `status`, `logs`, `error`, `done`.
+    """
     here = parts(request)
     id = here.capabilities.id(token)
-    if id is None or await here.predictions.get(id) is None:
+    p = await here.predictions.get(id) if id is not None else None
+    if p is None:
         raise NotFound
+    push = p.kind == "build"
     view = views(request)
     place = sse.place(request.headers.get("last-event-id") or request.query_params.get("last_event_id"))
-    feed = sse.Feed(place, view.chunk, everything=request.query_params.get("events") == "all")
-    content = _frames(here.follower.watch(id), feed, here.settings.keep_alive)
+    feed = sse.Feed(place, view.chunk, everything=push or request.query_params.get("events") == "all")
+    states = here.follower.watch(p.id)
+    content = _frames(here.builds.follow(states) if push else states, feed, here.settings.keep_alive)
     return Stream(content, media_type="text/event-stream", headers=HEADERS)
-
-
-@get("/files/{token:str}", operation_id="files.stream", operation_class=StreamOperation)
-async def file_stream(request: AnyRequest, token: FromPath[str]) -> Stream:
-    """The stream of a prediction whose outputs are files."""
-    if not token.startswith("str-"):
-        raise NotFound("File not found")
-    return await stream.fn(request, token.removeprefix("str-"))
 
 
 @get("/outputs/{path:path}", operation_id="outputs.get")
@@ -48,16 +48,14 @@ async def output(request: AnyRequest, path: FromPath[str]) -> Stream:
     key = "out/" + str(path).lstrip("/")
     size, content = await parts(request).files.open(key)
     kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-    # Whatever a model wrote must not run as a page of this site.
-    safe = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
     return Stream(
         content,
         media_type=kind,
-        headers={"Content-Length": str(size), "Cache-Control": "private, max-age=31536000, immutable", **safe},
+        headers={"Content-Length": str(size), "Cache-Control": "private, max-age=31536000, immutable", **SAFE},
     )
 
 
-router: Router = Router("/", route_handlers=[stream, file_stream, output], tags=["streams"], security=[{}])
+router: Router = Router("/", route_handlers=[stream, output], tags=["streams"], security=[{}])
 
 
 async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed, keep_alive: float) -> AsyncGenerator[bytes]:

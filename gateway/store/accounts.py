@@ -29,6 +29,11 @@ class Accounts:
             )
         return convert(dict(row), Account) if row else None
 
+    async def named(self, username: str) -> bool:
+        """Whether an account of this name is there."""
+        with reached():
+            return await self._pool.fetchval("SELECT EXISTS (SELECT FROM accounts WHERE username = $1)", username)
+
     async def admit(self, username: str, token: str) -> None:
         """Make sure that this token is valid, and belongs to this account."""
         account = await self._pool.fetchval(

@@ -1,18 +1,33 @@
 """Models and their versions in the record."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import convert
 
 from gateway.catalog import Model
 from gateway.store.pool import reached
-from schemas.models import Offer
+from schemas.models import Built, Manifest, Offer
 
 MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, latest_version, run_count,
            created_at, updated_at"""
+VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack"
+UPSERT_MODEL = """
+    INSERT INTO models (owner, name, description, readme, github_url, paper_url, license_url)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (owner, name) DO UPDATE SET
+           description = excluded.description, readme = excluded.readme, github_url = excluded.github_url,
+           paper_url = excluded.paper_url, license_url = excluded.license_url
+"""
+LATEST = """
+    UPDATE models SET latest_version = (
+               SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY created_at DESC, id DESC LIMIT 1)
+     WHERE owner = $1 AND name = $2
+"""
 SORTED_BY = {"latest_version_created_at": "updated_at", "model_created_at": "created_at"}
 
 
@@ -31,14 +46,14 @@ class Models:
 
     async def version(self, id: str) -> dict[str, Any] | None:
         with reached():
-            row = await self._pool.fetchrow("SELECT * FROM versions WHERE id = $1", id)
+            row = await self._pool.fetchrow(f"SELECT {VERSION} FROM versions WHERE id = $1", id)
         return dict(row) if row else None
 
     async def versions(self, owner: str, name: str, before: datetime, id: str, size: int) -> list[dict[str, Any]]:
         """Newest first, after the version `id` made at `before`."""
         with reached():
             rows = await self._pool.fetch(
-                """SELECT * FROM versions WHERE owner = $1 AND name = $2 AND (created_at, id) < ($3, $4)
+                f"""SELECT {VERSION} FROM versions WHERE owner = $1 AND name = $2 AND (created_at, id) < ($3, $4)
                     ORDER BY created_at DESC, id DESC LIMIT $5""",
                 owner,
                 name,
@@ -64,21 +79,7 @@ class Models:
     async def offer(self, offer: Offer) -> None:
         """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                """INSERT INTO models (owner, name, description, readme, github_url, paper_url, license_url)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7)
-                   ON CONFLICT (owner, name) DO UPDATE SET
-                          description = excluded.description, readme = excluded.readme,
-                          github_url = excluded.github_url, paper_url = excluded.paper_url,
-                          license_url = excluded.license_url""",
-                offer.owner,
-                offer.name,
-                offer.description,
-                offer.readme,
-                offer.github_url,
-                offer.paper_url,
-                offer.license_url,
-            )
+            await connection.execute(UPSERT_MODEL, *_about(offer))
             made = await connection.fetchval(
                 """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING id""",
@@ -97,6 +98,109 @@ class Models:
                     made,
                 )
 
+    async def built(self, push: str, manifest: Manifest, built: Built, logs: str) -> bool:
+        """The version that a push made. False: it was made before, and may have been deleted since."""
+        offer = built.offer
+        with reached():
+            async with self._pool.acquire() as connection, connection.transaction():
+                if not await connection.fetchval(
+                    "UPDATE predictions SET built = true WHERE id = $1 AND NOT built RETURNING true", push
+                ):
+                    return False
+                await connection.execute(UPSERT_MODEL, *_about(offer))
+                await connection.execute(
+                    """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, pack, size, logs,
+                                             setup_log, setup_seconds, environment, notes)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                       ON CONFLICT (id) DO UPDATE SET
+                              pack = excluded.pack, size = excluded.size, logs = excluded.logs,
+                              setup_log = excluded.setup_log, setup_seconds = excluded.setup_seconds,
+                              environment = excluded.environment, notes = excluded.notes""",
+                    offer.version,
+                    offer.owner,
+                    offer.name,
+                    offer.pool,
+                    offer.cog_version,
+                    bytes(offer.openapi_schema).decode(),
+                    manifest.pack,
+                    manifest.size,
+                    logs,
+                    built.setup_log.replace("\0", "\ufffd"),
+                    built.setup_seconds,
+                    built.environment,
+                    built.notes,
+                )
+                await connection.execute(
+                    "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
+                    offer.owner,
+                    offer.name,
+                    offer.version,
+                )
+        return True
+
+    async def logs(self, id: str) -> tuple[str, str] | None:
+        """Of a pushed version's push, and of its set-up."""
+        with reached():
+            row = await self._pool.fetchrow(
+                "SELECT logs, setup_log FROM versions WHERE id = $1 AND pack IS NOT NULL", id
+            )
+        return (row["logs"], row["setup_log"]) if row else None
+
+    async def delete_version(self, owner: str, name: str, id: str) -> str | None:
+        """The model's newest version of those that are left becomes its latest. Its archive's hash, if it had one."""
+        with reached():
+            async with self._pool.acquire() as connection, connection.transaction():
+                pack = await connection.fetchval("DELETE FROM versions WHERE id = $1 RETURNING pack", id)
+                await connection.execute(LATEST, owner, name)
+        return pack
+
+    async def delete_model(self, owner: str, name: str) -> dict[str, str | None]:
+        """The versions that it had, each with its archive's hash."""
+        with reached():
+            async with self._pool.acquire() as connection, connection.transaction():
+                rows = await connection.fetch(
+                    "DELETE FROM versions WHERE owner = $1 AND name = $2 RETURNING id, pack", owner, name
+                )
+                await connection.execute("DELETE FROM models WHERE owner = $1 AND name = $2", owner, name)
+        return {row["id"]: row["pack"] for row in rows}
+
+    async def version_ids(self, owner: str, name: str) -> list[str]:
+        with reached():
+            rows = await self._pool.fetch("SELECT id FROM versions WHERE owner = $1 AND name = $2", owner, name)
+        return [row["id"] for row in rows]
+
+    @asynccontextmanager
+    async def holding(self, pack: str) -> AsyncGenerator[Connection]:
+        """Nobody else decides about this archive meanwhile, whichever gateway they ask; in one transaction."""
+        with reached():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"pack:{pack}")
+                yield connection
+
+    async def packs_needed(self, packs: Sequence[str], on: Connection | None = None) -> set[str]:
+        """Those of them that a version or a push under way is made of."""
+        with reached():
+            rows = await (on or self._pool).fetch(
+                """SELECT pack FROM versions WHERE pack = ANY($1)
+                    UNION
+                   SELECT input->>'pack' FROM predictions
+                    WHERE kind = 'build' AND status IN ('starting', 'processing') AND input->>'pack' = ANY($1)""",
+                list(packs),
+            )
+        return {row["pack"] for row in rows}
+
+    async def versions_needed(self, ids: Sequence[str], on: Connection | None = None) -> set[str]:
+        """Those of them that are there, or are being built."""
+        with reached():
+            rows = await (on or self._pool).fetch(
+                """SELECT id FROM versions WHERE id = ANY($1)
+                    UNION
+                   SELECT version FROM predictions
+                    WHERE kind = 'build' AND status IN ('starting', 'processing') AND version = ANY($1)""",
+                list(ids),
+            )
+        return {row["id"] for row in rows}
+
     async def count_runs(self, runs: Mapping[str, int]) -> None:
         """Add to the run counts of models, by `owner/name`."""
         with reached():
@@ -104,3 +208,9 @@ class Models:
                 "UPDATE models SET run_count = run_count + $3 WHERE owner = $1 AND name = $2",
                 [(*model.split("/", 1), runs[model]) for model in sorted(runs)],  # sorted: no two can wait in a ring
             )
+
+
+def _about(offer: Offer) -> tuple[str | None, ...]:
+    """The columns of `UPSERT_MODEL`."""
+    urls = offer.github_url, offer.paper_url, offer.license_url
+    return offer.owner, offer.name, offer.description, offer.readme, *urls

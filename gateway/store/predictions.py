@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Raw, Struct, convert, json, msgpack
 
 from gateway.errors import BadRequest
 from gateway.store.group import Group
 from gateway.store.pool import LOST, reached
 from schemas.events import Run
+from schemas.inputs import FILE, SEALED, WIPED
 from schemas.prediction import Chunks, Prediction, Status
+from schemas.subjects import INLINE
 
 ON_ITS_WAY = timedelta(seconds=5)
 """How long nobody asks where a new prediction is: its own gateway notes its job after one second."""
@@ -20,13 +23,20 @@ ON_ITS_WAY = timedelta(seconds=5)
 LINGER = 0.01
 """Seconds that an end waits for others to be written with; clients were told of it already, and can read it."""
 
-COLUMNS = """id, account, model, version, source, status, input, output, many, files, logs, error, metrics, run,
+COLUMNS = """id, account, model, version, kind, source, status, input, output, many, files, logs, error, metrics, run,
              created_at, started_at, completed_at, deadline, cancel_requested_at, attempt"""
 
 INSERT = """
-    INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at)
+    INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret)
     SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[],
-                         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+                         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bool[])
+"""
+
+INSERT_BUILD = """
+    INSERT INTO predictions (id, account, model, version, pool, input, created_at, due_at, kind)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'build')
+    ON CONFLICT (version) WHERE kind = 'build' AND status IN ('starting', 'processing') DO NOTHING
+    RETURNING id
 """
 
 # Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
@@ -43,22 +53,26 @@ START = f"""{IN_ORDER}
      WHERE p.id = mine.id
 """
 
+# The quote that opens a text is never escaped, so a text that merely speaks of sealed ones stays as it is.
+WIPE = rf"""regexp_replace(p.input::text, '(?<!\\)"{SEALED}[^"]*"', '"{WIPED}"', 'g')::json"""
+
 FINISH = f"""{IN_ORDER}
     UPDATE predictions p
        SET status = e.status, output = e.output, many = e.many, files = string_to_array(e.files, E'\\n'), logs = e.logs,
-           error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at
+           error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at,
+           input = CASE WHEN p.secret THEN {WIPE} ELSE p.input END
       FROM mine
       JOIN unnest($1::text[], $2::text[], $3::json[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::json[],
                   $9::json[], $10::timestamptz[], $11::timestamptz[])
            AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at) USING (id)
      WHERE p.id = mine.id
-    RETURNING p.id, p.model
+    RETURNING p.id, p.kind
 """
 
 LIST = f"""
     SELECT {COLUMNS} FROM predictions
-     WHERE account = $1 AND (created_at, id) < ($2, $3) AND created_at >= $4 AND created_at <= $5
-       AND ($6::text IS NULL OR source = $6)
+     WHERE kind = 'predict' AND account = $1 AND (created_at, id) < ($2, $3)
+       AND created_at >= $4 AND created_at <= $5 AND ($6::text IS NULL OR source = $6)
      ORDER BY created_at DESC, id DESC
      LIMIT $7
 """
@@ -66,8 +80,8 @@ LIST = f"""
 PAGE_BEFORE = f"""
     SELECT {COLUMNS} FROM (
         SELECT * FROM predictions
-         WHERE account = $1 AND (created_at, id) > ($2, $3) AND created_at >= $4 AND created_at <= $5
-           AND ($6::text IS NULL OR source = $6)
+         WHERE kind = 'predict' AND account = $1 AND (created_at, id) > ($2, $3)
+           AND created_at >= $4 AND created_at <= $5 AND ($6::text IS NULL OR source = $6)
          ORDER BY created_at, id
          LIMIT $7) AS page
      ORDER BY created_at DESC, id DESC
@@ -120,13 +134,16 @@ class Due(Struct, frozen=True, kw_only=True):
     job: int | None
     stream: datetime | None
     cancel_requested_at: datetime | None
+    kind: Literal["predict", "build"] = "predict"
+    gone: bool = False
+    """Its version was deleted."""
 
 
 class Predictions:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._created = Group(self._insert)
-        self._finished = Group(self._finish, linger=LINGER)
+        self._finished: Group[Prediction, str | None] = Group(self._finish, linger=LINGER)
 
     async def close(self) -> None:
         await asyncio.gather(self._created.close(), self._finished.close())
@@ -142,8 +159,8 @@ class Predictions:
         with reached():
             await self._created((p, pool))
 
-    async def finish(self, p: Prediction) -> bool:
-        """Write a final state, unless there is one. False: no such row yet."""
+    async def finish(self, p: Prediction) -> str | None:
+        """Write a final state, unless there is one; what kind of job it was. None: no such row yet."""
         with reached():
             return await self._finished(p)
 
@@ -171,6 +188,50 @@ class Predictions:
             )
         return as_prediction(row) if row else None
 
+    async def create_build(self, p: Prediction, pool: str, on: Connection) -> bool:
+        """The row of a push, in the transaction that `on` is in. False: its version is being built already."""
+        return bool(
+            await on.fetchrow(
+                INSERT_BUILD,
+                p.id,
+                p.account,
+                p.model,
+                p.version,
+                pool,
+                bytes(p.input).decode(),
+                p.created_at,
+                p.created_at + ON_ITS_WAY,
+            )
+        )
+
+    async def build_under_way(self, version: str) -> Prediction | None:
+        with reached():
+            row = await self._pool.fetchrow(
+                f"""SELECT {COLUMNS} FROM predictions
+                     WHERE version = $1 AND kind = 'build' AND status IN ('starting', 'processing')""",
+                version,
+            )
+        return as_prediction(row) if row else None
+
+    async def wish_all_canceled(self, versions: Sequence[str], model: str | None, most: int) -> list[str]:
+        """Note it for all predictions of these versions, and for all builds of the model, that have not ended.
+
+        Up to `most` of them are told, all are due at once.
+        """
+        with reached():
+            rows = await self._pool.fetch(
+                """WITH mine AS MATERIALIZED (
+                       SELECT id FROM predictions
+                        WHERE status IN ('starting', 'processing')
+                          AND CASE kind WHEN 'predict' THEN version = ANY($1) ELSE model = $2 END
+                        ORDER BY id FOR NO KEY UPDATE)
+                   UPDATE predictions p SET cancel_requested_at = coalesce(cancel_requested_at, now()), due_at = now()
+                     FROM mine WHERE p.id = mine.id RETURNING p.id""",
+                list(versions),
+                model,
+            )
+        return [row["id"] for row in rows[:most]]
+
     async def page(self, account: int, after: Cursor, filter: Filter, size: int) -> list[Prediction]:
         with reached():
             rows = await self._pool.fetch(
@@ -185,14 +246,15 @@ class Predictions:
             )
         return [as_prediction(row) for row in rows]
 
-    async def wish_canceled(self, id: str, account: int) -> bool:
+    async def wish_canceled(self, id: str, account: int | None = None) -> bool:
         """Note that somebody wants it canceled. False: it has ended, or is not theirs."""
         with reached():
             return (
                 await self._pool.fetchval(
                     """UPDATE predictions SET cancel_requested_at = coalesce(cancel_requested_at, now()),
                           due_at = least(due_at, now() + interval '2 seconds')
-                    WHERE id = $1 AND account = $2 AND status IN ('starting', 'processing') RETURNING true""",
+                    WHERE id = $1 AND ($2::int IS NULL OR account = $2) AND status IN ('starting', 'processing')
+                   RETURNING true""",
                     id,
                     account,
                 )
@@ -268,11 +330,39 @@ class Predictions:
                         WHERE due_at <= now() AND status IN ('starting', 'processing')
                         ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
                    RETURNING id, pool, model, version, input, created_at, deadline, attempt, job, stream,
-                             cancel_requested_at""",
+                             cancel_requested_at, kind,
+                             kind = 'predict' AND NOT EXISTS (SELECT FROM versions v WHERE v.id = version) AS gone""",
                 most,
                 again,
             )
         return [convert({**row, "input": Raw(row["input"].encode())}, Due) for row in rows]
+
+    async def inputs_with_files(self) -> list[str]:
+        """Of predictions that have not ended: inputs that speak of files in the store."""
+        with reached():
+            rows = await self._pool.fetch(
+                """SELECT input::text AS input FROM predictions
+                    WHERE status IN ('starting', 'processing') AND strpos(input::text, $1) > 0""",
+                FILE,
+            )
+        return [row["input"] for row in rows]
+
+    async def large_inputs(self) -> list[str]:
+        """The same: sha256 of the inputs that are too large for a message."""
+        with reached():
+            rows = await self._pool.fetch(
+                """SELECT encode(sha256(convert_to(input::text, 'UTF8')), 'hex') AS digest FROM predictions
+                    WHERE status IN ('starting', 'processing') AND octet_length(input::text) > $1""",
+                INLINE,
+            )
+        return [row["digest"] for row in rows]
+
+    async def output_files(self, ids: Sequence[str]) -> dict[str, frozenset[str] | None]:
+        """The files that each of these predictions ended with; None for one that has not ended."""
+        with reached():
+            rows = await self._pool.fetch("SELECT id, status, files FROM predictions WHERE id = ANY($1)", list(ids))
+        open = {Status.STARTING.value, Status.PROCESSING.value}
+        return {row["id"]: None if row["status"] in open else frozenset(row["files"]) for row in rows}
 
     async def park(self, subject: str, data: bytes, reason: str) -> None:
         with reached():
@@ -294,17 +384,17 @@ class Predictions:
             [p.created_at for p in ps],
             [p.deadline for p in ps],
             [p.created_at + ON_ITS_WAY for p in ps],
+            [p.secret for p in ps],
         )
         return [None] * len(rows)
 
-    async def _finish(self, ps: Sequence[Prediction]) -> list[bool]:
-        written = {row["id"]: row["model"] for row in await self._pool.fetch(FINISH, *_finals(ps))}
-        others = [p.id for p in ps if p.id not in written]
-        there = set(written)
+    async def _finish(self, ps: Sequence[Prediction]) -> list[str | None]:
+        there: dict[str, str] = {row["id"]: row["kind"] for row in await self._pool.fetch(FINISH, *_finals(ps))}
+        others = [p.id for p in ps if p.id not in there]
         if others:
-            known = await self._pool.fetch("SELECT id FROM predictions WHERE id = ANY($1)", others)
-            there.update(row["id"] for row in known)
-        return [p.id in there for p in ps]
+            known = await self._pool.fetch("SELECT id, kind FROM predictions WHERE id = ANY($1)", others)
+            there.update((row["id"], row["kind"]) for row in known)
+        return [there.get(p.id) for p in ps]
 
 
 def _finals(ps: Sequence[Prediction]) -> list[list[Any]]:
@@ -333,6 +423,7 @@ def as_prediction(row: asyncpg.Record) -> Prediction:
         version=row["version"],
         input=Raw(row["input"].encode()),
         created_at=row["created_at"],
+        kind=row["kind"],
         status=Status(row["status"]),
         source=row["source"],
         deadline=row["deadline"],

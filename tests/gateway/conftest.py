@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from msgspec import Raw, json
+from msgspec import Raw, json, structs
+from nacl.public import PrivateKey
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -18,9 +19,11 @@ from gateway.settings import Settings
 from schemas import events, subjects
 from schemas.events import Event, Final, Output, Run, Started, Succeeded
 from schemas.jobs import Job, decode_job
-from schemas.models import Offer, Offers, Presence
+from schemas.models import Built, Offer, Offers, Presence
 
 TOKEN = "test-token"
+FILES_TOKEN = "a-token-for-runners"
+PRIVATE_KEY = PrivateKey.generate()
 
 STREAMING = {"type": "array", "items": {"type": "string"}, "x-cog-array-type": "iterator", "title": "Output"}
 INPUT = {
@@ -37,9 +40,21 @@ INPUT = {
 }
 
 
-def offer(name: str, output: dict[str, Any], letter: str) -> Offer:
+KEEPER_INPUT = {
+    "type": "object",
+    "title": "Input",
+    "properties": {
+        "key": {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True},
+        "keys": {"type": "array", "items": {"type": "string", "format": "password", "x-cog-secret": True}},
+        "images": {"type": "array", "items": {"type": "string", "format": "uri"}},
+        "text": {"type": "string"},
+    },
+}
+
+
+def offer(name: str, output: dict[str, Any], letter: str, input: dict[str, Any] = INPUT) -> Offer:
     size = {"type": "string", "enum": ["s", "m"], "title": "size", "description": "An enumeration."}
-    schemas = {"Input": INPUT, "Output": output, "size": size}
+    schemas = {"Input": input, "Output": output, "size": size}
     document = {"openapi": "3.0.2", "info": {"title": "Cog", "version": "0.1.0"}, "components": {"schemas": schemas}}
     return Offer(
         owner="acme",
@@ -54,6 +69,9 @@ def offer(name: str, output: dict[str, Any], letter: str) -> Offer:
 
 ECHO = offer("echo", {"type": "string", "title": "Output"}, "a")
 LINES = offer("lines", STREAMING, "b")
+KEEPER = offer("keeper", {"type": "string", "title": "Output"}, "c", KEEPER_INPUT)
+"""Takes secrets and files."""
+OFFERED = [ECHO, LINES, KEEPER]
 
 
 class Runner:
@@ -65,8 +83,8 @@ class Runner:
         self._ordinal = 0
 
     async def announce(self) -> None:
-        await self._client.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=[ECHO, LINES])))
-        versions = [ECHO.version, LINES.version]
+        await self._client.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=OFFERED)))
+        versions = [each.version for each in OFFERED]
         presence = Presence(agent="fake", host="here", pool="default", versions=versions, warm=[])
         await self._client.publish(subjects.PRESENCE, json.encode(presence))
 
@@ -90,6 +108,16 @@ class Runner:
     async def echo(self, job: Job) -> None:
         value = Raw(json.encode("echo " + json.decode(bytes(job.input or b""))["text"]))
         await self.say(Succeeded(id=job.id, run=self.run(job.attempt), at=now(), started_at=now(), values=[value]))
+
+    async def build(self, job: Job, log: str = "== setup\nready\n", **built: Any) -> None:
+        """A push that goes well."""
+        name = job.model.partition("/")[2]
+        made = structs.replace(ECHO, owner=job.model.partition("/")[0], name=name, version=job.version)
+        answer = Built(offer=made, setup_seconds=0.5, setup_log="ready\n")
+        value = Raw(json.encode(structs.replace(answer, **built)))
+        await self.say(
+            Succeeded(id=job.id, run=self.run(job.attempt), at=now(), started_at=now(), values=[value], log=log)
+        )
 
     async def lines(self, job: Job, texts: list[str], run: Run | None = None) -> Run:
         """Started, and one event per text; not the end."""
@@ -118,6 +146,10 @@ def settings(database_url: str, nats_url: str, tmp_path: Path) -> Settings:
         keep_alive=0.2,
         page_size=3,
         max_body=200_000,
+        max_push=2_000_000,
+        max_upload=300_000,
+        secrets_public_key=bytes(PRIVATE_KEY.public_key).hex(),
+        files_token=FILES_TOKEN,
     )
 
 
@@ -126,8 +158,8 @@ async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Call
     """Starts gateways on free ports; gives the base URL of each."""
     servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
-    async def started() -> str:
-        server = main.server(settings)
+    async def started(other: Settings = settings) -> str:
+        server = main.server(other)
         task = asyncio.create_task(server._serve())
         while not server.started:
             if task.done():
@@ -168,7 +200,7 @@ async def runner(nc: Client, js: JetStreamContext, client: httpx.AsyncClient) ->
     runner = Runner(nc, js)
     for _ in range(100):
         await runner.announce()
-        if (await client.get("/v1/models/acme/lines")).status_code == 200:
+        if (await client.get("/v1/models/acme/keeper")).status_code == 200:
             return runner
         await asyncio.sleep(0.02)
     raise RuntimeError("the gateway did not take the offer")
