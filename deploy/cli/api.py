@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
-from msgspec import DecodeError, convert, json
+from msgspec import DecodeError, convert, json, structs
 
 from deploy.cli.sse import Event, Parser
 from deploy.errors import DeployError, Unusable
@@ -44,6 +44,39 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self._asked("POST", path, json=body)
 
+    def pages(self, path: str) -> Iterator[dict[str, Any]]:
+        """Every item of a list that comes in pages."""
+        following: str | None = path
+        while following:
+            page = self.get(following)
+            yield from page["results"]
+            following = page["next"]
+
+    def waste(self, *, delete: bool) -> dict[str, Any]:
+        """Of the file store, which may be large."""
+        return self._answer("POST" if delete else "GET", "/v1/gc", timeout=1800).json()
+
+    def text(self, path: str) -> str:
+        return self._answer("GET", path).text
+
+    def delete(self, path: str) -> None:
+        self._answer("DELETE", path)
+
+    def send(
+        self, path: str, pieces: Iterable[bytes], *, size: int, media_type: str, digest: str
+    ) -> tuple[int, dict[str, Any]]:
+        """Something large: the status of the answer, and the answer."""
+        headers = {"Content-Type": media_type, "Content-Length": str(size), "Samovar-Digest": digest}
+        timeout = httpx.Timeout(30, read=600, write=600)  # a store far away may take its time with the last piece
+        response = self._answer("POST", path, content=pieces, headers=headers, timeout=timeout)
+        return response.status_code, response.json()
+
+    def upload(self, path: Path, media_type: str) -> str:
+        """The address of a file, once it is there."""
+        with path.open("rb") as file:
+            parts = {"content": (path.name, file, media_type)}
+            return self._answer("POST", "/v1/files", files=parts, timeout=600).json()["urls"]["get"]
+
     def events(self, url: str) -> Iterator[Event]:
         """Of a prediction, with its status and logs, up to `done`; a lost connection is taken up again."""
         parser, lost = Parser(), 0
@@ -67,6 +100,9 @@ class Api:
                 file.write(piece)
 
     def _asked(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
+        return self._answer(method, path, **rest).json()
+
+    def _answer(self, method: str, path: str, **rest: Any) -> httpx.Response:
         try:
             response = self._client.request(method, path, **rest)
         except httpx.TransportError as error:
@@ -75,7 +111,7 @@ class Api:
                 "is `samovar up` running? Another address is given with --url"
             ) from None
         _check(response)
-        return response.json()
+        return response
 
 
 class _Stream:
@@ -140,6 +176,8 @@ def _check(response: httpx.Response) -> None:
     response.read()
     try:
         problem = convert(json.decode(response.content), Problem)
+        if response.status_code == 404:
+            problem = structs.replace(problem, detail=f"{unquote(response.request.url.path)}: {problem.detail}")
     except (DecodeError, ValueError):
         problem = Problem(detail=f"{response.request.url} answered with status {response.status_code}", status=0)
     raise Refused(problem)

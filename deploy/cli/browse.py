@@ -1,21 +1,21 @@
 """`samovar predictions …` and `samovar models …`."""
 
 import sys
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from msgspec import json
 
+from deploy.cli import references
 from deploy.cli.api import Api
-from deploy.cli.running import Output, find, finished
+from deploy.cli.running import Output, described, finished
 from deploy.cli.show import Progress, pretty, table
 from deploy.cli.values import resolved
 from deploy.errors import Unusable
 
 
 def list_predictions(api: Api, *, limit: int, as_json: bool) -> None:
-    found = list(islice(_pages(api, "/v1/predictions"), limit))
+    found = list(islice(api.pages("/v1/predictions"), limit))
     if as_json:
         print(pretty(found))
         return
@@ -24,7 +24,7 @@ def list_predictions(api: Api, *, limit: int, as_json: bool) -> None:
 
 
 def list_models(api: Api, *, as_json: bool) -> None:
-    found = list(_pages(api, "/v1/models"))
+    found = list(api.pages("/v1/models"))
     if as_json:
         print(pretty(found))
         return
@@ -36,24 +36,39 @@ def show(api: Api, path: str) -> None:
     print(pretty(api.get(path)))
 
 
-def show_model(api: Api, ref: str) -> None:
+def show_model(api: Api, ref: str, *, as_json: bool) -> None:
     """Its description, and a line for each input."""
-    model = find(api, ref)
-    found = api.get(f"/v1/models/{model.ref}")
+    named = references.read(api, ref)
+    found = api.get(named.path)
+    if as_json:
+        print(pretty(found))
+        return
     if sys.stdout.isatty():
-        print(f"{model.ref}: {found.get('description') or 'no description'}\n")
-    schemas = model.document.get("components", {}).get("schemas", {})
-    wanted = schemas.get("Input", {})
-    rows = [
-        (
-            name,
-            _kind(schema, schemas),
-            "required" if name in wanted.get("required", ()) else json.encode(schema.get("default")).decode(),
-            schema.get("description"),
-        )
-        for name, schema in sorted(wanted.get("properties", {}).items(), key=lambda item: item[1].get("x-order", 0))
-    ]
-    table(("input", "type", "default", "description"), rows)
+        print(f"{named}: {found.get('description') or 'no description'}\n" if not named.version else f"{named}\n")
+    table(("input", "type", "default", "description"), _inputs(described(named, found).document))
+
+
+def list_versions(api: Api, ref: str, *, as_json: bool) -> None:
+    """The one that answers calls without a version is marked."""
+    named = references.model(ref)
+    found = list(api.pages(f"{named.path}/versions"))
+    if as_json:
+        print(pretty(found))
+        return
+    latest: dict[str, Any] = api.get(named.path).get("latest_version") or {}
+    rows = [(v["id"], v["created_at"], "latest" if v["id"] == latest.get("id") else "") for v in found]
+    table(("version", "created", ""), rows)
+
+
+def show_logs(api: Api, ref: str) -> None:
+    """Of the version that answers, unless one is named."""
+    named = references.read(api, ref)
+    if not named.version:
+        latest: dict[str, Any] = api.get(named.path).get("latest_version") or {}
+        if not latest:
+            raise Unusable(f"{ref}: it has no version yet")
+        named = references.Reference(named.name, latest["id"])
+    sys.stdout.write(api.text(f"{named.path}/logs"))
 
 
 def watch(api: Api, id: str, *, as_json: bool) -> int:
@@ -86,14 +101,6 @@ def watch(api: Api, id: str, *, as_json: bool) -> int:
     return 1
 
 
-def _pages(api: Api, path: str) -> Iterator[dict[str, Any]]:
-    following: str | None = path
-    while following:
-        page = api.get(following)
-        yield from page["results"]
-        following = page["next"]
-
-
 def _seconds(prediction: dict[str, Any]) -> object:
     metrics: dict[str, object] = prediction.get("metrics") or {}
     return metrics.get("total_time")
@@ -104,3 +111,18 @@ def _kind(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     if "enum" in found:
         return " | ".join(map(str, found["enum"]))
     return "file" if found.get("format") == "uri" else str(found.get("type", "any"))
+
+
+def _inputs(document: dict[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each, in the predictor's order."""
+    schemas = document.get("components", {}).get("schemas", {})
+    wanted = schemas.get("Input", {})
+    return [
+        (
+            name,
+            _kind(schema, schemas),
+            "required" if name in wanted.get("required", ()) else json.encode(schema.get("default")).decode(),
+            schema.get("description"),
+        )
+        for name, schema in sorted(wanted.get("properties", {}).items(), key=lambda item: item[1].get("x-order", 0))
+    ]

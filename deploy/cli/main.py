@@ -6,8 +6,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 
+from deploy.cli.listing import models, predictions
+from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.errors import DeployError, Unusable
 from deploy.local.places import default_data_dir
 
@@ -17,18 +19,8 @@ app = App(
     version_flags=["--version"],
     version=lambda: _version(),
 )
-predictions = App(name="predictions", help="Look at predictions, follow them, cancel them.")
-models = App(name="models", help="Look at the models that can be run.")
 app.command(predictions)
 app.command(models)
-
-CONNECTION = Group("Connection", sort_key=9)
-DataDir = Annotated[Path | None, Parameter(name="--data-dir", env_var="SAMOVAR_DATA_DIR")]
-Url = Annotated[str, Parameter(name="--url", env_var="SAMOVAR_URL", group=CONNECTION)]
-Token = Annotated[str | None, Parameter(name="--token", env_var="SAMOVAR_TOKEN", group=CONNECTION, show_env_var=True)]
-Json = Annotated[bool, Parameter(name="--json", negative=())]
-
-LOCAL = "http://127.0.0.1:8000"
 
 
 def main() -> None:
@@ -52,6 +44,7 @@ def up(
     data_dir: DataDir = None,
     token: Annotated[str | None, Parameter(env_var="SAMOVAR_TOKEN")] = None,
     models: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())] = (),
+    nats: Annotated[str | None, Parameter(env_var="SAMOVAR_NATS_LISTEN")] = None,
     verbose: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run all of Samovar on this machine: NATS, PostgreSQL, a gateway and a runner, in the foreground.
@@ -68,6 +61,8 @@ def up(
         What clients have to show; one is made if there is none.
     models
         Cog folders, or folders of them, beside the bundled models. SAMOVAR_MODELS separates them by colons.
+    nats
+        host:port at which NATS listens, for runners on other hosts; else it is to be reached from this one only.
     verbose
         Show all that is logged.
     """
@@ -87,6 +82,7 @@ def up(
         port=port,
         token=token,
         models=_folders(models or tuple(Path(name) for name in named if name)),
+        nats=nats,
         verbose=verbose,
     )
 
@@ -137,7 +133,7 @@ def runner() -> None:
 def run(
     model: str,
     *,
-    input: Annotated[tuple[str, ...], Parameter(name=["--input", "-i"], negative=())] = (),
+    input: Inputs = (),
     output_dir: Path = Path(),
     json: Json = False,
     url: Url = LOCAL,
@@ -163,80 +159,124 @@ def run(
         return run_model(api, model, list(input), output_dir=output_dir, as_json=json)
 
 
-@predictions.command(name="list")
-def list_predictions(
+@app.command
+def push(
+    folder: Path,
+    model: str,
     *,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    watch: Annotated[bool, Parameter(negative=())] = False,
+    input: Inputs = (),
+    output_dir: Path = Path(),
+    json: Json = False,
+    url: Url = LOCAL,
+    token: Token = None,
+) -> int:
+    """Make a version of a model from a Cog folder, and show its build as it goes. Ctrl-C cancels it.
+
+    Parameters
+    ----------
+    folder
+        It holds cog.yaml and the predictor. What its .dockerignore names stays here.
+    model
+        owner/name.
+    watch
+        Go on: push again whenever a file changes.
+    input
+        name=value, or name=@file: with --watch, what to run each good version with.
+    output_dir
+        Where files that the model makes are saved.
+    json
+        Print the push at its end, as JSON.
+    """
+    from deploy.cli.api import reached
+
+    if input and not watch:
+        raise Unusable("-i goes with --watch; run what has been pushed with `samovar run`")
+    with reached(url, token) as api:
+        if watch:
+            from deploy.cli.watching import push_and_watch
+
+            return push_and_watch(api, folder, model, list(input), output_dir=output_dir, as_json=json)
+        from deploy.cli.pushing import push
+
+        return push(api, folder, model, as_json=json)
+
+
+@app.command
+def predict(
+    folder: Path,
+    *,
+    input: Inputs = (),
+    output_dir: Path = Path(),
+    json: Json = False,
+) -> int:
+    """Run a Cog folder once, here, with no server. Ctrl-C stops it.
+
+    Parameters
+    ----------
+    folder
+        It holds cog.yaml and the predictor.
+    input
+        name=value, or name=@file; given again for each input.
+    output_dir
+        Where files that the model makes are saved.
+    json
+        Print how it ended, as JSON.
+    """
+    from deploy.cli.predicting import predict
+
+    return predict(folder, list(input), output_dir=output_dir, as_json=json, environ=os.environ)
+
+
+@app.command
+def gc(
+    *,
+    delete: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
     url: Url = LOCAL,
     token: Token = None,
 ) -> None:
-    """The newest predictions: id, model, status, when it was made, seconds that it took."""
+    """What is kept in the file store and used by nothing any more, and how much that is.
+
+    Parameters
+    ----------
+    delete
+        Remove it.
+    json
+        Print it as JSON.
+    """
     from deploy.cli.api import reached
-    from deploy.cli.browse import list_predictions
+    from deploy.cli.removing import collect
 
     with reached(url, token) as api:
-        list_predictions(api, limit=limit, as_json=json)
-
-
-@predictions.command(name="show")
-def show_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """A prediction as JSON."""
-    from deploy.cli.api import reached
-    from deploy.cli.browse import show
-
-    with reached(url, token) as api:
-        show(api, f"/v1/predictions/{id}")
-
-
-@predictions.command(name="cancel")
-def cancel_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """Stop a prediction."""
-    from deploy.cli.api import reached
-
-    with reached(url, token) as api:
-        print(api.post(f"/v1/predictions/{id}/cancel")["status"])
-
-
-@predictions.command(name="watch")
-def watch_prediction(id: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> int:
-    """Follow a prediction from its beginning: status, logs and output as they come."""
-    from deploy.cli.api import reached
-    from deploy.cli.browse import watch
-
-    with reached(url, token) as api:
-        return watch(api, id, as_json=json)
-
-
-@models.command(name="list")
-def list_models(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """All models: name, runs, description."""
-    from deploy.cli.api import reached
-    from deploy.cli.browse import list_models
-
-    with reached(url, token) as api:
-        list_models(api, as_json=json)
-
-
-@models.command(name="show")
-def show_model(model: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """A model, and the inputs that it takes."""
-    from deploy.cli.api import reached
-    from deploy.cli.browse import show, show_model
-
-    with reached(url, token) as api:
-        if json:
-            show(api, f"/v1/models/{model}")
-        else:
-            show_model(api, model)
+        collect(api, delete=delete, as_json=json)
 
 
 @app.command
-def token(*, data_dir: DataDir = None) -> None:
-    """Print the token that `samovar up` made."""
-    folder = data_dir or default_data_dir()
+def token(
+    *,
+    runner: Annotated[bool, Parameter(negative=())] = False,
+    data_dir: DataDir = None,
+    url: Url = LOCAL,
+) -> None:
+    """Print the token that `samovar up` made, or what a runner on another host has to be told.
+
+    Parameters
+    ----------
+    runner
+        Print the settings of such a runner, secrets included, a line each.
+    url
+        How the other host reaches the gateway.
+    """
+    folder = (data_dir or default_data_dir()).expanduser()
+    if runner:
+        from deploy.local.second import settings
+
+        for name, value in settings(folder, url, os.environ):
+            print(f"{name}={value}")
+        return
     try:
-        print((folder.expanduser() / "token").read_text().strip())
+        print((folder / "token").read_text().strip())
     except OSError as error:
         raise Unusable(
             f"{folder / 'token'}: {error.strerror}; `samovar up` makes it. Another place is given with --data-dir"

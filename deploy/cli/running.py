@@ -3,18 +3,22 @@
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from msgspec import json
 
-from deploy.cli.api import Api
+from deploy.cli import references
+from deploy.cli.api import Api, Refused
+from deploy.cli.references import Reference
 from deploy.cli.show import FINAL, Progress, pretty
-from deploy.cli.values import Schema, inputs, resolved
-from deploy.errors import DeployError, Unusable
+from deploy.cli.values import Schema, data_uri, inputs, resolved
+from deploy.errors import DeployError
 
 ITERATOR: Final = "x-cog-array-type"
+INLINE: Final = 256_000  # bytes of a file that travels in the request itself
 
 
 class Failed(DeployError):
@@ -47,20 +51,20 @@ class Model:
 
 def find(api: Api, ref: str) -> Model:
     """`owner/name`, or `owner/name:version`."""
-    name, _, version = ref.partition(":")
-    if name.count("/") != 1 or not all(name.split("/")):
-        raise Unusable(f"{ref}: a model is named owner/name, or owner/name:version")
-    if version:
-        found = api.get(f"/v1/models/{name}/versions/{version}")
-    else:
-        found: dict[str, Any] = api.get(f"/v1/models/{name}").get("latest_version") or {}
-    return Model(name, found.get("openapi_schema") or {}, version or None)
+    named = references.read(api, ref)
+    return described(named, api.get(named.path))
+
+
+def described(named: Reference, found: dict[str, Any]) -> Model:
+    """By what the API tells of a model, or of one of its versions."""
+    version: dict[str, Any] = found if named.version else found.get("latest_version") or {}
+    return Model(named.name, version.get("openapi_schema") or {}, named.version)
 
 
 def run(api: Api, ref: str, given: list[str], *, output_dir: Path, as_json: bool) -> int:
     """Returns the exit status."""
     model = find(api, ref)
-    body = {"input": inputs(given, model.document)}
+    body = {"input": inputs(given, model.document, partial(sent, api))}
     with Progress("starting") as progress:
         prediction = _create(api, model, body)
         try:
@@ -82,6 +86,17 @@ def run(api: Api, ref: str, given: list[str], *, output_dir: Path, as_json: bool
     elif not as_json and not printed:
         print(plain(prediction["output"]))
     return 0
+
+
+def sent(api: Api, path: Path, media_type: str) -> str:
+    """A local file as an input: large ones are uploaded, where the gateway takes uploads."""
+    if path.stat().st_size > INLINE:
+        try:
+            return api.upload(path, media_type)
+        except Refused as error:
+            if error.status != 404:
+                raise
+    return data_uri(path, media_type)
 
 
 def follow(api: Api, prediction: dict[str, Any], model: Model, progress: Progress, *, show: bool) -> bool:
@@ -132,11 +147,11 @@ class Output:
             print(flush=True)
 
 
-def finished(api: Api, prediction: dict[str, Any]) -> dict[str, Any]:
-    """As the record has it at the end."""
+def finished(api: Api, prediction: dict[str, Any], kind: str = "predictions") -> dict[str, Any]:
+    """As the record has it at the end; a push is followed in the same way."""
     pause = 0.05
     while True:
-        found = api.get(f"/v1/predictions/{prediction['id']}")
+        found = api.get(f"/v1/{kind}/{prediction['id']}")
         if found["status"] in FINAL:
             return found
         # Only an output that cannot be streamed is asked for, as the API has no other way to it.
@@ -148,10 +163,7 @@ def save(api: Api, prediction: dict[str, Any], folder: Path) -> None:
     """Each file under its name, with the prediction's id where that name is taken."""
     folder.mkdir(parents=True, exist_ok=True)
     for url in urls(prediction["output"]):
-        name = Path(unquote(urlsplit(url).path)).name or "output"
-        path = folder / name
-        if path.exists():
-            path = next(p for p in _alternatives(folder, prediction["id"], name) if not p.exists())
+        path = unused(folder, prediction["id"], Path(unquote(urlsplit(url).path)).name or "output")
         api.save(url, path)
         print(path)
 
@@ -168,7 +180,12 @@ def plain(output: Any) -> str:
     return output if isinstance(output, str) else pretty(output)
 
 
+def unused(folder: Path, id: str, name: str) -> Path:
+    return next(path for path in _alternatives(folder, id, name) if not path.exists())
+
+
 def _alternatives(folder: Path, id: str, name: str) -> Iterator[Path]:
+    yield folder / name
     yield folder / f"{id}-{name}"
     number = 2
     while True:

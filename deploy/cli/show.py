@@ -1,13 +1,14 @@
 """How things are shown: for people on a terminal, for programs in a pipe."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Self
 
 from msgspec import json
 
 FINAL: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
+MUCH: Final = 50_000_000  # bytes; sending them takes long enough to be told how far it is
 
 
 def pretty(value: Any) -> str:
@@ -73,3 +74,56 @@ class Progress(AbstractContextManager["Progress"]):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class Transfer(AbstractContextManager["Transfer"]):
+    """How far an upload is, on stderr: a bar on a terminal, a few lines in a pipe."""
+
+    def __init__(self, what: str, size: int) -> None:
+        self._what = what
+        self._size = size
+        self._sent = 0
+        self._told = 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.add_task(self._what, total=self._size)
+            self._bar.start()
+        else:
+            print(f"samovar: {self._what}, {amount(self._size)}", file=sys.stderr, flush=True)
+        return self
+
+    def passing(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            yield piece
+            self._sent += len(piece)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._bar:
+            self._bar.update(0, completed=self._sent)
+            return
+        percent = self._sent * 100 // self._size if self._size >= MUCH else 0
+        if percent >= self._told + 10 and percent < 100:
+            self._told = percent
+            print(f"samovar: {percent} % uploaded", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+def amount(size: int) -> str:
+    """Bytes as people read them."""
+    number = float(size)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"

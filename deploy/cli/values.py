@@ -13,9 +13,15 @@ from deploy.errors import Unusable
 TRUTH: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 Schema = Mapping[str, Any]
+Send = Callable[[Path, str], str]
+"""What stands in an input for a local file of some media type."""
 
 
-def inputs(given: Iterable[str], document: Schema) -> dict[str, Any]:
+def data_uri(path: Path, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def inputs(given: Iterable[str], document: Schema, send: Send = data_uri) -> dict[str, Any]:
     """The input of a prediction. A name given several times, for a list, adds to it."""
     schemas = document.get("components", {}).get("schemas", {})
     properties: dict[str, Schema] = schemas.get("Input", {}).get("properties", {})
@@ -27,20 +33,20 @@ def inputs(given: Iterable[str], document: Schema) -> dict[str, Any]:
         if properties and name not in properties:
             raise Unusable(f"input {name}: the model has no such input; it has {', '.join(properties)}")
         schema = resolved(properties.get(name, {}), schemas)
-        new = value(name, text, schema, schemas)
+        new = value(name, text, schema, schemas, send)
         made[name] = [*made[name], *new] if isinstance(made.get(name), list) and isinstance(new, list) else new
     return made
 
 
-def value(name: str, text: str, schema: Schema, schemas: Schema) -> Any:
-    """One value by its type; `@file` is the file's content, as a data: URI where the model wants a file."""
+def value(name: str, text: str, schema: Schema, schemas: Schema, send: Send = data_uri) -> Any:
+    """One value by its type; `@file` is the file's content, sent along where the model wants a file."""
     kind = schema.get("type")
     if kind == "array":
         if text.startswith("["):
             return _converted(name, text, "a JSON list", _json)
-        return [value(name, text, resolved(schema.get("items", {}), schemas), schemas)]
+        return [value(name, text, resolved(schema.get("items", {}), schemas), schemas, send)]
     if text.startswith("@"):
-        return _file(name, Path(text[1:]).expanduser(), schema)
+        return _file(name, Path(text[1:]).expanduser(), schema, send)
     match kind:
         case "integer":
             return _converted(name, text, "a whole number", int)
@@ -84,15 +90,12 @@ def _as_it_looks(text: str) -> Any:
         return text
 
 
-def _file(name: str, path: Path, schema: Schema) -> str:
+def _file(name: str, path: Path, schema: Schema, send: Send) -> str:
     try:
-        content = path.read_bytes()
+        if schema.get("format") == "uri" or schema.get("type") != "string":
+            return send(path, mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Unusable(f"input {name}: {path}: {error.strerror}") from None
-    if schema.get("format") == "uri" or schema.get("type") != "string":
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    try:
-        return content.decode()
+        raise Unusable(f"input {name}: {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise Unusable(f"input {name}: {path} is no text, and this input is") from None

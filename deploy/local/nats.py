@@ -15,10 +15,13 @@ from typing import Final
 from msgspec import Struct, json
 
 from deploy.errors import Unstarted, Unusable
+from deploy.local.address import EVERYWHERE
 from deploy.local.places import secret, write_private
 from deploy.local.process import Command, last_words, running
 
 HOST: Final = "127.0.0.1"
+CONFIGURATION: Final = "server.conf"
+PASSWORD: Final = "password-{}"  # noqa: S105  the name of the file
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -63,18 +66,24 @@ class Nats(Struct, frozen=True, kw_only=True):
     """A server ready to be started, and how to reach it then."""
 
     command: Command
+    host: str
     port: int
     urls: dict[str, str]
     """By the name of the user; passwords included."""
 
 
-def prepare(directory: Path, *, log: Path, port: int = 0, users: Sequence[User] = (GATEWAY, RUNNER)) -> Nats:
-    """Write the configuration into `directory`, which also keeps what JetStream stores."""
+def prepare(
+    directory: Path, *, log: Path, host: str = HOST, port: int = 0, users: Sequence[User] = (GATEWAY, RUNNER)
+) -> Nats:
+    """Write the configuration into `directory`, which also keeps what JetStream stores.
+
+    `host` is where it listens: loopback, unless runners on other hosts are to reach it.
+    """
     binary = _binary()
     port = port or free_port()
-    passwords = {user.name: secret(directory / f"password-{user.name}") for user in users}
-    file = directory / "server.conf"
-    write_private(file, _configuration(directory / "jetstream", port, users, passwords))
+    passwords = {user.name: secret(directory / PASSWORD.format(user.name)) for user in users}
+    file = directory / CONFIGURATION
+    write_private(file, _configuration(directory / "jetstream", f"{host}:{port}", users, passwords))
     command = Command(
         name="nats-server",
         argv=(binary, "--config", str(file)),
@@ -82,8 +91,9 @@ def prepare(directory: Path, *, log: Path, port: int = 0, users: Sequence[User] 
         env={"PATH": os.defpath, "TZ": "UTC"},
         stop=signal.SIGTERM,
     )
-    urls = {name: f"nats://{name}:{password}@{HOST}:{port}" for name, password in passwords.items()}
-    return Nats(command=command, port=port, urls=urls)
+    reached = EVERYWHERE.get(host, host)
+    urls = {name: f"nats://{name}:{password}@{reached}:{port}" for name, password in passwords.items()}
+    return Nats(command=command, host=reached, port=port, urls=urls)
 
 
 @asynccontextmanager
@@ -108,6 +118,14 @@ async def ready(nats: Nats, process: Process, within: float = 60) -> None:
         raise Unstarted(f"nats-server did not answer within {within:g} s:\n{last_words(nats.command.log)}") from None
 
 
+def listening(text: str) -> tuple[str, int]:
+    """`host:port` of `--nats`. Raises `Unusable`."""
+    host, _, port = text.rpartition(":")
+    if not host or ":" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise Unusable(f"--nats {text}: give an address of this host and a port, such as 0.0.0.0:4222")
+    return host, int(port)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -116,7 +134,7 @@ def free_port() -> int:
 
 async def speaks(nats: Nats) -> bool:
     try:
-        reader, writer = await asyncio.open_connection(HOST, nats.port)
+        reader, writer = await asyncio.open_connection(nats.host, nats.port)
     except OSError:
         return False
     try:
@@ -137,11 +155,11 @@ def _binary() -> str:
     return found
 
 
-def _configuration(store: Path, port: int, users: Sequence[User], passwords: dict[str, str]) -> str:
+def _configuration(store: Path, listen: str, users: Sequence[User], passwords: dict[str, str]) -> str:
     """JSON is understood by the server as it is."""
     settings = {
         "server_name": "samovar",
-        "listen": f"{HOST}:{port}",
+        "listen": listen,
         "max_payload": 1_048_576,
         "jetstream": {"store_dir": str(store)},
         "authorization": {

@@ -14,6 +14,7 @@ from msgspec import Struct
 import gateway.settings
 import runners.settings
 from deploy.local.address import base_url
+from deploy.local.keys import Keys
 from deploy.local.nats import GATEWAY, RUNNER, Nats, speaks
 from deploy.local.places import log_of
 from deploy.local.postgres import Postgres, answers, clear
@@ -34,6 +35,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     models: tuple[Path, ...]
     database_url: str
     nats_urls: dict[str, str]
+    keys: Keys
 
 
 def database(server: Postgres) -> Part:
@@ -55,6 +57,8 @@ def http(setup: Setup) -> Part:
         "TOKEN": setup.token,
         "HOST": setup.host,
         "PORT": str(setup.port),
+        "SECRETS_PUBLIC_KEY": setup.keys.secrets_public_key,
+        "FILES_TOKEN": setup.keys.files_token,
     }
     return Part(
         command=_command("gateway", setup, gateway.settings.NAMES, told),
@@ -63,7 +67,7 @@ def http(setup: Setup) -> Part:
 
 
 def runner(setup: Setup) -> Part:
-    told = {"NATS_URL": setup.nats_urls[RUNNER.name]}
+    told = {"NATS_URL": setup.nats_urls[RUNNER.name], "SECRETS_KEY": setup.keys.secrets_key}
     if setup.models:
         told["MODELS"] = pathsep.join(str(folder.expanduser().absolute()) for folder in setup.models)
     return Part(

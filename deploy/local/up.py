@@ -15,6 +15,7 @@ from msgspec import Struct
 from deploy.errors import DeployError
 from deploy.local import nats, parts, postgres, weights
 from deploy.local.address import base_url, bindable
+from deploy.local.keys import keys_of
 from deploy.local.ledger import Ledger
 from deploy.local.lock import locked
 from deploy.local.places import log_of, make_data_dir, token_of
@@ -34,6 +35,8 @@ class Options(Struct, frozen=True, kw_only=True):
     port: int = 8000
     token: str | None = None
     models: tuple[Path, ...] = ()
+    nats: str | None = None
+    """`host:port` for the broker; None: loopback, and a free port."""
     verbose: bool = False
 
 
@@ -70,6 +73,8 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
             say(f"ended what an earlier run had left behind: {', '.join(left)}")
         port = bindable(options.host, options.port)
         token = token_of(data, options.token)
+        keys = keys_of(data, environ)
+        host, nats_port = nats.listening(options.nats) if options.nats else (nats.HOST, 0)
         await weights.convert(environ)
         for name in (*OURS, *THEIRS):
             put_aside(log_of(data, name))
@@ -84,7 +89,7 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
             stack.enter_context(_swept(keepers, group))
             database = await postgres.prepare(data / "postgres", log=log_of(data, "postgres"))
             stack.callback(postgres.leave, database)
-            broker = nats.prepare(data / "nats", log=log_of(data, "nats-server"))
+            broker = nats.prepare(data / "nats", log=log_of(data, "nats-server"), host=host, port=nats_port)
             await keep(parts.database(database), parts.broker(broker))
             setup = parts.Setup(
                 data=data,
@@ -95,6 +100,7 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
                 models=options.models,
                 database_url=database.url,
                 nats_urls=broker.urls,
+                keys=keys,
             )
             await keep(parts.http(setup), parts.runner(setup))
             with _told():

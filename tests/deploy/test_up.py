@@ -74,7 +74,8 @@ def test_a_port_in_use_is_refused_in_one_line_before_anything_starts(stack: Up, 
 
 
 def test_no_secret_is_in_the_arguments_of_a_process(stack: Up) -> None:
-    secrets = {path.read_text().strip() for path in stack.data_dir.rglob("password*")} | {stack.token}
+    files = [*stack.data_dir.rglob("password*"), stack.data_dir / "secrets.key", stack.data_dir / "files-token"]
+    secrets = {path.read_text().strip() for path in files} | {stack.token}
     arguments = [" ".join(command_line(child)) for child in family(stack)]
     assert not [line for line in arguments for secret in secrets if secret in line]
 
@@ -83,6 +84,24 @@ def test_the_runner_is_not_told_what_is_the_gateways(stack: Up) -> None:
     environment = part(stack, "runner").environ()
     assert "SAMOVAR_DATABASE_URL" not in environment
     assert "SAMOVAR_TOKEN" not in environment
+    assert "SAMOVAR_FILES_TOKEN" not in environment
+
+
+def test_only_the_runner_can_open_what_the_gateway_seals(stack: Up) -> None:
+    private = (stack.data_dir / "secrets.key").read_text().strip()
+    assert part(stack, "runner").environ()["SAMOVAR_SECRETS_KEY"] == private
+    assert private not in part(stack, "gateway").environ().values()
+
+
+def test_a_second_host_is_told_what_the_runner_here_is_told(stack: Up) -> None:
+    words = ("token", "--runner", "--data-dir", str(stack.data_dir), "--url", stack.url)
+    done = subprocess.run([SAMOVAR, *words], capture_output=True, text=True, timeout=LIMIT)
+    told = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    runner = part(stack, "runner").environ()
+    assert {name: told[name] for name in ("SAMOVAR_NATS_URL", "SAMOVAR_SECRETS_KEY")} == {
+        name: runner[name] for name in ("SAMOVAR_NATS_URL", "SAMOVAR_SECRETS_KEY")
+    }
+    assert told["SAMOVAR_FILES_TOKEN"] == part(stack, "gateway").environ()["SAMOVAR_FILES_TOKEN"]
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))

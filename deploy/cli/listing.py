@@ -1,0 +1,113 @@
+"""`samovar predictions …` and `samovar models …`, as they are typed."""
+
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from deploy.cli.options import LOCAL, Json, Token, Url, Yes
+
+predictions: Final = App(name="predictions", help="Look at predictions, follow them, cancel them.")
+models: Final = App(name="models", help="Look at the models that can be run, and delete what was pushed.")
+
+
+@predictions.command(name="list")
+def list_predictions(
+    *,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    json: Json = False,
+    url: Url = LOCAL,
+    token: Token = None,
+) -> None:
+    """The newest predictions: id, model, status, when it was made, seconds that it took."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import list_predictions
+
+    with reached(url, token) as api:
+        list_predictions(api, limit=limit, as_json=json)
+
+
+@predictions.command(name="show")
+def show_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
+    """A prediction as JSON."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import show
+
+    with reached(url, token) as api:
+        show(api, f"/v1/predictions/{id}")
+
+
+@predictions.command(name="cancel")
+def cancel_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
+    """Stop a prediction."""
+    from deploy.cli.api import reached
+
+    with reached(url, token) as api:
+        print(api.post(f"/v1/predictions/{id}/cancel")["status"])
+
+
+@predictions.command(name="watch")
+def watch_prediction(id: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> int:
+    """Follow a prediction from its beginning: status, logs and output as they come."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import watch
+
+    with reached(url, token) as api:
+        return watch(api, id, as_json=json)
+
+
+@models.command(name="list")
+def list_models(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
+    """All models: name, runs, description."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import list_models
+
+    with reached(url, token) as api:
+        list_models(api, as_json=json)
+
+
+@models.command(name="show")
+def show_model(model: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
+    """A model, or owner/name:version, and the inputs that it takes."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import show_model
+
+    with reached(url, token) as api:
+        show_model(api, model, as_json=json)
+
+
+@models.command(name="versions")
+def list_versions(model: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
+    """A model's versions, newest first: id, when it was made, which one answers."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import list_versions
+
+    with reached(url, token) as api:
+        list_versions(api, model, as_json=json)
+
+
+@models.command(name="logs")
+def show_logs(model: str, *, url: Url = LOCAL, token: Token = None) -> None:
+    """What the build and the set-up of a version printed: owner/name:version, or the latest of owner/name."""
+    from deploy.cli.api import reached
+    from deploy.cli.browse import show_logs
+
+    with reached(url, token) as api:
+        show_logs(api, model)
+
+
+@models.command(name="delete")
+def delete_model(model: str, *, yes: Yes = False, url: Url = LOCAL, token: Token = None) -> int:
+    """Delete a model with all its versions, or one version: owner/name:version. Predictions that wait for it end.
+
+    Parameters
+    ----------
+    model
+        owner/name, or owner/name:version; of a version the first digits suffice.
+    yes
+        Do not ask.
+    """
+    from deploy.cli.api import reached
+    from deploy.cli.removing import delete
+
+    with reached(url, token) as api:
+        return delete(api, model, sure=yes)

@@ -1,0 +1,60 @@
+"""`owner/name` and `owner/name:version`, where the first digits of a version suffice."""
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from deploy.cli.api import Api
+from deploy.errors import Unusable
+
+WHOLE: Final = re.compile(r"[0-9a-f]{64}")
+PREFIX: Final = re.compile(r"[0-9a-f]{4,63}")
+PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Reference(Struct, frozen=True):
+    name: str
+    """owner/name"""
+    version: str | None
+
+    @property
+    def path(self) -> str:
+        """Of what it names, in the API."""
+        return f"/v1/models/{self.name}" + (f"/versions/{self.version}" if self.version else "")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}" if self.version else self.name
+
+
+def model(text: str) -> Reference:
+    """`owner/name` alone. Raises `Unusable`."""
+    owner, slash, name = text.partition("/")
+    if not slash or not PART.fullmatch(owner) or not PART.fullmatch(name):
+        raise Unusable(f"{text}: a model is named owner/name, of letters, digits and . _ -")
+    return Reference(text, None)
+
+
+def read(api: Api, text: str) -> Reference:
+    """With the whole id of its version. Raises `Unusable`."""
+    name, colon, version = text.partition(":")
+    found = model(name)
+    if not colon:
+        return found
+    version = version.lower()
+    if WHOLE.fullmatch(version):
+        return Reference(name, version)
+    if not PREFIX.fullmatch(version):
+        raise Unusable(f"{text}: a version is 64 hex digits, or the first of them, 4 at least")
+    return Reference(name, _only(found, version, [each["id"] for each in api.pages(f"{found.path}/versions")]))
+
+
+def _only(found: Reference, prefix: str, ids: list[str]) -> str:
+    fitting = [id for id in ids if id.startswith(prefix)]
+    if not fitting:
+        raise Unusable(
+            f"{found.name}:{prefix}: no version begins so; `samovar models versions {found.name}` lists them"
+        )
+    if len(fitting) > 1:
+        raise Unusable(f"{found}:{prefix}: several versions begin so, give more digits: {', '.join(fitting)}")
+    return fitting[0]

@@ -1,0 +1,28 @@
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.fake import FakeGateway, serving
+
+PREDICTOR = """\
+class Predictor:
+    def predict(self, text: str) -> str:
+        return text
+"""
+
+
+@pytest.fixture
+def gateway() -> Generator[FakeGateway]:
+    with serving() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a model that can be pushed."""
+    path = tmp_path / "My Model"  # the folder's own name is not the model's
+    path.mkdir()
+    (path / "cog.yaml").write_text("predict: predict.py:Predictor\n")
+    (path / "predict.py").write_text(PREDICTOR)
+    return path
