@@ -1,0 +1,232 @@
+"""A push that fails says where and why, whatever fails, and the model's last good version goes on serving."""
+
+import io
+import tarfile
+import time
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from replicate.client import Client
+
+from tests.contract.conftest import connected
+from tests.push import folder, push, pushed, samovar
+from tests.stack import Stack, running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MODEL = "tester/fragile"
+LIMIT = 60.0
+GOOD = """
+from cog import BasePredictor
+
+class Predictor(BasePredictor):
+    def predict(self, text: str) -> str:
+        return "good " + text
+"""
+SETUP = """
+from cog import BasePredictor
+
+class Predictor(BasePredictor):
+    def setup(self) -> None:
+        print("looking for the weights", flush=True)
+        {}
+
+    def predict(self, text: str) -> str:
+        return text
+"""
+COG = 'predict: "predict.py:Predictor"\n'
+
+
+@pytest.fixture(scope="module")
+def workshop() -> Generator[Stack]:
+    """A stack of its own, which gives up soon, and which tests may wind up."""
+    with running(environ={"SAMOVAR_SETUP_LIMIT": "8", "SAMOVAR_BUNDLED": "false"}) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def replicate(workshop: Stack) -> AsyncGenerator[Client]:
+    async with connected(workshop.url, workshop.token) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def good(workshop: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The version that has to go on serving."""
+    return pushed(workshop, folder(tmp_path_factory.mktemp("good"), predict=GOOD), MODEL).version
+
+
+SET_UPS = [
+    pytest.param({"predict": SETUP.format('raise ValueError("no weights")')}, "setup: predict.py:7: ", "no weights"),
+    pytest.param({"predict": SETUP.format("import time; time.sleep(600)")}, "setup: ", "limit of 8 s"),
+    pytest.param({"predict": SETUP.format("import os; os._exit(3)")}, "setup: ", "exit"),
+    pytest.param({"predict": SETUP.format('import sys; sys.exit("no GPU")')}, "setup: ", "no GPU"),
+]
+OTHERS = [
+    pytest.param({"cog": COG + "build:\n  cudaa: 12\n"}, "config: cog.yaml:3: ", "cudaa", id="cog.yaml"),
+    pytest.param({"cog": COG + "build: [\n"}, "config: cog.yaml:", "", id="YAML"),
+    pytest.param({"cog": 'predict: "other.py:Predictor"\n'}, "config: cog.yaml:1: ", "other.py", id="missing file"),
+    pytest.param({"predict": "import json\nimport no_such_module\n"}, "import: predict.py:2: ", "no_such_module"),
+    pytest.param({"predict": "def predict(:\n"}, "import: predict.py:1: ", "", id="syntax"),
+    pytest.param({"predict": "import helper", "helper": "\n\n1 / 0\n"}, "import: helper.py:3: ", "division by zero"),
+    pytest.param({"predict": "class Other:\n    pass\n"}, "import: predict.py", "Predictor", id="no predictor"),
+    pytest.param(
+        {"cog": COG + "build:\n  python_packages:\n    - samovar-has-no-such-package==1.0\n"},
+        "environment: cog.yaml:4: ",
+        "samovar-has-no-such-package",
+        id="package",
+    ),
+    pytest.param({"cog": COG + "build:\n  run:\n    - exit 7\n"}, "environment: cog.yaml:4: ", "7", id="run step"),
+    pytest.param({"cog": COG + 'build:\n  python_version: "3.4"\n'}, "environment: cog.yaml:3: ", "3.4", id="python"),
+    pytest.param({"predict": GOOD.replace("text: str", "text: complex")}, "schema: predict.py:5: ", "text", id="type"),
+    pytest.param({"predict": GOOD.replace("-> str", "-> complex")}, "schema: predict.py:5: ", "complex", id="output"),
+]
+
+
+@pytest.mark.parametrize(("files", "where", "words"), [*SET_UPS, *OTHERS])
+def test_a_failed_push_says_where_and_why(
+    workshop: Stack, replicate: Client, good: str, tmp_path: Path, files: dict[str, str], where: str, words: str
+) -> None:
+    said = push(workshop, folder(tmp_path, **{"predict": GOOD, **files}), MODEL)
+    assert said.status == 1
+    assert said.out == ""
+    lines = [line for line in said.err.splitlines() if where in line]
+    assert len(lines) == 1, said.err
+    assert words in said.err
+    assert "Traceback" not in lines[0]
+    model = replicate.models.get(MODEL)
+    assert model.latest_version is not None
+    assert model.latest_version.id == good
+    assert replicate.run(f"{MODEL}:{good}", input={"text": "still"}) == "good still"
+
+
+@pytest.mark.parametrize("files", [param.values[0] for param in SET_UPS], ids=["raises", "hangs", "exits", "leaves"])
+def test_what_a_failed_set_up_printed_is_told(
+    workshop: Stack, good: str, tmp_path: Path, files: dict[str, str]
+) -> None:
+    assert good
+    said = push(workshop, folder(tmp_path, predict=files["predict"] + "# told\n"), MODEL)
+    assert said.status == 1
+    assert "looking for the weights" in said.err
+
+
+def test_a_failed_push_says_which_version_goes_on_serving(workshop: Stack, good: str, tmp_path: Path) -> None:
+    said = push(workshop, folder(tmp_path, predict="import no_such_module\n"), MODEL)
+    assert f"last good version, {good[:12]}" in said.err
+
+
+def test_a_first_push_that_fails_makes_no_model(workshop: Stack, tmp_path: Path) -> None:
+    assert push(workshop, folder(tmp_path, predict="1 / 0\n"), "tester/stillborn").status == 1
+    answer = httpx.get(f"{workshop.url}/v1/models/tester/stillborn", headers=workshop.headers)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("files", "where"),
+    [
+        pytest.param({"cog.yaml": b"predict: 5\nbuilt: {}\n"}, "config: cog.yaml:", id="cog.yaml"),
+        pytest.param({"README.md": b"nothing else"}, "config: cog.yaml: ", id="no cog.yaml"),
+        pytest.param({"cog.yaml": COG.encode()}, "config: cog.yaml:1: ", id="missing file"),
+        pytest.param({"../escaped": b"x", "cog.yaml": COG.encode()}, "fetch: ", id="a path that leads out"),
+        pytest.param(None, "fetch: ", id="no archive"),
+    ],
+)
+def test_a_runner_checks_what_others_may_not_have_checked(
+    workshop: Stack, files: dict[str, bytes] | None, where: str
+) -> None:
+    """Pushed without the command, which would have seen it by itself."""
+    made = archive(files) if files is not None else b"no archive at all" * 100
+    ended = settled(workshop, sent(workshop, MODEL, made))
+    assert ended["status"] == "failed"
+    assert ended["error"].startswith(where)
+
+
+def test_a_push_can_be_canceled(workshop: Stack, tmp_path: Path) -> None:
+    made = folder(tmp_path, predict=SETUP.format("import time; time.sleep(5)"))
+    push = sent(workshop, MODEL, archive({path.name: path.read_bytes() for path in made.iterdir()}))
+    until(workshop, push, lambda p: p["status"] == "processing")
+    answer = httpx.post(push["urls"]["cancel"], headers=workshop.headers, timeout=LIMIT)
+    assert answer.status_code == 200
+    assert settled(workshop, push)["status"] == "canceled"
+
+
+def test_a_push_under_way_is_found_again(workshop: Stack, tmp_path: Path) -> None:
+    made = folder(tmp_path, predict=SETUP.format("import time; time.sleep(3)  # twice"))
+    content = archive({path.name: path.read_bytes() for path in made.iterdir()})
+    first = sent(workshop, "tester/twice", content)
+    again = sent(workshop, "tester/twice", content, status=200)
+    assert again["id"] == first["id"]
+    assert settled(workshop, first)["status"] == "succeeded"
+
+
+WAITS = """
+import time
+from cog import BasePredictor
+
+class Predictor(BasePredictor):
+    def predict(self, seconds: float) -> str:
+        print("begun", flush=True)
+        time.sleep(seconds)
+        return "waited"
+"""
+
+
+def test_deleting_a_version_ends_its_jobs_with_the_reason(workshop: Stack, replicate: Client, tmp_path: Path) -> None:
+    version = pushed(workshop, folder(tmp_path, predict=WAITS), "tester/doomed").version
+    runs, waits = (replicate.predictions.create(version=version, input={"seconds": 600}) for _ in range(2))
+    deadline = time.monotonic() + LIMIT
+    while "begun" not in (runs.logs or ""):
+        assert time.monotonic() < deadline, runs.status
+        time.sleep(0.02)
+        runs.reload()
+    said = samovar(workshop, "models", "delete", f"tester/doomed:{version}", "--yes")
+    assert said.status == 0, said.err
+    for prediction in (runs, waits):
+        prediction.wait()
+        assert prediction.status == "canceled"
+        assert "version was deleted" in (prediction.error or "")
+    answer = httpx.get(f"{workshop.url}/v1/models/tester/doomed/versions/{version}", headers=workshop.headers)
+    assert answer.status_code == 404
+
+
+def test_a_deleted_version_can_be_pushed_again(workshop: Stack, replicate: Client, tmp_path: Path) -> None:
+    made = folder(tmp_path, predict=GOOD + "# again\n")
+    version = pushed(workshop, made, "tester/risen").version
+    assert replicate.run(f"tester/risen:{version}", input={"text": "a"}) == "good a"
+    assert samovar(workshop, "models", "delete", f"tester/risen:{version}", "--yes").status == 0
+    assert pushed(workshop, made, "tester/risen").version == version
+    assert replicate.run(f"tester/risen:{version}", input={"text": "b"}) == "good b"
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name in sorted(files):
+            info = tarfile.TarInfo(name)
+            info.size = len(files[name])
+            tar.addfile(info, io.BytesIO(files[name]))
+    return made.getvalue()
+
+
+def sent(stack: Stack, model: str, content: bytes, status: int = 201) -> dict[str, Any]:
+    url = f"{stack.url}/v1/models/{model}/versions"
+    headers = {**stack.headers, "Content-Type": "application/x-tar"}
+    answer = httpx.post(url, content=content, headers=headers, timeout=LIMIT)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def settled(stack: Stack, push: dict[str, Any]) -> dict[str, Any]:
+    return until(stack, push, lambda p: p["status"] in ("succeeded", "failed", "canceled"))
+
+
+def until(stack: Stack, push: dict[str, Any], holds: Any) -> dict[str, Any]:
+    deadline = time.monotonic() + LIMIT
+    while not holds(push):
+        assert time.monotonic() < deadline, push
+        time.sleep(0.02)
+        push = httpx.get(push["urls"]["get"], headers=stack.headers, timeout=LIMIT).json()
+    return push

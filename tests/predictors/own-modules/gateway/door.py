@@ -1,0 +1,2 @@
+def opened(name: str) -> str:
+    return f"gateway: {name}"

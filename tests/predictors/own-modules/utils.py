@@ -1,0 +1,2 @@
+def loud(name: str) -> str:
+    return f"utils: {name.upper()}"

@@ -1,0 +1,30 @@
+"""An output of named fields, with files inside, at any depth."""
+
+import tempfile
+from typing import Optional
+
+from cog import BaseModel, BasePredictor, Input, Path
+
+
+class Page(BaseModel):
+    number: int
+    file: Path
+
+
+class Report(BaseModel):
+    title: str
+    cover: Path
+    pages: list[Page]
+    note: Optional[str] = None
+
+
+def written(text: str) -> Path:
+    path = Path(tempfile.mkdtemp()) / "page.txt"
+    path.write_text(text)
+    return path
+
+
+class Predictor(BasePredictor):
+    def predict(self, title: str = Input(), pages: int = Input(default=2, ge=0, le=9)) -> Report:
+        made = [Page(number=number, file=written(f"{title} {number}")) for number in range(pages)]
+        return Report(title=title, cover=written(title), pages=made)
