@@ -97,7 +97,7 @@ class Gc:
         return {key: "a manifest without a version" for key, version in versions.items() if version not in needed}
 
     async def _unwanted_uploads(self, stored: Sequence[Stored]) -> dict[str, str]:
-        ids = {each.key: _stem(each.key) for each in stored}
+        ids = {each.key: each.key.split("/")[1] for each in stored}
         live = await self._uploads.live(list(ids.values()))
         return {key: "an upload that has expired" for key, id in ids.items() if id not in live}
 

@@ -69,15 +69,16 @@ class Uploading:
                 created_at=now,
                 expires_at=now + KEPT,
             )
-            await self._files.receive(keys.upload(upload.id), _pieces(content))
+            await self._files.receive(keys.upload(upload.id, upload.name), _pieces(content))
         await self._rows.add(upload)  # the bytes of one that is not noted here are waste, and found as such
         return upload
 
     async def remove(self, id: str, account: int) -> None:
         """Raises `NotFound`."""
-        if not await self._rows.remove(id, account):
+        name = await self._rows.remove(id, account)
+        if name is None:
             raise NotFound("File not found")
-        await self._files.remove(keys.upload(id))
+        await self._files.remove(keys.upload(id, name))
 
     def download(self, upload: Upload, owner: str) -> str:
         """The path and query of a URL that anybody may read it by until it expires."""
@@ -105,7 +106,7 @@ class Uploading:
             return key
         id, _, action = path.removeprefix("/v1/files/").partition("/")
         upload = await (self.signed(id, query) if action == "download" else self._found(id, account))
-        return keys.upload(upload.id)
+        return keys.upload(upload.id, upload.name)
 
     async def _found(self, id: str, account: int | None) -> Upload:
         upload = await self._rows.get(id, account)

@@ -153,7 +153,7 @@ class Views:
 
     def _file_url(self, key: str) -> str:
         """Of an input that is one of our own files."""
-        return f"{self.base}/v1/files/{key.removeprefix('up/')}" if key.startswith("up/") else self.file(key)
+        return f"{self.base}/v1/files/{key.split('/')[1]}" if key.startswith("up/") else self.file(key)
 
     def push(self, p: Prediction) -> PushView:
         get = f"{self.base}/v1/pushes/{p.id}"

@@ -17,7 +17,7 @@ from msgspec import Struct, json
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from runners import interpreters, overlay, tools
+from runners import cogyaml, interpreters, overlay, tools
 from runners.errors import EnvironmentFailed
 from runners.instance import PASSED_ON
 from runners.interpreters import OLDEST, OURS
@@ -29,6 +29,7 @@ _FORMAT: Final = 1  # of what is built; another one builds all anew
 _ROUNDS: Final = 12  # of asking uv for what is still missing
 _LONGEST_LOG: Final = 100_000  # characters
 _TOOLS_OWN: Final = re.compile(r"(PIP|UV)_.*")
+_LOG: Final = "build.log"
 _PTH: Final = "_runner.pth"
 _WORKER_NEEDS: Final = "msgspec>=0.20"
 
@@ -54,7 +55,7 @@ class Environments:
         wanted = _python(requirements)
         if not self.needed(requirements):
             return Environment(Path(sys.executable), None)
-        python = Path(sys.executable) if wanted == OURS else await self._other(wanted)
+        python = Path(sys.executable) if wanted == OURS else await self._other(wanted, requirements.python_line)
         digest = await asyncio.to_thread(self._digest, requirements, wanted, python)
         build = _Build(requirements, python, laid_over=wanted == OURS, uv=self._uv, environ=self._environ, say=say)
 
@@ -62,6 +63,7 @@ class Environments:
             try:
                 async with asyncio.timeout(self._limit):
                     await build.make(folder)
+                (folder / _LOG).write_text(build.log)
             except TimeoutError:
                 reason = f"it took longer than the limit of {self._limit:g} s (SAMOVAR_BUILD_LIMIT)"
                 raise EnvironmentFailed(reason, build.log) from None
@@ -71,7 +73,9 @@ class Environments:
         except OSError as error:
             raise EnvironmentFailed(f"the environment cannot be written: {error}", build.log) from error
         if not new:
-            say(f"the environment {digest[:12]} is there already\n")
+            say(f"the environment {digest[:12]} is there already; this was said when it was built:\n")
+            with suppress(OSError):
+                say((folder / _LOG).read_text())
         return Environment(folder / "bin" / "python", digest)
 
     def needed(self, requirements: Requirements) -> bool:
@@ -83,16 +87,19 @@ class Environments:
         if environment.digest is not None:
             self.shelf.release(environment.digest)
 
-    async def _other(self, wanted: str) -> Path:
+    async def _other(self, wanted: str, line: int | None) -> Path:
         if tuple(map(int, wanted.split("."))) < OLDEST:
             oldest = ".".join(map(str, OLDEST))
-            raise EnvironmentFailed(f"python {wanted} is too old: predictors run on python {oldest} or newer")
+            reason = f"python {wanted} is too old: predictors run on python {oldest} or newer"
+            raise EnvironmentFailed(reason, file=cogyaml.FILE, line=line)
         if (found := await interpreters.find(wanted)) is not None:
             return found
         there = ", ".join(await interpreters.there())
         raise EnvironmentFailed(
             f"python {wanted} is not to be had on this runner; there is {there}. "
-            f"Change build.python_version, or install python{wanted} where the runner's PATH finds it"
+            f"Change build.python_version, or install python{wanted} where the runner's PATH finds it",
+            file=cogyaml.FILE,
+            line=line,
         )
 
     def _digest(self, requirements: Requirements, wanted: str, python: Path) -> str:

@@ -18,6 +18,7 @@ from obstore.store import HTTPStore, LocalStore, ObjectStore, from_url
 
 from runners.errors import FileStoreError, NotThere
 from runners.texts import mapped
+from schemas import keys
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -75,12 +76,12 @@ class Files:
 
     async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]:
         """Upload files of a value: the value with their keys in the place of their paths, and the keys."""
-        keys = {path: await self._upload(id, Path(path)) for path in dict.fromkeys(paths)}
-        renamed = {f"{MARK}{path}": f"{MARK}{key}" for path, key in keys.items()}
-        return Raw(json.encode(mapped(json.decode(value), lambda text: renamed.get(text, text)))), list(keys.values())
+        drawn = {path: await self._upload(id, Path(path)) for path in dict.fromkeys(paths)}
+        renamed = {f"{MARK}{path}": f"{MARK}{key}" for path, key in drawn.items()}
+        return Raw(json.encode(mapped(json.decode(value), lambda text: renamed.get(text, text)))), list(drawn.values())
 
     async def _upload(self, id: str, path: Path) -> str:
-        key = f"out/{id}/{token_urlsafe(16)}/{_safe(path.name)}"
+        key = f"out/{id}/{token_urlsafe(16)}/{keys.safe(path.name)}"
         try:
             await obstore.put_async(self._store, key, path, use_multipart=self._multipart)
         except (BaseError, OSError, ValueError) as error:
@@ -119,8 +120,3 @@ def _tidy(path: Path) -> None:
     if path.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve()):
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def _safe(name: str) -> str:
-    """Any file name as a part of a key and of a URL."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-100:].lstrip(".") or "file"

@@ -103,6 +103,7 @@ def _requirements(path: Path, found: Read) -> Requirements:
     steps = [step.command if isinstance(step, Step) else step for step in build.run or ()]
     return Requirements(
         python_version=str(build.python_version) if build.python_version is not None else None,
+        python_line=found.lines.get("build.python_version"),
         packages=packages,
         constraints=constraints,
         first=_lines(found, "build.pre_install", build.pre_install),

@@ -14,6 +14,7 @@ from msgspec import Struct, json
 from runners.errors import BadInput, FileStoreError
 from runners.secrets import Secrets
 from runners.texts import mapped
+from schemas import keys
 from schemas.inputs import FILE, SEALED
 
 AT_ONCE: Final = 8
@@ -66,7 +67,7 @@ class Inputs:
             key = text.removeprefix(FILE)
             if not _KEYS.fullmatch(key) or ".." in key.split("/"):
                 raise BadInput(f"an input names a file that is none: {key[:200]!r}")
-            path = folder / str(number) / _safe(key)
+            path = folder / str(number) / keys.safe(key.rpartition("/")[2])
             path.parent.mkdir()
             async with limit, asyncio.timeout(self._timeout):
                 await self._store.fetch_to(key, path, self._limit)
@@ -86,11 +87,6 @@ def _note(wanted: dict[str, None], text: str) -> str:
     if text.startswith(FILE):
         wanted[text] = None
     return text
-
-
-def _safe(key: str) -> str:
-    """The last part of a key as a file's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", key.rpartition("/")[2])[-100:].lstrip(".") or "file"
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

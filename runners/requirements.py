@@ -30,6 +30,8 @@ class Line(Struct, frozen=True):
 
 class Requirements(Struct, frozen=True, kw_only=True):
     python_version: str | None = None
+    python_line: int | None = None
+    """Of cog.yaml, where it is asked for."""
     packages: tuple[Line, ...] = ()
     """Of a requirements file, with all that it includes; options such as `--index-url` among them."""
     constraints: tuple[Line, ...] = ()

@@ -1,5 +1,7 @@
 """Where things are in the file store."""
 
+import re
+
 
 def pack(digest: str) -> str:
     """The tar archive of a folder, by its sha256."""
@@ -16,6 +18,11 @@ def input(digest: str) -> str:
     return f"in/{digest}"
 
 
-def upload(id: str) -> str:
+def upload(id: str, name: str) -> str:
     """A file that a client uploaded. An output file's key begins with `out/`, and is drawn by the runner."""
-    return f"up/{id}"
+    return f"up/{id}/{safe(name)}"
+
+
+def safe(name: str) -> str:
+    """Any file name as a part of a key, of a URL and of a path; its suffix stays."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-100:].lstrip(".") or "file"

@@ -76,7 +76,7 @@ async def download(request: AnyRequest, file_id: FromPath[str]) -> Stream:
     """Its bytes, for whoever knows its signed URL."""
     here = parts(request)
     upload = await here.uploading.signed(file_id, request.scope["query_string"].decode("latin-1"))
-    size, pieces = await here.files.open(keys.upload(upload.id))
+    size, pieces = await here.files.open(keys.upload(upload.id, upload.name))
     headers = {"Content-Length": str(size), "Content-Disposition": disposition(upload.name), **SAFE}
     return Stream(pieces, media_type="application/octet-stream", headers=headers)
 

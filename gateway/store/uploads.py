@@ -72,10 +72,11 @@ class Uploads:
             )
         return [_upload(row) for row in rows]
 
-    async def remove(self, id: str, account: int) -> bool:
+    async def remove(self, id: str, account: int) -> str | None:
+        """The name of what was removed; None: there is no such file."""
         with reached():
-            gone = "DELETE FROM files WHERE id = $1 AND account = $2 AND expires_at > now() RETURNING true"
-            return bool(await self._pool.fetchval(gone, id, account))
+            gone = "DELETE FROM files WHERE id = $1 AND account = $2 AND expires_at > now() RETURNING name"
+            return await self._pool.fetchval(gone, id, account)
 
     async def live(self, ids: Sequence[str]) -> set[str]:
         """Those of them that have not expired."""

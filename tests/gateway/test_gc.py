@@ -76,9 +76,9 @@ async def test_expired_uploads_are_waste_unless_somebody_waits_for_them(
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE files SET expires_at = now()")
     age(tmp_path)
-    assert await wasted(client) == {keys.upload(other["id"]): "an upload that has expired"}
+    assert await wasted(client) == {keys.upload(other["id"], other["name"]): "an upload that has expired"}
     await client.post("/v1/gc")
-    assert stored(tmp_path) == [keys.upload(wanted["id"])]
+    assert stored(tmp_path) == [keys.upload(wanted["id"], wanted["name"])]
     assert await connection.fetchval("SELECT count(*) FROM files") == 0
     await connection.close()
 

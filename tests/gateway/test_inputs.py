@@ -124,7 +124,7 @@ async def test_an_upload_reaches_the_runner_as_a_key(client: httpx.AsyncClient, 
     url = str(client.base_url).rstrip("/") + path.format(made["id"])
     begun = await begin(client, {"images": [url, "https://example.org/v1/files/x"]})
     sent = json.decode(bytes((await runner.job()).input))
-    assert sent["images"] == [FILE + keys.upload(made["id"]), "https://example.org/v1/files/x"]
+    assert sent["images"] == [FILE + keys.upload(made["id"], made["name"]), "https://example.org/v1/files/x"]
     assert begun["input"]["images"] == [made["urls"]["get"], "https://example.org/v1/files/x"]
     assert (await client.get(begun["urls"]["get"])).json()["input"] == begun["input"]
 
@@ -132,7 +132,7 @@ async def test_an_upload_reaches_the_runner_as_a_key(client: httpx.AsyncClient, 
 async def test_a_signed_url_reaches_the_runner_as_a_key(client: httpx.AsyncClient, runner: Runner):
     made = await upload(client)
     await begin(client, {"images": [made["urls"]["download"]]})
-    assert json.decode(bytes((await runner.job()).input))["images"] == [FILE + keys.upload(made["id"])]
+    assert json.decode(bytes((await runner.job()).input))["images"] == [FILE + keys.upload(made["id"], made["name"])]
 
 
 async def test_an_output_reaches_the_runner_as_a_key(client: httpx.AsyncClient, runner: Runner, tmp_path):
@@ -169,7 +169,7 @@ async def test_the_public_url_leads_here_too(
     other = await start(structs.replace(settings, public_url="https://samovar.example/base"))
     made = await upload(client)
     begun = await begin(client, {"images": [f"https://SAMOVAR.example/base/v1/files/{made['id']}"]}, other + KEEPER)
-    assert json.decode(bytes((await runner.job()).input))["images"] == [FILE + keys.upload(made["id"])]
+    assert json.decode(bytes((await runner.job()).input))["images"] == [FILE + keys.upload(made["id"], made["name"])]
     assert begun["input"]["images"] == [f"https://samovar.example/base/v1/files/{made['id']}"]
 
 

@@ -27,7 +27,7 @@ async def test_an_upload_says_what_it_is(client: httpx.AsyncClient, tmp_path: Pa
     assert made["urls"]["get"] == f"{client.base_url}/v1/files/{made['id']}".replace("//v1", "/v1")
     assert len(made["id"]) == 48
     assert (await client.get(made["urls"]["get"])).json() == made
-    assert stored(tmp_path) == [f"up/{made['id']}"]
+    assert stored(tmp_path) == [f"up/{made['id']}/{made['name']}"]
 
 
 @pytest.mark.parametrize(
