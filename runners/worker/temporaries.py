@@ -2,10 +2,7 @@
 
 import contextlib
 import os
-import shutil
-import tempfile
 from itertools import count
-from secrets import token_hex
 from time import time
 from typing import IO, Final
 
@@ -23,8 +20,10 @@ class Home:
     def place(self, kind: str) -> str:
         """A new folder; nothing is there yet."""
         if self._folder is None:
+            import tempfile  # as shutil below, a part of a worker's start that most predictors do without
+
             self._folder = tempfile.mkdtemp(prefix="worker-")
-        return os.path.join(self._folder, f"{kind}-{next(self._numbers)}-{token_hex(4)}")
+        return os.path.join(self._folder, f"{kind}-{next(self._numbers)}-{os.urandom(4).hex()}")
 
     def spot(self, name: str) -> str:
         """Where an output may be put. It is fetched from there, and its folder goes when the next one is made."""
@@ -73,6 +72,8 @@ class Temporaries:
                 raise OSError  # it may be written to
             os.link(path, kept)
         except OSError:
+            import shutil
+
             shutil.copyfile(path, kept)
         if made_here:
             self._left.add(path)
@@ -90,6 +91,8 @@ class Temporaries:
         while self._opened:
             self._opened.pop().close()
         if self._folder is not None:
+            import shutil
+
             shutil.rmtree(self._folder, ignore_errors=True)
         while self._left:
             with contextlib.suppress(OSError):
@@ -97,6 +100,8 @@ class Temporaries:
 
     def _made_here(self, path: str) -> bool:
         """By this turn, in the folder for temporary files; others are the model's own."""
+        import tempfile
+
         real = os.path.realpath(path)
         temporary = os.path.realpath(tempfile.gettempdir())
         return real.startswith(temporary + os.sep) and os.stat(real).st_ctime >= self._began - _EARLIER
