@@ -58,7 +58,8 @@ class Builds:
     async def close(self) -> None:
         """Give back what is being built: another agent begins it anew."""
         await self.inbox.close()
-        await self._lives.close()
+        if given_up := self._lives.give_up():
+            await asyncio.wait(given_up)
         await self._builder.close()
 
     def _born(self, delivery: Delivery, job: Job) -> Life:

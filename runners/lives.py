@@ -1,7 +1,7 @@
 """The jobs that an inbox has delivered: one life each."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated
 
 import structlog
@@ -22,37 +22,56 @@ class Named(Struct, frozen=True):
 
 
 class Lives:
-    def __init__(self, agent: Agent, born: Callable[[Delivery, Job], Life]) -> None:
+    """`born` makes a life of a job, `live` lives it; `held` returns once a job that was given up may be given back."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        born: Callable[[Delivery, Job], Life],
+        *,
+        live: Callable[[Life], Awaitable[None]] = Life.live,
+        held: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._agent = agent
         self._born = born
+        self._live = live
+        self._held = held
         self._lives: dict[str, Life] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        return list(self._tasks)
 
     def begin(self, inbox: Inbox, delivery: Delivery) -> None:
         try:
             job = decode_job(delivery.data)
         except (DecodeError, UnicodeDecodeError) as error:
-            self._spawn(self._reject(delivery, str(error)))
+            self._spawn("", self._reject(delivery, str(error)))
             return
         life = self._lives.get(job.id)
         if life is not None and life.adopt(delivery, job):
             return
         self._lives[job.id] = life = self._born(delivery, job)
-        self._spawn(self._see(job.id, life, inbox, delivery))
+        self._spawn(job.id, self._see(job.id, life, inbox, delivery))
 
-    async def close(self) -> None:
-        """Give back what is in hand."""
-        tasks = list(self._tasks)
-        for task in tasks:
+    def give_up(self, unless: Callable[[str], bool] = lambda _: False) -> list[asyncio.Task[None]]:
+        """What is in hand goes back, but for those whose id is spared; the tasks end once it has."""
+        given_up = [task for task, id in self._tasks.items() if not unless(id)]
+        for task in given_up:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        return given_up
 
     async def _see(self, id: str, life: Life, inbox: Inbox, delivery: Delivery) -> None:
         """A life until its end. A fault of ours leaves the job to whoever gets it next."""
         try:
-            await life.live()
+            await self._live(life)
         except asyncio.CancelledError:
+            if self._held is not None:
+                await self._held(id)
             await delivery.give_back()
         except RunnerError as error:
             log.warning("a job was left to another runner", id=id, reason=str(error))
@@ -76,7 +95,7 @@ class Lives:
         finally:
             await delivery.refuse()
 
-    def _spawn(self, life: Coroutine[None, None, None]) -> None:
+    def _spawn(self, id: str, life: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(life)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = id
+        task.add_done_callback(self._tasks.pop)

@@ -4,26 +4,25 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Final
 
 import structlog
-from msgspec import DecodeError, Meta, Struct, json
 
 from runners import health, instance
 from runners.batcher import Batcher
 from runners.calls import Death
-from runners.errors import RunnerError, SetupFailed
+from runners.errors import SetupFailed
 from runners.inbox import Delivery, Inbox
 from runners.instance import Instance
-from runners.life import Agent, Life, now
+from runners.life import Agent, Life
 from runners.link import Link
+from runners.lives import Lives
 from runners.offers import Model
 from runners.settings import Settings
 from runners.streams import Streams
 from schemas import subjects
-from schemas.events import Failed
-from schemas.jobs import decode_job
+from schemas.jobs import Job
 
 log = structlog.stdlib.get_logger()
 
@@ -31,11 +30,6 @@ STEADY: Final = 30.0  # seconds of life after which a worker's death is no patte
 LONGEST_PAUSE: Final = 30.0
 STOP_WITHIN: Final = 0.5
 REFUSING: Final = 64  # jobs in hand while a version cannot be set up
-
-
-class Named(Struct, frozen=True):
-    id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")]
-    """It becomes a part of a subject."""
 
 
 class Warm:
@@ -61,8 +55,7 @@ class Warm:
         self._home: str | None = None
         """Where the worker keeps the files of its runs."""
         self._clearing: set[asyncio.Task[None]] = set()
-        self._lives: dict[str, Life] = {}
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._lives = Lives(agent, self._born, live=self._live, held=self._until_stopped)
         self._failure: SetupFailed | None = None
         self._gone = asyncio.Event()
         version = model.offer.version
@@ -102,14 +95,10 @@ class Warm:
     async def close(self, drain: float) -> None:
         """Take no more, give back what has not begun, let the rest run for a while; then end the worker."""
         await self.inbox.close()
-        for task, id in list(self._tasks.items()):
-            if not self._batcher.sent(id):
-                task.cancel()
-        if drain and self._tasks:
+        self._lives.give_up(unless=self._batcher.sent)
+        if drain and self._lives.tasks:
             await self._drained(drain)
-        unfinished = list(self._tasks)
-        for task in unfinished:
-            task.cancel()
+        unfinished = self._lives.give_up()
         await asyncio.sleep(0)
         await self._end_worker()
         self._gone.set()
@@ -125,7 +114,7 @@ class Warm:
 
     async def _drained(self, within: float) -> None:
         """Let what runs come to its end, unless nobody could hear of it."""
-        ending = asyncio.ensure_future(asyncio.wait(self._tasks))
+        ending = asyncio.ensure_future(asyncio.wait(self._lives.tasks))
         try:
             await asyncio.wait([ending, self._link.lost], timeout=within, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -187,7 +176,7 @@ class Warm:
         """Remove what a worker left. Outputs may still be on their way out of there."""
         home, self._home = self._home, None
         if home is not None:
-            task = asyncio.create_task(_cleared(home, list(self._tasks)))
+            task = asyncio.create_task(_cleared(home, self._lives.tasks))
             self._clearing.add(task)
             task.add_done_callback(self._clearing.discard)
 
@@ -223,54 +212,21 @@ class Warm:
         return REFUSING if self._failure is not None else self._batcher.credit
 
     def _receive(self, delivery: Delivery) -> None:
-        try:
-            job = decode_job(delivery.data)
-        except (DecodeError, UnicodeDecodeError) as error:
-            self._spawn("", self._reject(delivery, str(error)))
-            return
-        life = self._lives.get(job.id)
-        if life is not None and life.adopt(delivery, job):
-            return
-        self._lives[job.id] = life = Life(self._agent, self._batcher, delivery, job)
-        self._spawn(job.id, self._see(job.id, life, delivery))
+        self._lives.begin(self.inbox, delivery)
 
-    async def _see(self, id: str, life: Life, delivery: Delivery) -> None:
-        """A life until its end. A fault of ours leaves the job to whoever gets it next."""
-        try:
-            if self._failure is None:
-                await life.live()
-            else:
-                await life.fail(str(self._failure), self._failure.log)
-        except asyncio.CancelledError:
-            if self._batcher.sent(id):
-                await self._gone.wait()
-            await delivery.give_back()
-        except RunnerError as error:
-            self._log.warning("a job was left to another runner", id=id, reason=str(error))
-            await self.inbox.let_go(delivery)
-        except Exception:  # noqa: BLE001  the other jobs go on
-            self._log.exception("a job was left to another runner", id=id)
-            await self.inbox.let_go(delivery)
-        finally:
-            if self._lives.get(id) is life:
-                del self._lives[id]
+    def _born(self, delivery: Delivery, job: Job) -> Life:
+        return Life(self._agent, self._batcher, delivery, job)
 
-    async def _reject(self, delivery: Delivery, reason: str) -> None:
-        """A message that is no job: whose it is can perhaps be read."""
-        self._log.error("a job that cannot be read", reason=reason)
-        try:
-            id = json.decode(delivery.data, type=Named).id
-            error = f"the job could not be read by its runner: {reason}"
-            await self._agent.reporter.end(Failed(id=id, run=None, at=now(), error=error))
-        except (DecodeError, UnicodeDecodeError):
-            pass
-        finally:
-            await delivery.refuse()
+    async def _live(self, life: Life) -> None:
+        if self._failure is None:
+            await life.live()
+        else:
+            await life.fail(str(self._failure), self._failure.log)
 
-    def _spawn(self, id: str, life: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(life)
-        self._tasks[task] = id
-        task.add_done_callback(self._tasks.pop)
+    async def _until_stopped(self, id: str) -> None:
+        """What a worker has goes back once that worker is gone, or it would run twice at once."""
+        if self._batcher.sent(id):
+            await self._gone.wait()
 
 
 async def _cleared(home: str, lives: list[asyncio.Task[None]]) -> None:

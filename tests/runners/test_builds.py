@@ -47,7 +47,10 @@ async def test_a_push_becomes_a_version_that_runs(builder: Front, store: Path, t
 BROKEN = [
     pytest.param({"config": "batching: 3\n"}, "config: cog.yaml:2: batching is not known", {"line": 2}, id="config"),
     pytest.param(
-        {"config": "build: {python_version: '3.2'}\n"}, "environment: python 3.2 is too old", {}, id="environment"
+        {"config": "build: {python_version: '3.2'}\n"},
+        "environment: cog.yaml:2: python 3.2 is too old",
+        {"line": 2},
+        id="environment",
     ),
     pytest.param(
         {"config": "build:\n  run:\n    - echo loud && exit 3\n"},
