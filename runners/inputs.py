@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct, json
 
+from runners import temporary
 from runners.errors import BadInput, FileStoreError
 from runners.secrets import Secrets
 from runners.texts import mapped
@@ -48,7 +48,7 @@ class Inputs:
         value = json.decode(text)
         wanted: dict[str, None] = {}
         mapped(value, lambda found: _note(wanted, found))
-        folder = Path(tempfile.mkdtemp(prefix="samovar-in-")) if wanted else None
+        folder = Path(temporary.inputs()) if wanted else None
         try:
             files = await self._fetched(list(wanted), folder) if folder is not None else {}
             yield Given(json.encode(self._opened(value, id)), files)

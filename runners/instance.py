@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Final, cast
 import structlog
 from msgspec import DecodeError, Struct, json
 
+from runners import temporary
 from runners.errors import SetupFailed
 from runners.worker import frames
 from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Ready, Run, Said, Stop
@@ -274,7 +274,7 @@ async def start(
 
     Its inputs and outputs lie in `home`; without one it gets a folder that is gone when it has ended.
     """
-    own = tempfile.mkdtemp(prefix="worker-") if home is None else None
+    own = temporary.worker() if home is None else None
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     os.set_blocking(read, False)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from runners import files, packs
+from runners import files, packs, temporary
 from runners.builds import Builds
 from runners.cancels import Cancels
 from runners.demand import Demand
@@ -55,6 +55,7 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 async def _prepare(settings: Settings, pushed: Pushed, stack: AsyncExitStack) -> tuple[Stock, Link]:
+    await asyncio.to_thread(temporary.sweep)
     await pushed.tidy()
     stock = await taken(settings, pushed.environments)
     log.info("offering", agent=settings.agent, models=sorted(model.name for model in stock.models.values()))

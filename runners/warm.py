@@ -2,14 +2,13 @@
 
 import asyncio
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from runners import health, instance
+from runners import health, instance, temporary
 from runners.batcher import Batcher
 from runners.calls import Death
 from runners.errors import SetupFailed
@@ -122,7 +121,7 @@ class Warm:
 
     async def _load(self) -> Instance:
         self._log.info("loading")
-        self._home = tempfile.mkdtemp(prefix="worker-")
+        self._home = temporary.worker()
         worker: Instance | None = None
         try:
             worker = await instance.start(self._model.program, self._batcher.heard, home=self._home)
