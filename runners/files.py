@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -100,7 +101,9 @@ def at(url: str, token: str | None = None) -> Files:
             if token:
                 options["default_headers"] = {"Authorization": f"Bearer {token}"}
             return Files(HTTPStore(url.rstrip("/"), client_options=options, retry_config=_RETRY))
-        return Files(from_url(url, client_options=_CLIENT, retry_config=_RETRY))
+        # What is given here takes the place of what the environment says of the client: this is for a test server.
+        plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")
+        return Files(from_url(url, client_options={**_CLIENT, "allow_http": plain}, retry_config=_RETRY))
     except (BaseError, OSError, ValueError) as error:
         raise FileStoreError(f"SAMOVAR_FILES_URL cannot be used: {error}") from error
 
