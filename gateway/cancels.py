@@ -9,8 +9,7 @@ import structlog
 from gateway.broker import SECOND_FINAL, Broker, Failed
 from gateway.errors import Unavailable
 from gateway.store.predictions import Predictions
-from schemas.events import Canceled, Started
-from schemas.events import Final as FinalEvent
+from schemas.events import Canceled, Crashed
 from schemas.jobs import Cancel
 
 log = structlog.get_logger("samovar.cancels")
@@ -44,7 +43,8 @@ class Cancels:
         try:
             await self._broker.cancel(Cancel(id=id, reason=reason))
             said = await self._broker.history(id)
-            if any(isinstance(event, Started | FinalEvent) for event in said):
+            # What is said at once is said before `Started`: whoever has said anything has it, and ends it.
+            if any(not isinstance(event, Crashed) for event in said):
                 return
             await self._broker.say(Canceled(id=id, run=None, at=datetime.now(UTC), error=unstarted or reason))
         except Failed as error:

@@ -1,13 +1,15 @@
 import asyncio
 import json as plain
+from typing import Any
 
 import httpx
 import pytest
+from msgspec import Raw
 from nats.aio.client import Client
 
 from gateway.settings import Settings
 from schemas import subjects
-from schemas.events import Canceled, Failed
+from schemas.events import Canceled, Failed, Log, Output
 from tests.gateway.conftest import Runner, frames, now
 
 
@@ -189,6 +191,27 @@ async def test_a_queued_prediction_is_canceled_here(client: httpx.AsyncClient, r
     assert [(event, data) for event, _, data in await read(client, made["urls"]["stream"])] == [
         ("done", '{"reason":"canceled"}')
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "end", "seen"),
+    [
+        pytest.param({"index": 0, "values": [Raw(b'"a"')]}, {"outputs": 1, "many": True}, (["a"], ""), id="output"),
+        pytest.param({"offset": 0, "text": "a"}, {"logs": 1}, (None, "a"), id="log"),
+    ],
+)
+async def test_whoever_has_said_anything_has_it_and_cancels_it(
+    client: httpx.AsyncClient, runner: Runner, event: dict[str, Any], end: dict[str, Any], seen: tuple[Any, str]
+):
+    """What is said at once is said before `Started`."""
+    made = await create(client)
+    job, run = await runner.job(), runner.run()
+    await runner.say((Output if "values" in event else Log)(id=job.id, run=run, **event))
+    told = (await client.post(f"/v1/predictions/{made['id']}/cancel")).json()
+    assert told["status"] == "processing"
+    await runner.say(Canceled(id=job.id, run=run, at=now(), **end))
+    told = await until(client, made["id"], "canceled")
+    assert (told["output"], told["logs"]) == seen
 
 
 async def test_a_running_prediction_is_canceled_by_its_runner(client: httpx.AsyncClient, runner: Runner, nc: Client):
