@@ -11,7 +11,7 @@ from msgspec import json, structs
 
 from runners import instance, offers
 from runners.calls import Call, Wish, unrun
-from runners.errors import NotOffered, RunnerError, SetupFailed
+from runners.errors import NotOffered, RunnerError, SetupFailed, place
 from runners.inbox import Delivery, Inbox
 from runners.instance import Program
 from runners.life import Agent, Life
@@ -205,9 +205,8 @@ def _fits(model: Model) -> None:
 
 
 def _offence(failure: SetupFailed) -> NotOffered:
-    line = f":{failure.line}" if failure.line else ""
-    place = f"{failure.file}{line}: " if failure.file else ""
-    return NotOffered(f"{place}{failure.cause}", stage=failure.stage, file=failure.file, line=failure.line)
+    where = place(failure.file, failure.line)
+    return NotOffered(f"{where}{failure.cause}", stage=failure.stage, file=failure.file, line=failure.line)
 
 
 def _done(

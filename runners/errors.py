@@ -122,3 +122,8 @@ class FileStoreError(RunnerError):
 
 class NotThere(FileStoreError):
     """There is no such file."""
+
+
+def place(file: str | None, line: int | None) -> str:
+    """How a message begins that is about a place in a model's folder; empty where that is not known."""
+    return f"{file}:{line}: " if file and line else f"{file}: " if file else ""

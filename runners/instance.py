@@ -18,7 +18,7 @@ import structlog
 from msgspec import DecodeError, Struct, json
 
 from runners import temporary
-from runners.errors import SetupFailed
+from runners.errors import SetupFailed, place
 from runners.worker import frames
 from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Ready, Run, Said, Stop
 
@@ -343,14 +343,13 @@ def _exit(code: int) -> str:
 
 def _broken(broken: Broken) -> SetupFailed:
     error = broken.error[:LONGEST_ERROR]
-    place = f"{broken.file}:{broken.line}: " if broken.line else f"{broken.file}: "
     return SetupFailed(
         f"{broken.stage} failed: {error}",
         broken.log[-LONGEST_LOG:],
         stage=broken.stage,
         file=broken.file,
         line=broken.line,
-        cause=error.removeprefix(place),
+        cause=error.removeprefix(place(broken.file, broken.line)),
     )
 
 

@@ -13,7 +13,7 @@ from msgspec import DecodeError, Raw, Struct, json
 
 from runners import instance
 from runners.environments import Environment
-from runners.errors import BadFolder, NotOffered, RunnerError
+from runners.errors import BadFolder, NotOffered, RunnerError, place
 from runners.folders import Folder, read
 from runners.instance import HOST, Program, kill_group
 from runners.settings import Settings
@@ -231,10 +231,9 @@ def _understood(text: bytes) -> Told:
     except DecodeError as error:
         raise NotOffered(f"introspection gave an answer that cannot be read: {error}", stage="import") from error
     if (fault := told.error) is not None:
-        line = f":{fault.line}" if fault.line else ""
-        place = f"{fault.file}{line}: " if fault.file else ""
+        where = place(fault.file, fault.line)
         raise NotOffered(
-            f"{place}{fault.message}", stage=fault.stage, file=fault.file, line=fault.line, log=fault.trace
+            f"{where}{fault.message}", stage=fault.stage, file=fault.file, line=fault.line, log=fault.trace
         )
     return told
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runners import folders, offers, shelf
 from runners.environments import Environment, Environments
-from runners.errors import BadFolder, BadPack, EnvironmentFailed, FileStoreError, NotOffered
+from runners.errors import BadFolder, BadPack, EnvironmentFailed, FileStoreError, NotOffered, place
 from runners.folders import Folder
 from runners.offers import Model
 from runners.packs import Packs
@@ -38,18 +38,22 @@ class Pushed:
         try:
             return await asyncio.to_thread(folders.read, path, manifest.owner, manifest.name, version=manifest.version)
         except BadFolder as error:
-            place = f"{error.file}:{error.line}: " if error.line else f"{error.file}: " if error.file else ""
             # Where it lies on this host is nobody's business.
             reason = error.reason.removeprefix(f"{path}/{error.file}: ").replace(f"{path}/", "")
-            raise NotOffered(f"{place}{reason}", stage="config", file=error.file, line=error.line) from error
+            raise NotOffered(
+                f"{place(error.file, error.line)}{reason}", stage="config", file=error.file, line=error.line
+            ) from error
 
     async def environment(self, folder: Folder, held: ExitStack, say: Callable[[str], None]) -> Environment:
         try:
             environment = await self.environments.ensure(folder.requirements, say)
         except EnvironmentFailed as error:
-            place = f"{error.file}:{error.line}: " if error.file else ""
             raise NotOffered(
-                f"{place}{error}", stage="environment", file=error.file, line=error.line, log=error.log
+                f"{place(error.file, error.line)}{error}",
+                stage="environment",
+                file=error.file,
+                line=error.line,
+                log=error.log,
             ) from error
         held.callback(self.environments.release, environment)
         await self.tidy()
