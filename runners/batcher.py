@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from runners.calls import Call, Death, Wish, unrun
-from runners.worker.frames import Began, Broken, Chunk, Done, FromWorker, Health, Item, Ready, Said
+from runners.worker.frames import Began, Broken, Chunk, Done, Fits, FromWorker, Health, Item, Parked, Ready, Said, Took
 
 QUICK: Final = 0.02  # seconds; runs that take less are sent further ahead
 AHEAD: Final = 0.04  # seconds of quick work that may wait in the worker
@@ -145,7 +145,7 @@ class Batcher:
                     self._slow_down(call)
             case Done(id=id):
                 self._done(id, frame)
-            case Ready() | Broken() | Health():
+            case Ready() | Broken() | Health() | Parked() | Fits() | Took():
                 pass
 
     def _slow_down(self, call: Call) -> None:

@@ -1,6 +1,8 @@
 """What runners say of themselves: the versions they can run, and that they are there; and what is pushed to them."""
 
 import hashlib
+from datetime import datetime
+from typing import Literal
 
 from msgspec import Raw, Struct, json
 
@@ -27,7 +29,47 @@ class Offers(Struct, frozen=True, kw_only=True):
     offers: list[Offer]
 
 
-class Presence(Struct, frozen=True, kw_only=True):
+class Device(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What models run on: a GPU, or a group of cores."""
+
+    name: str
+    """cuda:0, cpu:0"""
+    kind: str
+    """As its maker calls it."""
+    memory: int
+    """Bytes that models may take of it; of a group of cores, of the host's."""
+    planned: int = 0
+    """Bytes of it that what is hot there was given."""
+    cores: int = 0
+
+
+class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An instance of a version: a worker process, or one that is about to be."""
+
+    version: str
+    model: str
+    """owner/name"""
+    number: int
+    """Which of the version's instances in the whole fleet, from 0."""
+    state: Literal["starting", "hot", "parked"]
+    """hot: on its device. parked: in the host's memory. What is cold is not resident."""
+    phase: str | None = None
+    """Why it is still starting: `downloading weights`, `building`, `loading`."""
+    devices: list[str] = []
+    memory: int = 0
+    """Resident bytes of its processes."""
+    planned: int = 0
+    """Bytes of the host's memory that it was given."""
+    running: int = 0
+    queued: int = 0
+    """Jobs that wait in its version's queue, as far as its agent has heard."""
+    since: datetime
+    """When it began to load."""
+    used_at: datetime | None = None
+    """When it last had something to do."""
+
+
+class Presence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Said every few seconds: what is not heard of for a while is gone."""
 
     agent: str
@@ -36,7 +78,17 @@ class Presence(Struct, frozen=True, kw_only=True):
     versions: list[str]
     """Which it offers."""
     warm: list[str]
-    """Which of them have a live instance."""
+    """Which versions have a live instance: they take jobs without a wake."""
+    starting: dict[str, str] = {}
+    """Versions on their way there, and the phase that each is in."""
+    memory: int = 0
+    """Bytes of the host's memory that models may take together."""
+    used: int = 0
+    """Resident bytes of all workers."""
+    devices: list[Device] = []
+    residents: list[Resident] = []
+    counts: dict[str, int] = {}
+    """What has happened since the agent started: `loads`, `parks`, `unparks`, `evictions`, `replaced`, ..."""
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

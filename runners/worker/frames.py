@@ -20,6 +20,19 @@ class Item(Struct, frozen=True, array_like=True):
     """What the predictor reads as `current_scope().context`."""
 
 
+class Placement(Struct, frozen=True, kw_only=True):
+    """Where a worker's model may be: the agent's plan, in the environment variable `SAMOVAR_PLACEMENT`, as JSON."""
+
+    device: str = "cpu"
+    """cpu | cuda: what kind it is; a worker sees only the devices that are its own, counted from 0."""
+    max_memory: dict[str, int] = {}
+    """Bytes, by device, as accelerate takes them: `"0"`, `"1"`, ..., and `"cpu"`. What does not fit goes to disk."""
+    threads: int = 0
+    """How many a computation may use; 0: as many as it likes."""
+    offload: str | None = None
+    """A folder for weights that fit nowhere else."""
+
+
 class Run(Struct, frozen=True, array_like=True, tag="run"):
     """Run these. One item: `predict`; more: one call of `predict_batch`. Frames queue up; they run in order.
 
@@ -33,6 +46,12 @@ class Stop(Struct, frozen=True, array_like=True, tag="stop"):
     """Do not finish these. A signal (SIGUSR1) follows, so that a worker busy in user code looks up."""
 
     ids: list[str]
+
+
+class Park(Struct, frozen=True, array_like=True, tag="park"):
+    """Leave the device, or come back to it: said only while nothing runs, and answered by `Parked`."""
+
+    parked: bool = True
 
 
 class Check(Struct, frozen=True, array_like=True, tag="check"):
@@ -50,6 +69,14 @@ class Ready(Struct, frozen=True, array_like=True, tag="ready"):
     """How many runs may be under way at once; more than one only with an async predictor."""
     healthcheck: bool = False
     """It has one: `Check` makes sense."""
+    batch_by: dict[str, bytes] = {}
+    """Inputs that have to be equal within a batch, and the JSON of what each is when it is left out."""
+    parkable: bool = False
+    """`Park` makes sense: nothing that it has on its device is out of reach, offloaded, or spread."""
+    placed: dict[str, str] = {}
+    """The modules that were found after `setup`, by the attribute that holds each, and where they are now."""
+    device_bytes: int = 0
+    """What it has taken of the device's own memory, at most so far; 0 on a CPU."""
 
 
 class Broken(Struct, frozen=True, array_like=True, tag="broken"):
@@ -62,6 +89,27 @@ class Broken(Struct, frozen=True, array_like=True, tag="broken"):
     file: str | None = None
     """Of the predictor's own files, relative to its folder: the deepest place that the error passed."""
     line: int | None = None
+
+
+class Parked(Struct, frozen=True, array_like=True, tag="parked"):
+    """How a `Park` went."""
+
+    parked: bool
+    """Where it is now, whatever was asked."""
+    seconds: float
+    error: str | None = None
+
+
+class Fits(Struct, frozen=True, array_like=True, tag="fits"):
+    """A batch ran out of memory, and one of this size did not: nothing larger makes sense."""
+
+    size: int
+
+
+class Took(Struct, frozen=True, array_like=True, tag="took"):
+    """More of the device's own memory than ever before."""
+
+    device_bytes: int
 
 
 class Health(Struct, frozen=True, array_like=True, tag="health"):
@@ -101,7 +149,7 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     at: float
     """Unix seconds at which user code returned."""
     status: str
-    """ok | failed | stopped"""
+    """ok | failed | stopped | again: what was said of it counts for nothing, and it has to run by itself"""
     many: bool
     """The output was an iterator's: all of it has been said in `Chunk` frames."""
     value: bytes | None
@@ -112,8 +160,8 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     """Includes `predict_time`, in seconds."""
 
 
-ToWorker = Run | Stop | Check
-FromWorker = Ready | Broken | Health | Began | Chunk | Said | Done
+ToWorker = Run | Stop | Check | Park
+FromWorker = Ready | Broken | Health | Began | Chunk | Said | Done | Parked | Fits | Took
 
 encode = msgpack.Encoder().encode
 decode_to_worker = msgpack.Decoder(ToWorker).decode

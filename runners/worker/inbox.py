@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from .frames import Check, Run, Stop, ToWorker
+from .frames import Check, Park, Run, Stop, ToWorker
 
 
 class Source(Protocol):
@@ -56,3 +56,5 @@ class Inbox:
                     self._unwanted.update(self._held.intersection(ids))
                 case Check():
                     self._asked += 1
+                case Park():
+                    pass

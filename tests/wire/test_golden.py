@@ -76,6 +76,34 @@ MESSAGES: dict[str, Struct] = {
     "retired": models.Retired(versions=["a" * 64]),
     "secret": inputs.Secret(prediction=ID, value="hush"),
     "presence": models.Presence(agent="host-1", host="host", pool="default", versions=["a" * 64], warm=[]),
+    "presence_of_a_busy_runner": models.Presence(
+        agent="host-1",
+        host="host",
+        pool="default",
+        versions=["a" * 64],
+        warm=["a" * 64],
+        starting={"b" * 64: "loading"},
+        memory=8_000_000_000,
+        used=450_000_000,
+        devices=[models.Device(name="cpu:0", kind="EPYC", memory=8_000_000_000, planned=600_000_000, cores=2)],
+        residents=[
+            models.Resident(
+                version="a" * 64,
+                model="acme/echo",
+                number=0,
+                state="hot",
+                devices=["cpu:0"],
+                memory=450_000_000,
+                planned=600_000_000,
+                running=3,
+                queued=12,
+                since=AT,
+                used_at=AT,
+            ),
+            models.Resident(version="b" * 64, model="acme/sing", number=1, state="starting", phase="loading", since=AT),
+        ],
+        counts={"loads": 2},
+    ),
 }
 
 
