@@ -40,6 +40,7 @@ class Batcher:
         self._failure: tuple[str, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rung = False
+        self._resting = False
         self._pace = QUICK
         self._depth = 2
         """Frames that may be in the worker: the one that runs, and the ones ready."""
@@ -58,8 +59,16 @@ class Batcher:
         """Nothing runs, as far as we have heard."""
         return all(call.began is None for call in self._sent.values())
 
+    def seconds(self, jobs: int) -> float:
+        """How long so many take, at the pace of late."""
+        return jobs * self._pace / max(self._size, self._slots)
+
+    def rest(self) -> None:
+        """Send no more to this worker; what it has may come to its end."""
+        self._resting = True
+
     def attach(self, worker: Worker, *, size: int, window: float, slots: int = 1) -> None:
-        self._worker, self._slots = worker, max(1, slots)
+        self._worker, self._slots, self._resting = worker, max(1, slots), False
         self._size, self._window = (max(1, size), window) if self._slots == 1 else (1, 0.0)
         self._reckon(self._pace)
         self._pump()
@@ -181,6 +190,8 @@ class Batcher:
             self._unset_timer()
 
     def _may_send(self) -> bool:
+        if self._resting:
+            return False
         if self._slots > 1 and self._sent and (self._waiting[0].alone or any(c.alone for c in self._sent.values())):
             return False
         if self._size == 1:

@@ -8,6 +8,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from runners.errors import RunnerError
+from schemas import subjects
 
 log = structlog.stdlib.get_logger()
 
@@ -20,12 +21,25 @@ class Depths(Protocol):
 
 
 class Wanting(Protocol):
+    @property
+    def here(self) -> set[str]: ...
     def want(self, version: str) -> None: ...
+    def want_more(self, version: str) -> bool: ...
+
+
+class Taken(Protocol):
+    async def taken(self) -> set[str]: ...
+
+
+class Wire(Protocol):
+    async def publish(self, subject: str, payload: bytes = b"") -> None: ...
 
 
 class Demand:
-    def __init__(self, streams: Depths, pool: Wanting, name: str) -> None:
+    def __init__(self, link: Wire, streams: Depths, claims: Taken, pool: Wanting, name: str) -> None:
+        self._link = link
         self._streams = streams
+        self._claims = claims
         self._pool = pool
         self._name = name
         self._look = asyncio.Event()
@@ -34,6 +48,17 @@ class Demand:
         """wake.<pool>.<version>"""
         self._pool.want(msg.subject.rpartition(".")[2])
 
+    async def more(self, msg: Msg) -> None:
+        """runners.more.<pool>.<version>"""
+        self._pool.want_more(msg.subject.rpartition(".")[2])
+
+    async def ask_for_more(self, version: str) -> None:
+        """Of hosts that have room: its queue here is deep."""
+        try:
+            await self._link.publish(subjects.more(self._name, version))
+        except RunnerError as error:
+            log.debug("nobody was asked for more", version=version[:12], reason=str(error))
+
     def look(self) -> None:
         """Now, and not at the next time."""
         self._look.set()
@@ -41,8 +66,7 @@ class Demand:
     async def watch(self) -> None:
         while True:
             try:
-                for subject in await self._streams.waiting(self._name):
-                    self._pool.want(version_of(subject))
+                await self._want()
             except RunnerError as error:
                 log.debug("cannot see what waits", reason=str(error))
                 await self.prepare()
@@ -50,6 +74,13 @@ class Demand:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._look.wait()
             self._look.clear()
+
+    async def _want(self) -> None:
+        """What waits and is nobody's. Of what somebody has, the queue is theirs to work off."""
+        waiting = {version_of(subject) for subject in await self._streams.waiting(self._name)}
+        elsewhere = (await self._claims.taken() if waiting else set[str]()) - self._pool.here
+        for version in waiting - elsewhere:
+            self._pool.want(version)
 
     async def prepare(self) -> None:
         """Make the streams if they are missing."""

@@ -11,6 +11,7 @@ RunnerError
 ├── EnvironmentFailed    what a version asks for cannot be installed
 ├── Unavailable          a pushed version cannot be had just now
 ├── SetupFailed         a worker did not get ready
+├── Outgrown            a worker could not be set up in the memory that it was given, and there is more
 ├── StartOver           what a run said is gone, and too much of it to say again
 └── FileStoreError      a file could not be stored or fetched
     └── NotThere        there is no such file
@@ -110,6 +111,10 @@ class SetupFailed(RunnerError):
         self.file = file
         """Of the predictor's own, relative to its folder."""
         self.line = line
+
+
+class Outgrown(RunnerError):
+    """A worker could not be set up in the memory that it was given."""
 
 
 class StartOver(RunnerError):

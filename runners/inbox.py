@@ -47,7 +47,7 @@ class Consumers(Protocol):
 class Delivery:
     """A job in hand. It is settled or given back; if neither, JetStream gives it to somebody else."""
 
-    __slots__ = ("_inbox", "_tokens", "data", "pulled_at", "redelivered", "subject")
+    __slots__ = ("_inbox", "_tokens", "data", "pending", "pulled_at", "redelivered", "subject")
 
     def __init__(self, inbox: "Inbox", msg: Msg, born: str) -> None:
         self._inbox = inbox
@@ -56,6 +56,8 @@ class Delivery:
         self.data = msg.data
         self.pulled_at = time.time()
         self.redelivered = _delivered(msg.reply) > 1
+        self.pending = _pending(msg.reply)
+        """Jobs behind it in the queue."""
 
     def adopt(self, later: "Delivery") -> None:
         """The same job came again while it is in hand: what is said of one holds for both."""
@@ -112,11 +114,14 @@ class Inbox:
         self._lost = asyncio.Event()
         self._lost.set()
         self._open = False
+        self.pending = 0
+        """Jobs that wait in the queue, as far as we have heard."""
 
     async def keep(self) -> None:
         """Ask for jobs, for as long as this goes on; make the consumer whenever it is missing."""
         self._subscription = await self._link.listen(self._subject, self._heard)
         self._open = True
+        self._lost.set()
         while True:
             await self._lost.wait()
             self._lost.clear()
@@ -193,6 +198,7 @@ class Inbox:
         self._asked = max(0, self._asked - 1)
         delivery = Delivery(self, msg, self._streams.born)
         self._held.add(delivery)
+        self.pending = delivery.pending
         if self._open:
             self._receive(delivery)
             await self.top_up()
@@ -215,6 +221,17 @@ class Inbox:
 
 
 def _delivered(reply: str) -> int:
-    """From $JS.ACK.<stream>.<consumer>.<delivered>.…, or with a domain and an account in the third and fourth place."""
+    return int(_token(reply, 4))
+
+
+def _pending(reply: str) -> int:
+    return int(_token(reply, 8))
+
+
+def _token(reply: str, place: int) -> str:
+    """Of $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer's>.<time>.<pending>.
+
+    It may have a domain and an account in the third and fourth place.
+    """
     tokens = reply.split(".")
-    return int(tokens[4] if len(tokens) < 11 else tokens[6])
+    return tokens[place if len(tokens) < 11 else place + 2]

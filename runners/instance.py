@@ -17,10 +17,11 @@ from typing import Final, cast
 import structlog
 from msgspec import DecodeError, Struct, json
 
-from runners import temporary
+from runners import memory, temporary
 from runners.errors import SetupFailed, place
+from runners.seats import Given
 from runners.worker import frames
-from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Ready, Run, Said, Stop
+from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Park, Parked, Ready, Run, Said, Stop
 
 log = structlog.stdlib.get_logger()
 
@@ -31,6 +32,7 @@ LONGEST_LOG: Final = 100_000
 EXIT_WITHIN: Final = 2.0  # seconds after its socket was closed
 ABORT_WITHIN: Final = 1.0  # seconds for saying where it stood
 HEALTH_WITHIN: Final = 5.0
+NOTHING: Final = Given()
 _INPUTS: Final = "SAMOVAR_INPUTS"
 
 PASSED_ON: Final = re.compile(
@@ -85,6 +87,7 @@ class Instance(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._first: asyncio.Future[Ready | Broken] = loop.create_future()
         self._health: asyncio.Future[str | None] | None = None
+        self._moved: asyncio.Future[Parked] | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
         self._ours = False
         self._paused = False
@@ -124,6 +127,17 @@ class Instance(asyncio.Protocol):
             return f"healthcheck gave no answer within {within:g} s"
         answer, self._health = self._health.result(), None
         return answer
+
+    async def park(self, parked: bool, within: float) -> Parked | None:
+        """Have it leave its device, or come back; nothing may run in it. None: it did not answer."""
+        self._moved = asyncio.get_running_loop().create_future()
+        self._write(frames.pack(Park(parked)))
+        exits = asyncio.ensure_future(self._closed_or_gone())
+        try:
+            await asyncio.wait([self._moved, exits], timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            exits.cancel()
+        return self._moved.result() if self._moved.done() else None
 
     def run(self, items: list[Item]) -> None:
         self._write(frames.pack(Run(items)))
@@ -206,6 +220,9 @@ class Instance(asyncio.Protocol):
             case Health(error=error):
                 if self._health is not None and not self._health.done():
                     self._health.set_result(error)
+            case Parked():
+                if self._moved is not None and not self._moved.done():
+                    self._moved.set_result(frame)
             case Said(ids=[], text=text):
                 # Between two runs it is nobody's.
                 if not self._first.done():
@@ -269,6 +286,7 @@ async def start(
     said: Callable[[str], None] | None = None,
     *,
     home: str | None = None,
+    given: Given = NOTHING,
 ) -> Instance:
     """A worker process in a session of its own, setting itself up.
 
@@ -288,7 +306,7 @@ async def start(
             stdin=DEVNULL,
             stdout=write,
             stderr=write,
-            env=dict(program.environment),
+            env={**program.environment, **given.variables},
             pass_fds=(theirs.fileno(), read),
             start_new_session=True,
         )
@@ -302,6 +320,7 @@ async def start(
         theirs.close()
         os.close(write)
     _no_core(process.pid)
+    _hold(process.pid, given)
     instance = Instance(process, program, read, own, heard, said)
     await asyncio.get_running_loop().create_unix_connection(lambda: instance, sock=ours)
     return instance
@@ -330,6 +349,16 @@ def _no_core(pid: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def _hold(pid: int, given: Given) -> None:
+    """Before it computes: its threads are children of the one that there is now."""
+    memory.expend(pid)
+    if given.wall is not None:
+        memory.wall(pid, given.wall)
+    if given.cores:
+        with suppress(OSError, AttributeError):
+            os.sched_setaffinity(pid, given.cores)
 
 
 def _exit(code: int) -> str:

@@ -22,7 +22,10 @@ class Named(Struct, frozen=True):
 
 
 class Lives:
-    """`born` makes a life of a job, `live` lives it; `held` returns once a job that was given up may be given back."""
+    """`born` makes a life of a job, `live` lives it; `held` returns once a job that was given up may be given back.
+
+    `idle` hears that the last of them has ended.
+    """
 
     def __init__(
         self,
@@ -31,11 +34,13 @@ class Lives:
         *,
         live: Callable[[Life], Awaitable[None]] = Life.live,
         held: Callable[[str], Awaitable[None]] | None = None,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._agent = agent
         self._born = born
         self._live = live
         self._held = held
+        self._idle = idle
         self._lives: dict[str, Life] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
 
@@ -82,6 +87,8 @@ class Lives:
         finally:
             if self._lives.get(id) is life:
                 del self._lives[id]
+            if not self._lives:
+                self._idle()
 
     async def _reject(self, delivery: Delivery, reason: str) -> None:
         """A message that is no job: whose it is can perhaps be read."""

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import structlog
 
-from runners import files, packs, temporary
+from runners import census, devices, files, needs, packs, temporary
 from runners.builds import Builds
 from runners.cancels import Cancels
+from runners.claims import Claims
 from runners.demand import Demand
 from runners.environments import FOLDER, Environments
 from runners.errors import RunnerError
@@ -19,9 +20,10 @@ from runners.files import Files
 from runners.inputs import Inputs
 from runners.life import Agent
 from runners.link import Link, connected
+from runners.needs import Needs
 from runners.offers import Model
 from runners.packs import Packs
-from runners.pool import Pool, Ticking
+from runners.pool import Parts, Pool, Ticking
 from runners.presence import Herald
 from runners.pushed import Pushed
 from runners.reporter import Reporter
@@ -31,6 +33,8 @@ from runners.serving import Serving
 from runners.settings import Settings
 from runners.stock import Stock, taken
 from runners.streams import Streams
+from runners.upkeep import Upkeep
+from runners.warm import Shared
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
@@ -86,11 +90,27 @@ async def _work(
         inputs=Inputs(store, Secrets(settings.secrets_key), limit=settings.input_bytes, timeout=settings.input_timeout),
         run_limit=settings.run_limit,
     )
-    serving = Serving(stock.models, pushed, settings, agent, link, streams, lambda: pool.changed.set())
-    pool = Pool(stock.models, serving.find, drain=settings.drain_seconds, left=lambda: demand.look())
-    demand = Demand(streams, pool, settings.pool)
+    host = devices.found(settings)
+    known = Needs(Path(settings.cache_dir) / needs.FOLDER)
+    shared = Shared(
+        settings=settings,
+        agent=agent,
+        link=link,
+        streams=streams,
+        needs=known,
+        changed=lambda: pool.changed.set(),
+        idle=lambda: pool.arrange(),
+    )
+    serving = Serving(stock.models, pushed, shared)
+    claims = Claims(link, settings.agent, replicas=settings.replicas)
+    parts = Parts(host=host, settings=settings, serving=serving, claims=claims, needs=known, left=lambda: demand.look())
+    pool = Pool(stock.models, parts)
+    demand = Demand(link, streams, claims, pool, settings.pool)
+    upkeep = Upkeep(host, pool, known, demand.ask_for_more)
     offers = [model.offer for model in stock.models.values()]
-    herald = Herald(link, pool, offers, agent=settings.agent, name=settings.pool)
+    herald = Herald(
+        link, offers, lambda: census.taken(settings, host, pool, upkeep), pool.changed, agent=settings.agent
+    )
     builds = Builds(pushed, settings, agent, link, streams)
     retired = Retired(pool, pushed.packs)
     introduction = asyncio.Event()
@@ -113,6 +133,7 @@ async def _work(
     link.on_reconnect(reconnected)
     await link.listen(subjects.CANCELS, agent.cancels.heard)
     await link.listen(subjects.wake(settings.pool, "*"), demand.woken)
+    await link.listen(subjects.more(settings.pool, "*"), demand.more)
     await link.listen(subjects.HELLO, herald.greeted)
     await link.listen(subjects.PING, herald.pinged, queue="runners")
     await link.listen(subjects.RETIRED, retired.heard)
@@ -121,6 +142,8 @@ async def _work(
     async with asyncio.TaskGroup() as tasks:
         chores = [
             tasks.create_task(demand.watch()),
+            tasks.create_task(claims.keep()),
+            tasks.create_task(upkeep.keep()),
             tasks.create_task(herald.keep_saying()),
             tasks.create_task(_introduce(herald, introduction)),
             tasks.create_task(retired.forget()),

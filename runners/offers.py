@@ -11,11 +11,12 @@ from typing import Final
 import structlog
 from msgspec import DecodeError, Raw, Struct, json
 
-from runners import instance
+from runners import instance, needs
 from runners.environments import Environment
 from runners.errors import BadFolder, NotOffered, RunnerError, place
 from runners.folders import Folder, read
 from runners.instance import HOST, Program, kill_group
+from runners.needs import Hints
 from runners.settings import Settings
 from schemas.models import Offer
 
@@ -31,6 +32,7 @@ class Model(Struct, frozen=True, kw_only=True):
 
     offer: Offer
     program: Program
+    hints: Hints = Hints()
 
     @property
     def name(self) -> str:
@@ -95,6 +97,7 @@ async def model_of(
     folder: Folder, environment: Environment, settings: Settings, say: Callable[[str], None] = lambda _: None
 ) -> Model:
     """A folder that is ready to be loaded. Raises `NotOffered`."""
+    hints = needs.hints(folder.environment)
     program = program_of(folder, environment, settings)
     told = await introspected(folder, program, Path(settings.cache_dir), say)
     offer = Offer(
@@ -107,7 +110,7 @@ async def model_of(
         readme=folder.readme,
         pool=settings.pool,
     )
-    return Model(offer=offer, program=program)
+    return Model(offer=offer, program=program, hints=hints)
 
 
 def program_of(folder: Folder, environment: Environment, settings: Settings) -> Program:

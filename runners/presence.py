@@ -1,7 +1,7 @@
 """What an agent says of itself: what it offers, and that it is there."""
 
 import asyncio
-import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -27,22 +27,16 @@ class Wire(Protocol):
     def up(self) -> bool: ...
 
 
-class Warmth(Protocol):
-    changed: asyncio.Event
-
-    @property
-    def versions(self) -> list[str]: ...
-    @property
-    def warm(self) -> list[str]: ...
-
-
 class Herald:
-    def __init__(self, link: Wire, pool: Warmth, offers: list[Offer], *, agent: str, name: str) -> None:
+    def __init__(
+        self, link: Wire, offers: list[Offer], present: Callable[[], Presence], changed: asyncio.Event, *, agent: str
+    ) -> None:
         self._link = link
-        self._pool = pool
         self._offers = offers
+        self._present_state = present
+        self._changed = changed
+        """Set when `present` has something new to say."""
         self._agent = agent
-        self._name = name
 
     async def introduce(self) -> None:
         """Offers, in as many messages as they need, then presence."""
@@ -60,22 +54,15 @@ class Herald:
     async def keep_saying(self) -> None:
         """Every now and then, and at once when what is warm has changed."""
         while True:
-            self._pool.changed.clear()
+            self._changed.clear()
             if self._link.up:
                 await self._present()
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY):
-                    await self._pool.changed.wait()
+                    await self._changed.wait()
 
     async def _present(self) -> None:
-        presence = Presence(
-            agent=self._agent,
-            host=socket.gethostname(),
-            pool=self._name,
-            versions=self._pool.versions,
-            warm=self._pool.warm,
-        )
-        await self._say(subjects.PRESENCE, json.encode(presence))
+        await self._say(subjects.PRESENCE, json.encode(self._present_state()))
 
     async def _say(self, subject: str, payload: bytes) -> None:
         try:

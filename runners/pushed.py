@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from runners import folders, offers, shelf
+from runners import folders, offers, phases, shelf
 from runners.environments import Environment, Environments
 from runners.errors import BadFolder, BadPack, EnvironmentFailed, FileStoreError, NotOffered, place
 from runners.folders import Folder
@@ -21,10 +21,15 @@ class Pushed:
         self.environments = environments
         self._settings = settings
 
-    async def model(self, manifest: Manifest, held: ExitStack) -> Model:
-        """What it needs stays until `held` is closed. Raises `FileStoreError`, `BadPack` and `NotOffered`."""
+    async def model(self, manifest: Manifest, held: ExitStack, say: Callable[[str], None]) -> Model:
+        """What it needs stays until `held` is closed; `say` hears what is being done.
+
+        Raises `FileStoreError`, `BadPack` and `NotOffered`.
+        """
+        say(phases.DOWNLOADING)
         path = await self.fetched(manifest, held)
         folder = await self.read(manifest, path)
+        say(phases.BUILDING)
         environment = await self.environment(folder, held, lambda _: None)
         return await offers.model_of(folder, environment, self._settings)
 

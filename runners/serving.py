@@ -1,66 +1,59 @@
 """How a version that is wanted is served here: from a folder of ours, or as it was pushed."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import Raw
 
 from runners.errors import BadPack, FileStoreError, NotOffered, SetupFailed, Unavailable
 from runners.instance import Instance, Program
-from runners.life import Agent
-from runners.link import Link
+from runners.needs import Hints
 from runners.offers import Model
 from runners.pushed import Pushed
-from runners.settings import Settings
-from runners.streams import Streams
-from runners.warm import Warm
+from runners.warm import Shared, Warm
 from schemas.models import Manifest, Offer
-
-W = TypeVar("W", bound=Warm)
 
 
 class Serving:
-    def __init__(
-        self,
-        models: dict[str, Model],
-        pushed: Pushed,
-        settings: Settings,
-        agent: Agent,
-        link: Link,
-        streams: Streams,
-        changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, models: dict[str, Model], pushed: Pushed, shared: Shared) -> None:
         self._models = models
         """By version; more may come."""
         self._pushed = pushed
-        self._settings = settings
-        self._agent = agent
-        self._link = link
-        self._streams = streams
-        self._changed = changed
+        self._shared = shared
 
-    async def find(self, version: str) -> Warm | None:
-        """None: it is not ours. Raises `Unavailable`."""
+    async def ours(self, version: str) -> bool:
+        """Whether it can be had here. Raises `Unavailable`."""
+        return version in self._models or await self._manifest(version) is not None
+
+    def hints(self) -> dict[str, Hints]:
+        """What the models of our own folders say of themselves."""
+        return {version: model.hints for version, model in self._models.items()}
+
+    async def find(self, version: str, say: Callable[[str], None]) -> Warm | None:
+        """None: it is not ours. `say` hears what it waits for. Raises `Unavailable`."""
         if (model := self._models.get(version)) is not None:
-            return self._warm(Warm, model)
+            return Warm(model, self._shared)
+        manifest = await self._manifest(version)
+        return await self._fetched(manifest, say) if manifest is not None else None
+
+    async def _manifest(self, version: str) -> Manifest | None:
         try:
-            manifest = await self._pushed.packs.manifest(version)
+            return await self._pushed.packs.manifest(version)
         except (FileStoreError, BadPack) as error:
             raise Unavailable(str(error)) from error
-        return await self._fetched(manifest) if manifest is not None else None
 
-    async def _fetched(self, manifest: Manifest) -> Warm:
+    async def _fetched(self, manifest: Manifest, say: Callable[[str], None]) -> Warm:
         held = ExitStack()
         try:
-            served = self._warm(Borrowing, await self._pushed.model(manifest, held))
+            served = Borrowing(await self._pushed.model(manifest, held, say), self._shared)
             served.held = held.pop_all()
         except FileStoreError as error:
             raise Unavailable(str(error)) from error
         except (NotOffered, BadPack) as error:
             stage, text = (error.stage, error.log) if isinstance(error, NotOffered) else ("fetch", "")
-            refusing = self._warm(Refusing, _nothing(manifest, self._settings.pool))
+            refusing = Refusing(_nothing(manifest, self._shared.settings.pool), self._shared)
             refusing.failure = SetupFailed(f"{stage}: {error}", text)
             return refusing
         else:
@@ -68,18 +61,15 @@ class Serving:
         finally:
             held.close()
 
-    def _warm(self, kind: type[W], model: Model) -> W:
-        return kind(model, self._settings, self._agent, self._link, self._streams, self._changed)
-
 
 class Borrowing(Warm):
     """Uses a folder and an environment of the cache."""
 
     held: ExitStack
 
-    async def close(self, drain: float) -> None:
+    async def close(self, drain: float, hurry: asyncio.Event) -> None:
         with self.held:
-            await super().close(drain)
+            await super().close(drain, hurry)
 
 
 class Refusing(Warm):

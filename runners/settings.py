@@ -9,11 +9,13 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, ValidationError, convert, field
 
+from runners import sizes
 from runners.errors import RunnerError
 
 PREFIX: Final = "SAMOVAR_"
 Seconds = Annotated[float, Meta(gt=0)]
 SecretsKey = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")]
+Size = Annotated[str, Meta(pattern=sizes.PATTERN)]
 Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
 
 
@@ -57,12 +59,34 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long running predictions may go on once the agent is told to stop."""
     idle_timeout: Annotated[float, Meta(ge=0)] = 0
     """After how long without work a worker is ended; 0: never."""
+    memory: Size | None = None
+    """How much of the host's memory all workers together may take; None: four fifths of what there is."""
+    device_memory: Size | None = None
+    """How much of each device they may take; None: nearly all of a GPU, and of the host's for cores."""
+    cpu_devices: Annotated[int, Meta(ge=0)] = 0
+    """Into how many groups the cores are divided where there is no GPU; 0: one for every eight."""
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """How many threads a worker may compute with; 0: as many as its group has cores, one less if it is all."""
+    min_residency: Annotated[float, Meta(ge=0)] = 5
+    """How long a model stays before it has to make room for another."""
+    turn_limit: Seconds = 30
+    """How long a model that has work all the time may keep others waiting."""
+    max_instances: Annotated[int, Meta(ge=1)] = 64
+    """Of one version, in the whole fleet."""
     ack_wait: Seconds = 10
     heartbeat: Seconds = 3
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     queue_cap: Annotated[int, Meta(ge=1)] = 100_000
     events_age: Seconds = 3600
     events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return sizes.read(self.memory) if self.memory else None
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        return sizes.read(self.device_memory) if self.device_memory else None
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)

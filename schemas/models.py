@@ -43,6 +43,9 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cores: int = 0
 
 
+State = Literal["starting", "hot", "parked"]
+
+
 class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An instance of a version: a worker process, or one that is about to be."""
 
@@ -51,7 +54,7 @@ class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """owner/name"""
     number: int
     """Which of the version's instances in the whole fleet, from 0."""
-    state: Literal["starting", "hot", "parked"]
+    state: State
     """hot: on its device. parked: in the host's memory. What is cold is not resident."""
     phase: str | None = None
     """Why it is still starting: `downloading weights`, `building`, `loading`."""

@@ -12,6 +12,8 @@ BUILD: Final = "build"  # in the place of a version, which is 64 hex digits
 JOBS: Final = "JOBS"
 EVENTS: Final = "EVENTS"
 RECORDER: Final = "recorder"
+INSTANCES: Final = "KV_INSTANCES"  # a key-value bucket: which agent has which instance of a version
+INSTANCES_ALL: Final = "$KV.INSTANCES.>"
 
 MAX_MESSAGE: Final = 900_000  # bytes; NATS stops at 1 MiB, headers included
 INLINE: Final = 256_000  # bytes; what is larger travels by way of the file store
@@ -51,6 +53,16 @@ def consumer(pool: str, version: str) -> str:
 def wake(pool: str, version: str) -> str:
     """An empty core message: somebody should load this version."""
     return f"wake.{pool}.{version}"
+
+
+def more(pool: str, version: str) -> str:
+    """The same, from one runner to the others: its queue is deep, and whoever has room should have it too."""
+    return f"runners.more.{pool}.{version}"
+
+
+def instance(version: str, number: int) -> str:
+    """The key of a version's instance in the bucket of claims."""
+    return f"$KV.INSTANCES.{version}.{number}"
 
 
 def tag(id: str) -> str:

@@ -1,0 +1,61 @@
+"""How much memory workers have, with all the processes that they started."""
+
+import os
+import resource
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+SLACK: Final = 256_000_000  # bytes that are mapped and never touched: stacks of threads, arenas
+EXPENDABLE: Final = "500"  # whom the system ends first when memory runs out: a worker, not what feeds it
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident(groups: Iterable[int]) -> dict[int, int]:
+    """Resident bytes of each of these process groups. Pages that two processes share count in both."""
+    found = dict.fromkeys(groups, 0)
+    if not found:
+        return found
+    if sys.platform != "linux":
+        return {pid: _of(pid) for pid in found}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            group, size = _stat(entry)
+            if group in found:
+                found[group] += size
+    return found
+
+
+def wall(pid: int, size: int) -> None:
+    """What a worker may allocate: more than that fails in it, with `MemoryError`, rather than on the whole host."""
+    if sys.platform == "linux":
+        limit = size + SLACK
+        with suppress(OSError, ValueError):
+            resource.prlimit(pid, resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+
+
+def expend(pid: int) -> None:
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text(EXPENDABLE)
+
+
+def _stat(pid: str) -> tuple[int, int]:
+    """Group and resident bytes, from proc_pid_stat(5): fields 5 and 24, after a name that may hold anything."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(fields[2]), int(fields[21]) * _PAGE
+
+
+def _of(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.Error:
+        return 0

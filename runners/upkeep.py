@@ -1,0 +1,112 @@
+"""Looks after what is resident: how much memory it has, what was learnt of it, who may go and who is missing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from runners import memory, sizes
+from runners.needs import SPARE, Needs
+from runners.placement import Host
+from runners.pool import Pool, Resident
+
+log = structlog.stdlib.get_logger()
+
+EVERY: Final = 0.2  # seconds
+CHORES: Final = 5  # looks at memory, between two looks at queues
+MUCH: Final = 0.02  # of what a seat has: less than that is not worth a word to the system
+
+
+class Upkeep:
+    def __init__(self, host: Host, pool: Pool, needs: Needs, more: Callable[[str], Awaitable[None]]) -> None:
+        self._host = host
+        self._pool = pool
+        self._needs = needs
+        self._more = more
+        """Asks other hosts for one more instance of a version."""
+        self._walls: dict[int, int] = {}
+        self._learnt: dict[int, int] = {}
+        """By process: the largest batch whose memory has been counted."""
+        self.used = 0
+
+    async def keep(self) -> None:
+        """Until cancelled. What goes wrong in one look does not end it."""
+        while True:
+            for _ in range(CHORES):
+                await asyncio.sleep(EVERY)
+                try:
+                    self.weigh()
+                except Exception:
+                    log.exception("memory was not looked after")
+            self._pool.dismiss()
+            self._pool.keep_least()
+            for version in self._pool.deepen():
+                await self._more(version)
+
+    def weigh(self) -> None:
+        """Look at all workers once; whoever has more than its seat gets a larger one, or is replaced."""
+        workers = {pid: each for each in self._pool.residents if each.keeper and (pid := each.keeper.pid)}
+        found = memory.resident(workers)
+        self.used = sum(found.values())
+        for pid, size in found.items():
+            workers[pid].resident = size
+            if workers[pid].seat is not None:
+                self._judge(workers[pid], pid, size)
+        if self.used > self._host.limit:
+            self._shed(workers)
+        for gone in self._walls.keys() - found.keys():
+            del self._walls[gone]
+            self._learnt.pop(gone, None)
+        self._pool.arrange()
+
+    def _judge(self, resident: Resident, pid: int, size: int) -> None:
+        assert resident.keeper is not None
+        assert resident.seat is not None
+        new = not resident.keeper.ready or resident.keeper.largest > self._learnt.get(pid, -1)
+        if size > resident.seat.host and not self._pool.grow(resident, int(size * SPARE), push=new):
+            self._outgrown(resident, size)
+        if resident.keeper.ready and new:
+            self._learn(resident, pid, size)
+        self._wall(resident, pid)
+
+    def _learn(self, resident: Resident, pid: int, size: int) -> None:
+        """Of a batch larger than any before, and of being loaded. Growing without that is no need, but a leak."""
+        keeper = resident.keeper
+        assert keeper is not None
+        assert resident.seat is not None
+        known = self._needs.of(resident.version)
+        fresh = pid not in self._learnt
+        self._learnt[pid] = keeper.largest
+        self._needs.learn(
+            resident.version,
+            host=max(known.host, size),
+            device=max(known.device, keeper.device_bytes),
+            load_seconds=round(keeper.load_seconds, 3) if fresh else known.load_seconds,
+        )
+        if resident.hints.memory is None:
+            self._pool.shrink(resident)
+
+    def _outgrown(self, resident: Resident, size: int) -> None:
+        assert resident.keeper is not None
+        assert resident.seat is not None
+        if not resident.keeper.ready or resident.replaced == resident.keeper.pid:
+            return
+        resident.replaced = resident.keeper.pid
+        self._pool.counts["replaced"] += 1
+        given = f"it was given {sizes.said(resident.seat.host)}, and no more is free"
+        resident.keeper.replace(f"it grew to {sizes.said(size)}; {given}")
+
+    def _shed(self, workers: dict[int, Resident]) -> None:
+        """Together they have more than they may: who has taken most beyond its seat ends now; its jobs run again."""
+        worst = max(workers.values(), key=lambda each: each.resident - (each.seat.host if each.seat else 0))
+        assert worst.keeper is not None
+        self._pool.counts["killed"] = self._pool.counts.get("killed", 0) + 1
+        limit = f"workers have {sizes.said(self.used)}, and may have {sizes.said(self._host.limit)}"
+        worst.keeper.kill(f"{limit}; this one has {sizes.said(worst.resident)}")
+
+    def _wall(self, resident: Resident, pid: int) -> None:
+        limit = self._pool.limit(resident)
+        if abs(limit - self._walls.get(pid, 0)) > MUCH * limit:
+            self._walls[pid] = limit
+            memory.wall(pid, limit)
