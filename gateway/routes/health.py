@@ -5,6 +5,7 @@ import asyncio
 from litestar import Response, Router, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gateway import metrics
 from gateway.call import AnyRequest, answer, parts
 
 
@@ -27,10 +28,10 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
 
 
 @get("/metrics", operation_id="metrics.get")
-async def metrics(request: AnyRequest) -> Response[bytes]:
+async def measured(request: AnyRequest) -> Response[bytes]:
     """In Prometheus' text format."""
-    parts(request).runners.present()
+    metrics.RUNNERS.set(len(parts(request).fleet.present()))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-router = Router("/", route_handlers=[healthz, readyz, metrics], tags=["operation"], security=[{}])
+router = Router("/", route_handlers=[healthz, readyz, measured], tags=["operation"], security=[{}])
