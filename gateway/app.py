@@ -41,6 +41,7 @@ from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
 from gateway.routes import files as uploaded
+from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
@@ -75,7 +76,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, gc
+    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
