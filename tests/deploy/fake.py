@@ -53,6 +53,7 @@ class FakeGateway:
         self.hold.set()
         self.canceled = threading.Event()
         self.takes_files = True
+        self.runners: dict[str, Any] = {"runners": [], "queues": [], "pushes": 0}
         self._pushed = ""
 
     def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
@@ -80,6 +81,8 @@ class FakeGateway:
                 if body:
                     self.inputs.append(json.decode(body)["input"])
                 return 200, {"id": "x1", "status": "succeeded", "output": "made", "urls": {}}
+            case ["GET", "v1", "runners"]:
+                return 200, self.runners
             case [_, "v1", "gc"]:
                 waste = {"key": "packs/x.tar", "bytes": 1500, "reason": "no version is made of it"}
                 return 200, {"count": 1, "bytes": 1500, "freed": method == "POST", "items": [waste]}
