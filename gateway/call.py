@@ -74,7 +74,7 @@ async def caller(request: AnyRequest) -> Account:
 
 def views(request: AnyRequest) -> Views:
     here = parts(request)
-    return Views(here.settings.public_url or _called(request), here.capabilities)
+    return Views(here.settings.public_url or _called(request), here.capabilities, here.fleet.reason)
 
 
 def bases(request: AnyRequest) -> tuple[str, ...]:
