@@ -14,6 +14,7 @@ from gateway.broker import Broker
 from schemas import subjects
 from schemas.models import Device, Resident
 from tests.gateway.conftest import ECHO, LINES, Runner
+from tests.gateway.test_predictions import create
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, UTC)
 HOT = Resident(
@@ -142,6 +143,44 @@ async def test_the_runners_are_for_those_with_a_token(client: httpx.AsyncClient)
         assert (await client.get(path, headers={"Authorization": ""})).status_code == 401
     document = (await client.get("/openapi.json")).json()
     assert document["paths"]["/v1/runners"]["get"]["operationId"] == "runners.list"
+
+
+async def measured(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]) -> list[str]:
+    """Lines of the metrics, once this holds of them."""
+    async with asyncio.timeout(10):
+        while not holds(lines := (await client.get("/metrics")).text.splitlines()):
+            pass  # each look is a request
+    return lines
+
+
+async def test_the_runners_are_measured(client: httpx.AsyncClient, runner: Runner):
+    await runner.present(**BUSY)
+    for model in ("keeper", "lines"):
+        await create(client, model)
+    lines = await measured(client, lambda lines: any(line.startswith("samovar_instances{") for line in lines))
+    assert {
+        "samovar_runners 1.0",
+        'samovar_instances{agent="fake",model="acme/echo",state="starting"} 1.0',
+        'samovar_instances{agent="fake",model="acme/lines",state="hot"} 1.0',
+        'samovar_jobs_running{agent="fake",model="acme/lines"} 3.0',
+        'samovar_runner_memory_bytes{agent="fake",kind="limit"} 8e+09',
+        'samovar_runner_memory_bytes{agent="fake",kind="used"} 4.5e+08',
+        'samovar_device_memory_bytes{agent="fake",device="cuda:0",kind="planned"} 6e+08',
+        'samovar_runner_changes_total{agent="fake",kind="loads"} 2.0',
+        'samovar_queue_depth{model="acme/echo"} 0.0',
+        'samovar_queue_depth{model="acme/keeper"} 1.0',
+        'samovar_queue_depth{model="acme/lines"} 1.0',
+        "samovar_pushes_pending 0.0",
+    } <= set(lines)
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(set(names)) == len(names)
+
+
+async def test_metrics_of_runners_end_with_them(client: httpx.AsyncClient, runner: Runner):
+    await runner.present(agent="brief", residents=[HOT])
+    await measured(client, lambda lines: any('agent="brief",model' in line for line in lines))
+    await runner.present(agent="brief")
+    await measured(client, lambda lines: not any('agent="brief",model' in line for line in lines))
 
 
 class Paged:
