@@ -30,6 +30,7 @@ from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import GatewayError
 from gateway.files import Files
+from gateway.fleet import Fleet
 from gateway.follow import Follower
 from gateway.gc import Gc
 from gateway.ids import Capabilities
@@ -40,6 +41,7 @@ from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
 from gateway.routes import files as uploaded
+from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
@@ -74,7 +76,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, gc
+    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -157,7 +159,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         live = Live(client, ids.draw_tag(), on_final)
         on_gaps += [live.missed, catalog.forget]
         follower = Follower(record, broker, live, recorder)
-        runners = Runners(client, broker, catalog, time.monotonic)
+        fleet = Fleet(time.monotonic)
+        runners = Runners(client, broker, catalog, fleet)
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
         creator = Creator(
             record=record,
@@ -167,7 +170,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             recorder=recorder,
             reconciler=reconciler,
             files=files,
-            warm=runners.warm,
+            warm=fleet.warm,
             count=counts.add,
         )
         parts = Parts(
@@ -182,7 +185,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             live=live,
             cancels=cancels,
             broker=broker,
-            runners=runners,
+            fleet=fleet,
             files=files,
             inputs=Inputs(settings.secrets_public_key),
             uploads=uploads,
@@ -198,7 +201,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 files=files,
                 broker=broker,
                 cancels=cancels,
-                runners=runners,
+                fleet=fleet,
             ),
             gc=Gc(files, rows, record, uploads),
         )

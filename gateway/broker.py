@@ -146,6 +146,22 @@ class Broker:
         reply = await self._request(f"$JS.API.DIRECT.GET.{subjects.JOBS}", json.encode({"seq": sequence}))
         return _status(reply) != NO_MESSAGE
 
+    async def depths(self) -> dict[str, int]:
+        """How many jobs there are on each subject, those in hand included. Raises `Failed`."""
+        found: dict[str, int] = {}
+        offset, total = 0, 1
+        while offset < total:  # JetStream lists 100,000 subjects at once
+            try:
+                page = await self.ask(f"STREAM.INFO.{subjects.JOBS}", {"subjects_filter": "jobs.>", "offset": offset})
+            except Failed as error:
+                if error.code in NOT_THERE:
+                    break
+                raise
+            depths: dict[str, int] = page["state"].get("subjects") or {}
+            found |= depths
+            offset, total = offset + len(depths), page.get("total", 0) if depths else 0
+        return found
+
     async def discard_job(self, sequence: int) -> None:
         """Tidying: a job that nobody should start."""
         with suppress(Failed):

@@ -15,13 +15,13 @@ from gateway.catalog import Catalog
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.files import Files
+from gateway.fleet import Fleet
 from gateway.follow import Follower
 from gateway.gc import Gc
 from gateway.ids import Capabilities
 from gateway.inputs import Inputs
 from gateway.live import Live
 from gateway.pushes import Pushes
-from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store.accounts import Account
 from gateway.store.models import Models
@@ -47,7 +47,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     live: Live
     cancels: Cancels
     broker: Broker
-    runners: Runners
+    fleet: Fleet
     files: Files
     inputs: Inputs
     uploads: Uploads
@@ -74,7 +74,7 @@ async def caller(request: AnyRequest) -> Account:
 
 def views(request: AnyRequest) -> Views:
     here = parts(request)
-    return Views(here.settings.public_url or _called(request), here.capabilities)
+    return Views(here.settings.public_url or _called(request), here.capabilities, here.fleet.reason)
 
 
 def bases(request: AnyRequest) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ class Version(Struct, frozen=True, kw_only=True):
     streamable: bool
     files: bool
     """Its output is a file, or files."""
+    pushed: bool
+    """Any runner can fetch it; else only those can run it that have it in a folder of their own."""
 
     @property
     def model(self) -> str:
@@ -144,4 +146,5 @@ def as_version(row: dict[str, Any]) -> Version:
         validator=Validator(document),
         streamable=iterator or output.get("type") == "string",
         files=item.get("format") == "uri",
+        pushed=row["pack"] is not None,
     )

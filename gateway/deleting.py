@@ -22,7 +22,7 @@ AT_ONCE: Final = 200
 """Predictions that are ended before the answer; the reconciler ends the others in the next seconds."""
 
 
-class Runners(Protocol):
+class Fleet(Protocol):
     def offering(self, version: str) -> str | None: ...
 
 
@@ -36,7 +36,7 @@ class Deleting:
         files: Files,
         broker: Broker,
         cancels: Cancels,
-        runners: Runners,
+        fleet: Fleet,
     ) -> None:
         self._record = record
         self._models = models
@@ -44,7 +44,7 @@ class Deleting:
         self._files = files
         self._broker = broker
         self._cancels = cancels
-        self._runners = runners
+        self._fleet = fleet
 
     async def version(self, version: Version) -> None:
         """Raises `Unprocessable` for one that a runner has in a folder of its own."""
@@ -60,7 +60,7 @@ class Deleting:
 
     def _refuse_offered(self, versions: Iterable[str]) -> None:
         for id in versions:
-            if (host := self._runners.offering(id)) is not None:
+            if (host := self._fleet.offering(id)) is not None:
                 raise Unprocessable(
                     f"Version {id[:12]} comes from a folder of the runner on {host}, which would offer it again. "
                     "Take the folder from its SAMOVAR_MODELS, and restart it."

@@ -18,6 +18,7 @@ API: Final = {
     "outputs",
     "predictions",
     "pushes",
+    "runners",
     "search",
     "streams",
     "trainings",

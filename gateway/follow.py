@@ -1,8 +1,8 @@
 """A prediction as it stands, and as it goes on: the record first, then what has been said since."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
 
 import structlog
@@ -33,6 +33,10 @@ class Ends(Protocol):
     def kept(self, id: str) -> Prediction | None: ...
 
 
+Stirring = Callable[[Callable[[], None]], AbstractContextManager[None]]
+"""Calls what it is given whenever something changes that is told with a prediction, and is no part of it."""
+
+
 class Follower:
     def __init__(self, record: Record, told: Told, live: Live, ends: Ends) -> None:
         self._record = record
@@ -51,9 +55,12 @@ class Follower:
         """The same for rows of a list."""
         return await asyncio.gather(*(self._caught_up(p) for p in ps))
 
-    async def watch(self, id: str) -> AsyncGenerator[Prediction]:
-        """Every state from now on, until the final one. Ends at once for a prediction that is not there."""
-        with self._live.listen(id) as ear:
+    async def watch(self, id: str, stirring: Stirring | None = None) -> AsyncGenerator[Prediction]:
+        """Every state from now on, until the final one; the same again when it is stirred.
+
+        Ends at once for a prediction that is not there.
+        """
+        with self._live.listen(id) as ear, stirring(ear.stir) if stirring else nullcontext():
             p = await self._read_surely(id)
             while p is not None:
                 yield p

@@ -23,15 +23,16 @@ class Ear:
     def __init__(self) -> None:
         self._heard: list[Event] = []
         self._missed = False
+        self._stirred = False
         self._closing = False
         self._woken: asyncio.Future[None] | None = None
 
     async def next(self) -> list[Event] | None:
         """All that was said since the last call, once there is something. None: something may have been missed.
 
-        Raises `Closing`.
+        It is nothing if the ear was stirred. Raises `Closing`.
         """
-        while not self._heard and not self._missed:
+        while not self._heard and not self._missed and not self._stirred:
             if self._closing:
                 raise Closing
             self._woken = asyncio.get_running_loop().create_future()
@@ -39,6 +40,7 @@ class Ear:
                 await self._woken
             finally:
                 self._woken = None
+        self._stirred = False
         if self._missed:
             self._missed = False
             self._heard.clear()
@@ -52,6 +54,11 @@ class Ear:
 
     def miss(self) -> None:
         self._missed = True
+        self._wake()
+
+    def stir(self) -> None:
+        """Something else has changed that whoever listens may want to tell."""
+        self._stirred = True
         self._wake()
 
     def close(self) -> None:

@@ -54,7 +54,6 @@ REGISTRY.register(STAGE)
 CREATED: Final = Counter("samovar_predictions_created_total", "Predictions accepted.")
 ENDED: Final = Counter("samovar_predictions_ended_total", "Predictions seen to end.", ["status"])
 STREAMS: Final = Gauge("samovar_open_streams", "Event streams that clients follow now.")
-RUNNERS: Final = Gauge("samovar_runners", "Runner hosts heard of lately.")
 
 _ended = {kind: ENDED.labels(kind.__name__.lower()) for kind in (Succeeded, Failed, Canceled)}
 

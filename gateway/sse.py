@@ -39,6 +39,7 @@ class Place(Struct, frozen=True, kw_only=True):
     """Of all the chunks up to here: whether another run said the same is decided without knowing what it said."""
     logs: int = 0
     status: Status | None = None
+    reason: str | None = None
     failed: bool = False
     """The `error` event has been sent, and only `done` is missing."""
     ended: bool = False
@@ -56,13 +57,22 @@ def place(last_event_id: str | None) -> Place:
 class Feed:
     """One client's stream: feed it states of the prediction, get the bytes that it lacks.
 
-    `text` turns a chunk into what clients see. `everything` adds status, logs and metrics.
+    `show` turns a chunk into what clients see. `everything` adds status, logs and metrics; `why` says what a
+    prediction waits for that is still starting.
     """
 
-    def __init__(self, start: Place, show: Callable[[Prediction, Raw], bytes], *, everything: bool = False) -> None:
+    def __init__(
+        self,
+        start: Place,
+        show: Callable[[Prediction, Raw], bytes],
+        *,
+        everything: bool = False,
+        why: Callable[[], str] | None = None,
+    ) -> None:
         self.place = start
         self._show = show
         self._everything = everything
+        self._why = why
 
     def next(self, p: Prediction) -> bytes:
         """Raises nothing; `place.ended` is set once `done` has been given out."""
@@ -89,9 +99,10 @@ class Feed:
             yield from self._end(p)
 
     def _progress(self, p: Prediction) -> Iterator[Frame]:
-        if self.place.status != p.status:
-            self.place = structs.replace(self.place, status=p.status)
-            yield self._frame("status", json.encode({"status": p.status}))
+        reason = self._why() if self._why and p.status is Status.STARTING else None
+        if (self.place.status, self.place.reason) != (p.status, reason):
+            self.place = structs.replace(self.place, status=p.status, reason=reason)
+            yield self._frame("status", json.encode({"status": p.status} | ({"reason": reason} if reason else {})))
         if self.place.logs < p.logged:
             new = p.logs[self.place.logs :]
             self.place = structs.replace(self.place, logs=p.logged)

@@ -1,5 +1,6 @@
 """Resources as clients see them: absolute URLs, Replicate's field names, no nulls where clients choke on them."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,8 @@ class PredictionView(Struct, kw_only=True):
     error: str | None
     source: str
     status: str
+    starting: str | UnsetType = UNSET
+    """Why it has not begun, while it has not. Replicate's has no such field; its clients pass over it."""
     created_at: str
     started_at: str | UnsetType = UNSET
     completed_at: str | UnsetType = UNSET
@@ -90,11 +93,15 @@ class Page(Struct, kw_only=True):
 
 
 class Views:
-    """What one client sees: all URLs begin with the base that it called."""
+    """What one client sees: all URLs begin with the base that it called.
 
-    def __init__(self, base: str, capabilities: Capabilities) -> None:
+    `reason` says why no runner has begun with a prediction of a version.
+    """
+
+    def __init__(self, base: str, capabilities: Capabilities, reason: Callable[[Version], str]) -> None:
         self.base = base
         self._capabilities = capabilities
+        self._reason = reason
 
     def prediction(self, p: Prediction, version: Version | None) -> PredictionView:
         ended = p.status in FINAL
@@ -109,6 +116,7 @@ class Views:
             error=p.error,
             source=p.source,
             status=p.status.value,
+            starting=self._reason(version) if version and p.status is Status.STARTING else UNSET,
             created_at=rfc3339(p.created_at),
             started_at=rfc3339(p.started_at) if p.started_at else UNSET,
             completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,

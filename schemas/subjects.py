@@ -1,6 +1,7 @@
 """Every subject, stream and consumer name, and what the streams promise."""
 
-from typing import Any, Final
+import re
+from typing import Any, Final, NamedTuple
 
 # Crockford's alphabet, lower case: the ids that Replicate draws look like these.
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -33,6 +34,23 @@ def job(pool: str, model: str, version: str, lane: str = "0") -> str:
 def jobs_of(pool: str, model: str, version: str) -> str:
     """What a warm version's consumer listens to: all lanes."""
     return f"jobs.{pool}.{escape(model)}.{version}.*"
+
+
+class Queue(NamedTuple):
+    """Whose jobs wait on a subject."""
+
+    pool: str
+    model: str
+    version: str
+
+
+def queue_of(subject: str) -> Queue | None:
+    """None for a subject that is not made like those of jobs."""
+    match subject.split("."):
+        case ["jobs", pool, model, version, _]:
+            return Queue(pool, unescape(model), version)
+        case _:
+            return None
 
 
 def builds(pool: str) -> str:
@@ -95,6 +113,11 @@ def id_of(subject: str) -> str:
 def escape(text: str) -> str:
     """One subject token for any text: names contain dots and slashes."""
     return "".join(c if (c.isalnum() and c.isascii()) or c in "-_" else f"={ord(c):02x}" for c in text)
+
+
+def unescape(token: str) -> str:
+    """Exact for the names that models may have, which are ASCII."""
+    return re.sub("=([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), token)
 
 
 def streams(*, replicas: int, queue_cap: int, events_age: float, events_bytes: int) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from msgspec import json
 
 from deploy.cli import references
 from deploy.cli.api import Api
-from deploy.cli.running import Output, described, finished
+from deploy.cli.running import Output, described, finished, standing
 from deploy.cli.show import Progress, pretty, table
 from deploy.cli.values import resolved
 from deploy.errors import Unusable
@@ -85,7 +85,7 @@ def watch(api: Api, id: str, *, as_json: bool) -> int:
                 continue
             match event.kind:
                 case "status":
-                    progress.says(json.decode(event.data)["status"])
+                    progress.says(standing(json.decode(event.data)))
                 case "logs":
                     progress.log(event.data)
                 case "output" if output.show:

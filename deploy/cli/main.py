@@ -130,6 +130,19 @@ def runner() -> None:
 
 
 @app.command
+def runners(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
+    """The hosts that run models: their memory and devices, what is hot on them, what waits.
+
+    In a pipe a line for each instance: host, model, version, state, devices, bytes, running, queued, idle seconds.
+    """
+    from deploy.cli.api import reached
+    from deploy.cli.hosts import show_runners
+
+    with reached(url, token) as api:
+        show_runners(api, as_json=json)
+
+
+@app.command
 def run(
     model: str,
     *,

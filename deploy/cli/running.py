@@ -70,7 +70,7 @@ def run(api: Api, ref: str, given: list[str], *, output_dir: Path, as_json: bool
         try:
             show = not as_json and not model.files
             printed = follow(api, prediction, model, progress, show=show)
-            prediction = finished(api, prediction)
+            prediction = finished(api, prediction, progress=progress)
         except KeyboardInterrupt:
             progress.stop()
             api.post(f"/v1/predictions/{prediction['id']}/cancel")
@@ -108,7 +108,7 @@ def follow(api: Api, prediction: dict[str, Any], model: Model, progress: Progres
     for event in api.events(url):
         match event.kind:
             case "status":
-                progress.says(json.decode(event.data)["status"])
+                progress.says(standing(json.decode(event.data)))
             case "logs":
                 progress.log(event.data)
             case "output" if output.show:
@@ -147,13 +147,23 @@ class Output:
             print(flush=True)
 
 
-def finished(api: Api, prediction: dict[str, Any], kind: str = "predictions") -> dict[str, Any]:
+def standing(told: dict[str, Any]) -> str:
+    """The status that a prediction or an event tells; while it is starting, with the reason."""
+    reason = told.get("reason") or told.get("starting")
+    return f"{told['status']}: {reason}" if reason else told["status"]
+
+
+def finished(
+    api: Api, prediction: dict[str, Any], kind: str = "predictions", progress: Progress | None = None
+) -> dict[str, Any]:
     """As the record has it at the end; a push is followed in the same way."""
     pause = 0.05
     while True:
         found = api.get(f"/v1/{kind}/{prediction['id']}")
         if found["status"] in FINAL:
             return found
+        if progress:
+            progress.says(standing(found))
         # Only an output that cannot be streamed is asked for, as the API has no other way to it.
         time.sleep(pause)
         pause = min(pause * 2, 2)

@@ -6,6 +6,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Self
 
 from msgspec import json
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 FINAL: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
 MUCH: Final = 50_000_000  # bytes; sending them takes long enough to be told how far it is
@@ -17,21 +20,25 @@ def pretty(value: Any) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; lines of tab-separated values in a pipe."""
-    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in texts:
-            print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+        for row in rows:
+            print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in _texts(row)))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    Console().print(drawn(columns, rows))
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+
+def drawn(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table as rich draws it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        drawn.add_column(column, no_wrap=number == 0, overflow="fold")  # what comes first is what one copies
-    for row in texts:
-        drawn.add_row(*map(Text, row))  # as text: an output with brackets is no markup
-    Console().print(drawn)
+        table.add_column(column, no_wrap=number == 0, overflow="fold")  # what comes first is what one copies
+    for row in rows:
+        table.add_row(*map(Text, _texts(row)))  # as text: an output with brackets is no markup
+    return table
+
+
+def _texts(row: Sequence[object]) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in row]
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -44,8 +51,6 @@ class Progress(AbstractContextManager["Progress"]):
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console
-
             self._spinner = Console(stderr=True).status(self._first)
             self._spinner.start()
         self._status = self._first
@@ -88,7 +93,6 @@ class Transfer(AbstractContextManager["Transfer"]):
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -127,3 +131,11 @@ def amount(size: int) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1000
     return f"{number:.1f} GB"
+
+
+def lasting(seconds: float) -> str:
+    """A time as people tell it, in its largest unit."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"

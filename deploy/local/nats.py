@@ -57,6 +57,11 @@ RUNNER: Final = User(
         "$JS.API.CONSUMER.*.JOBS.>",
         "$JS.API.CONSUMER.DURABLE.CREATE.JOBS.>",
         "$JS.API.CONSUMER.MSG.NEXT.JOBS.>",
+        # Who loads which instance: a key-value bucket among runners, of which gateways need to know nothing.
+        "$KV.INSTANCES.>",
+        *(f"$JS.API.STREAM.{call}.KV_INSTANCES" for call in ("CREATE", "UPDATE", "INFO", "PURGE", "MSG.GET")),
+        "$JS.API.DIRECT.GET.KV_INSTANCES",
+        "$JS.API.DIRECT.GET.KV_INSTANCES.>",
     ),
     subscribe=("_INBOX.>", "cancels", "wake.>", "runners.>"),
 )

@@ -3,9 +3,12 @@
 import asyncio
 
 from litestar import Response, Router, get
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
 
-from gateway.call import AnyRequest, answer, parts
+from gateway import gauges
+from gateway.broker import Failed
+from gateway.call import AnyRequest, Parts, answer, parts
+from gateway.overview import overview
 
 
 @get("/healthz", operation_id="health.live")
@@ -29,8 +32,18 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
 @get("/metrics", operation_id="metrics.get")
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """In Prometheus' text format."""
-    parts(request).runners.present()
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    fleet = gauges.Snapshot(await _fleet(parts(request)))
+    return Response(generate_latest() + generate_latest(fleet), media_type=CONTENT_TYPE_LATEST)
 
 
 router = Router("/", route_handlers=[healthz, readyz, metrics], tags=["operation"], security=[{}])
+
+
+async def _fleet(here: Parts) -> list[Metric]:
+    """A broker that does not answer has the queues left out, and the rest told."""
+    try:
+        depths = await here.broker.depths()
+    except Failed:
+        return list(gauges.of_runners(overview(here.fleet, {})))
+    seen = overview(here.fleet, depths)
+    return [*gauges.of_runners(seen), *gauges.of_queues(seen)]

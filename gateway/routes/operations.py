@@ -81,7 +81,10 @@ class StreamOperation(Operation):
     def __post_init__(self) -> None:
         self.parameters = [
             *(self.parameters or []),
-            query("events", "`all` adds status, logs and metrics to output, error and done."),
+            query(
+                "events",
+                "`all` adds status (while starting, with the reason), logs and metrics.",
+            ),
             header("Last-Event-ID", "Resume after this event."),
         ]
 

@@ -65,7 +65,10 @@ async def page(request: AnyRequest) -> Response[bytes]:
 
 @get("/predictions/{prediction_id:str}", operation_id="predictions.get")
 async def show(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
-    """A prediction as it stands now."""
+    """A prediction as it stands now. While its status is `starting`, the field `starting` says why.
+
+    `downloading weights`, `building`, `loading`; `queued` behind others; `waiting for a runner` that could run it.
+    """
     account = await caller(request)
     return await _view(request, await find(request, prediction_id, account))
 

@@ -4,6 +4,7 @@ import asyncio
 import mimetypes
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from litestar import Router, get
@@ -15,6 +16,7 @@ from gateway.call import AnyRequest, parts, views
 from gateway.errors import NotFound
 from gateway.live import Closing
 from gateway.routes.operations import StreamOperation
+from gateway.routes.predictions import known_version
 from schemas.prediction import Prediction
 
 # Whatever a model wrote, or a client uploaded, must not run as a page of this site.
@@ -26,7 +28,8 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
     """A prediction as server-sent events: `output`, `error`, `done`; from the start, or after `Last-Event-ID`.
 
-    Of a push: `status`, `logs`, `error`, `done`.
+    With `events=all` also `status`, which says the reason while a prediction is starting, `logs`, `metrics` and
+    `restarted`. Of a push: `status`, `logs`, `error`, `done`.
     """
     here = parts(request)
     id = here.capabilities.id(token)
@@ -36,8 +39,11 @@ async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
     push = p.kind == "build"
     view = views(request)
     place = sse.place(request.headers.get("last-event-id") or request.query_params.get("last_event_id"))
-    feed = sse.Feed(place, view.chunk, everything=push or request.query_params.get("events") == "all")
-    states = here.follower.watch(p.id)
+    everything = push or request.query_params.get("events") == "all"
+    version = await known_version(request, p) if everything and not push else None
+    why = partial(here.fleet.reason, version) if version else None
+    feed = sse.Feed(place, view.chunk, everything=everything, why=why)
+    states = here.follower.watch(p.id, partial(here.fleet.watch, version) if version else None)
     content = _frames(here.builds.follow(states) if push else states, feed, here.settings.keep_alive)
     return Stream(content, media_type="text/event-stream", headers=HEADERS)
 

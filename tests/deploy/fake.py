@@ -53,6 +53,11 @@ class FakeGateway:
         self.hold.set()
         self.canceled = threading.Event()
         self.takes_files = True
+        self.runners: dict[str, Any] = {"runners": [], "queues": [], "pushes": 0}
+        self.reasons: list[str] = []
+        """Why a prediction has not begun, one at each look, or all on its stream; then it succeeds."""
+        self.streams = False
+        """Whether a prediction has a stream."""
         self._pushed = ""
 
     def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
@@ -79,7 +84,9 @@ class FakeGateway:
             case ["POST", "v1", "predictions"] | ["GET", "v1", "predictions", _]:
                 if body:
                     self.inputs.append(json.decode(body)["input"])
-                return 200, {"id": "x1", "status": "succeeded", "output": "made", "urls": {}}
+                return 200, self._prediction()
+            case ["GET", "v1", "runners"]:
+                return 200, self.runners
             case [_, "v1", "gc"]:
                 waste = {"key": "packs/x.tar", "bytes": 1500, "reason": "no version is made of it"}
                 return 200, {"count": 1, "bytes": 1500, "freed": method == "POST", "items": [waste]}
@@ -92,6 +99,12 @@ class FakeGateway:
                     "detail": "The requested resource could not be found.",
                     "status": 404,
                 }
+
+    def _prediction(self) -> dict[str, Any]:
+        made = {"id": "x1", "urls": {"stream": f"{self.url}/v1/streams/t"} if self.streams else {}}
+        if self.reasons:
+            return made | {"status": "starting", "starting": self.reasons.pop(0), "output": None}
+        return made | {"status": "succeeded", "output": "made"}
 
     def _push(self, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
         digest = hashlib.sha256(body).hexdigest()
@@ -151,6 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
+        while self.gateway.reasons:
+            waiting = {"status": "starting", "reason": self.gateway.reasons.pop(0)}
+            self._event("status", json.encode(waiting).decode())
         self._event("status", json.encode({"status": "processing"}).decode())
         self._event("logs", self.gateway.log)
         self.gateway.hold.wait(60)

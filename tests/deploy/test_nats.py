@@ -49,7 +49,17 @@ async def gateway(server: Nats) -> AsyncGenerator[Side]:
 
 
 @pytest.mark.parametrize(
-    "subject", ["cancels", "wake.default.x", "$JS.API.STREAM.DELETE.JOBS", "$JS.API.STREAM.PURGE.EVENTS", "live.x"]
+    "subject",
+    [
+        "cancels",
+        "wake.default.x",
+        "$JS.API.STREAM.DELETE.JOBS",
+        "$JS.API.STREAM.PURGE.EVENTS",
+        "live.x",
+        "$JS.API.STREAM.DELETE.KV_INSTANCES",
+        "$JS.API.STREAM.CREATE.KV_OTHERS",
+        "$KV.OTHERS.x",
+    ],
 )
 async def test_a_runner_may_not_say_what_only_a_gateway_says(runner: Side, subject: str) -> None:
     await runner.client.publish(subject, b"")
@@ -83,6 +93,38 @@ async def test_each_side_may_do_its_part(gateway: Side, runner: Side) -> None:
     await final.ack_sync()
     assert runner.refused.empty()
     assert gateway.refused.empty()
+
+
+async def test_runners_agree_in_a_bucket_of_their_own(runner: Side) -> None:
+    config = {
+        "name": "KV_INSTANCES",
+        "subjects": ["$KV.INSTANCES.>"],
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "allow_msg_ttl": True,
+    }
+    for call in ("CREATE", "UPDATE"):
+        answer = await runner.client.request(f"$JS.API.STREAM.{call}.KV_INSTANCES", json.encode(config))
+        assert "error" not in json.decode(answer.data)
+    first = {"Nats-Expected-Last-Subject-Sequence": "0", "Nats-TTL": "10s"}
+    claim = await runner.client.request("$KV.INSTANCES.v.0", b"mine", headers=first)
+    assert json.decode(claim.data)["seq"] == 1
+    assert "error" in json.decode((await runner.client.request("$KV.INSTANCES.v.0", b"no", headers=first)).data)
+    for question, body in (("$KV.INSTANCES.v.0", b""), ("", b'{"seq":1}')):
+        subject = ".".join(filter(None, ("$JS.API.DIRECT.GET.KV_INSTANCES", question)))
+        assert (await runner.client.request(subject, body)).data == b"mine"
+    for call, body in (("MSG.GET", b'{"seq":1}'), ("PURGE", b""), ("INFO", b"")):
+        answer = json.decode((await runner.client.request(f"$JS.API.STREAM.{call}.KV_INSTANCES", body)).data)
+        assert "error" not in answer
+    assert answer["state"]["messages"] == 0
+    assert runner.refused.empty()
+
+
+async def test_a_gateway_may_not_claim_an_instance(gateway: Side) -> None:
+    await gateway.client.publish("$KV.INSTANCES.v.0", b"")
+    assert "permissions violation for publish" in (await asyncio.wait_for(gateway.refused.get(), 5)).lower()
 
 
 async def test_nobody_comes_in_without_a_password(server: Nats) -> None:

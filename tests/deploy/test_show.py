@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.cli.show import MUCH, Transfer, amount
+from deploy.cli.show import MUCH, Transfer, amount, lasting
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,13 @@ from deploy.cli.show import MUCH, Transfer, amount
 )
 def test_bytes_are_shown_as_people_read_them(size: int, read: str) -> None:
     assert amount(size) == read
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.2, "0 s"), (59, "59 s"), (60, "1 min"), (7_199, "1 h"), (86_400 * 3, "3 d")]
+)
+def test_times_are_told_in_their_largest_unit(seconds: float, told: str) -> None:
+    assert lasting(seconds) == told
 
 
 def test_in_a_pipe_a_large_upload_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,9 +84,13 @@ class Runner:
 
     async def announce(self) -> None:
         await self._client.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=OFFERED)))
+        await self.present()
+
+    async def present(self, **said: Any) -> None:
+        """Say what it has; as another agent, if that is said."""
         versions = [each.version for each in OFFERED]
-        presence = Presence(agent="fake", host="here", pool="default", versions=versions, warm=[])
-        await self._client.publish(subjects.PRESENCE, json.encode(presence))
+        idle = Presence(agent="fake", host="here", pool="default", versions=versions, warm=[])
+        await self._client.publish(subjects.PRESENCE, json.encode(structs.replace(idle, **said)))
 
     async def job(self, *, settle: bool = True) -> Job:
         """The next job of any model, as it comes."""

@@ -137,6 +137,20 @@ def test_everything_is_status_logs_and_metrics_too():
     ]
 
 
+def test_while_it_is_starting_the_status_says_why_and_says_so_again_when_that_changes():
+    reasons = ["queued", "loading", "loading", "unheard"]
+    client = Feed(place(None), lambda _, chunk: bytes(chunk), everything=True, why=lambda: reasons.pop(0))
+    waiting = state(status=Status.STARTING, many=False)
+    said = [told(client.next(waiting)) for _ in range(3)]
+    assert said == [
+        [("status", '{"status":"starting","reason":"queued"}')],
+        [("status", '{"status":"starting","reason":"loading"}')],
+        [],
+    ]
+    assert told(client.next(state())) == [("status", '{"status":"processing"}')]
+    assert reasons == ["unheard"]
+
+
 @pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "a\rb"])
 def test_every_line_gets_its_own_data(text: str):
     assert Frame("output", "1", text.encode()).encode() == b"event: output\nid: 1\ndata: a\ndata: b\n\n"

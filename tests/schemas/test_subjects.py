@@ -22,6 +22,12 @@ def test_a_versions_consumer_hears_all_its_lanes():
     assert all_of_them[-1] == "*"
 
 
+def test_a_jobs_subject_says_whose_queue_it_is():
+    subject = subjects.job("cpu", "acme/two.parts-1_=", "v", lane="7")
+    assert subjects.queue_of(subject) == ("cpu", "acme/two.parts-1_=", "v")
+    assert subjects.queue_of("jobs.cpu.odd") is None
+
+
 def test_a_subject_says_whose_it_is():
     id = "abcd" + "0" * 22
     assert subjects.event(id, "final") == f"events.abcd.{id}.final"

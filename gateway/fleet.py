@@ -1,0 +1,156 @@
+"""The runners lately heard of, and what they mean for a version: who has it, who is on the way, who could take it."""
+
+import math
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import structlog
+from msgspec import Struct
+
+from schemas.models import Presence
+
+log = structlog.get_logger("samovar.runners")
+
+HEARD: Final = 8.0  # seconds after which a runner that says nothing is taken for gone
+
+QUEUED: Final = "queued"
+NOBODY: Final = "waiting for a runner"
+PHASES: Final = ("downloading weights", "building", "loading")
+"""On the way to being warm, in order."""
+
+
+class Sought(Protocol):
+    """A version that somebody waits for."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def pushed(self) -> bool: ...
+
+
+class Index(Struct, frozen=True):
+    """What all presences say together, by version: asked with every create, made anew only when it changes."""
+
+    warm: frozenset[str] = frozenset()
+    starting: dict[str, str] = {}
+    offered: frozenset[str] = frozenset()
+    pools: frozenset[str] = frozenset()
+
+
+class Watched(Struct):
+    """A version that somebody watches, and why it is still starting, as they were last told."""
+
+    version: Sought
+    reason: str
+    stirs: list[Callable[[], None]] = []
+
+
+class Fleet:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._heard: dict[str, tuple[float, Presence]] = {}
+        self._due = math.inf
+        """Before this moment nobody can have been silent for too long."""
+        self._index = Index()
+        self._watched: dict[str, Watched] = {}
+
+    def hear(self, presence: Presence) -> None:
+        now = self._clock()
+        _, before = self._heard.get(presence.agent, (now, None))
+        self._heard[presence.agent] = (now, presence)
+        self._due = min(self._due, now + HEARD)
+        if before is None:
+            log.info("runner_there", agent=presence.agent, host=presence.host, versions=len(presence.versions))
+        if before is None or _said(before) != _said(presence):
+            self._changed()
+
+    def sweep(self) -> float:
+        """Forget who has been silent for too long. Returns the seconds until that may be the case again."""
+        now = self._clock()
+        if now > self._due:
+            gone = [agent for agent, (at, _) in self._heard.items() if now - at > HEARD]
+            for agent in gone:
+                log.warning("runner_gone", agent=agent)
+                del self._heard[agent]
+            self._due = min((at for at, _ in self._heard.values()), default=math.inf) + HEARD
+            if gone:
+                self._changed()
+        return max(min(self._due - now, HEARD), 0.0)
+
+    def present(self) -> list[Presence]:
+        """By host."""
+        self.sweep()
+        return sorted((presence for _, presence in self._heard.values()), key=lambda each: (each.host, each.agent))
+
+    def warm(self, version: str) -> bool:
+        """Whether anybody has it warm. If not, a new job should wake somebody."""
+        self.sweep()
+        return version in self._index.warm
+
+    def starting(self, version: str) -> str | None:
+        """The phase that it is in on its way there, where it is furthest; None if nobody is on it."""
+        self.sweep()
+        return self._index.starting.get(version)
+
+    def reason(self, version: Sought) -> str:
+        """Why a job of this version has not begun."""
+        self.sweep()
+        index = self._index
+        if version.id in index.warm:
+            return QUEUED
+        if phase := index.starting.get(version.id):
+            return phase
+        # What was pushed, any runner of its pool can fetch.
+        could = version.id in index.offered or (version.pushed and version.pool in index.pools)
+        return QUEUED if could else NOBODY
+
+    def offering(self, version: str) -> str | None:
+        """A host whose runner offers it from a folder of its own."""
+        return next((presence.host for presence in self.present() if version in presence.versions), None)
+
+    @contextmanager
+    def watch(self, version: Sought, stir: Callable[[], None]) -> Generator[None]:
+        """`stir` is called whenever the reason is another one."""
+        watched = self._watched.get(version.id)
+        if watched is None:
+            watched = self._watched[version.id] = Watched(version, self.reason(version))
+        watched.stirs.append(stir)
+        try:
+            yield
+        finally:
+            watched.stirs.remove(stir)
+            if not watched.stirs:
+                del self._watched[version.id]
+
+    def _changed(self) -> None:
+        self._index = index(presence for _, presence in self._heard.values())
+        for watched in list(self._watched.values()):
+            reason = self.reason(watched.version)
+            if reason != watched.reason:
+                watched.reason = reason
+                for stir in list(watched.stirs):
+                    stir()
+
+
+def index(presences: Iterable[Presence]) -> Index:
+    warm, offered, pools = set[str](), set[str](), set[str]()
+    starting: dict[str, str] = {}
+    for presence in presences:
+        warm.update(presence.warm)
+        offered.update(presence.versions)
+        pools.add(presence.pool)
+        for version, phase in presence.starting.items():
+            starting[version] = max(phase, starting.get(version, phase), key=_furthest)
+    return Index(frozenset(warm), starting, frozenset(offered), frozenset(pools))
+
+
+def _furthest(phase: str) -> int:
+    return PHASES.index(phase) if phase in PHASES else -1
+
+
+def _said(presence: Presence) -> tuple[object, ...]:
+    """What of it the index is made of; the rest changes all the time."""
+    return presence.pool, presence.versions, presence.warm, presence.starting

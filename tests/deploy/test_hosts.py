@@ -1,0 +1,122 @@
+"""`samovar runners`."""
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from msgspec import json
+from rich.console import Console
+
+from deploy.cli.hosts import draw, lines
+from tests.deploy.fake import FakeGateway, samovar
+
+NOW = datetime(2026, 1, 5, 9, 10, tzinfo=UTC)
+A, B, C = (letter * 64 for letter in "abc")
+
+
+def instance(model: str, version: str, **more: Any) -> dict[str, Any]:
+    common = {"number": 0, "state": "hot", "phase": None, "devices": ["cuda:0"], "memory": 450_000_000, "running": 0}
+    times = {"since": "2026-01-05T09:00:00.000000Z", "used_at": None}
+    return {"model": model, "version": version} | common | times | more
+
+
+def queue(model: str, version: str, jobs: int, **more: Any) -> dict[str, Any]:
+    common = {"pool": "default", "running": 0, "warm": False, "starting": None}
+    return {"model": model, "version": version, "jobs": jobs} | common | more
+
+
+FOUND: dict[str, Any] = {
+    "runners": [
+        {
+            "agent": "agent-1",
+            "host": "big",
+            "pool": "gpu",
+            "memory": {"limit": 8_000_000_000, "used": 2_000_000_000},
+            "devices": [
+                {
+                    "name": "cuda:0",
+                    "kind": "H100 [SXM]",
+                    "memory": 80_000_000_000,
+                    "planned": 8_000_000_000,
+                    "cores": 0,
+                },
+                {"name": "cpu:0", "kind": "EPYC", "memory": 8_000_000_000, "planned": 0, "cores": 2},
+            ],
+            "instances": [
+                instance("acme/busy", A, running=3, used_at="2026-01-05T09:09:58.000000Z"),
+                instance("acme/idle", B, state="parked", devices=[], used_at="2026-01-05T09:08:00.000000Z"),
+                instance("acme/new", C, state="starting", phase="loading", devices=[], memory=0),
+            ],
+            "counts": {"loads": 3},
+        },
+        {
+            "agent": "old",
+            "host": "old",
+            "pool": "default",
+            "memory": {"limit": 0, "used": 0},
+            "devices": [],
+            "instances": [],
+            "counts": {},
+        },
+    ],
+    "queues": [
+        queue("acme/busy", A, 12, running=3, warm=True),
+        queue("acme/cold", "d" * 64, 4),
+        queue("acme/else", "e" * 64, 5, warm=True),
+        queue("acme/new", C, 1, starting="loading"),
+    ],
+    "pushes": 2,
+}
+
+
+def test_in_a_pipe_there_is_a_line_for_each_instance_and_each_queue_that_has_none() -> None:
+    assert [line.split("\t") for line in lines(FOUND, NOW)] == [
+        ["big", "acme/busy", A, "hot", "cuda:0", "450000000", "3", "9", ""],
+        ["big", "acme/idle", B, "parked", "", "450000000", "0", "0", "120"],
+        ["big", "acme/new", C, "loading", "", "0", "0", "1", ""],
+        ["", "acme/cold", "d" * 64, "cold", "", "", "", "4", ""],
+        ["", "acme/else", "e" * 64, "warm", "", "", "", "5", ""],
+    ]
+
+
+def test_on_a_terminal_there_is_a_block_for_each_host() -> None:
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, no_color=True, color_system=None)
+    draw(FOUND, NOW, console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    shown = [" ".join(line.split()).replace("━", "").replace("╸", "").replace("  ", " ") for line in text.splitlines()]
+    assert [line for line in shown if line] == [
+        "big agent-1, pool gpu",
+        "memory 25 % 2.0 GB of 8.0 GB",
+        "cuda:0 10 % 8.0 GB of 80.0 GB planned H100 [SXM]",
+        "cpu:0 0 % 0 B of 8.0 GB planned EPYC, 2 cores",
+        "model version state device memory running queued idle for",
+        "acme/busy aaaaaaaaaaaa hot cuda:0 450.0 MB 3 9",
+        "acme/idle bbbbbbbbbbbb parked 450.0 MB 0 0 2 min",
+        "acme/new cccccccccccc loading 0 1",
+        "old pool default",
+        "waiting, with no instance anywhere",
+        "model version state queued",
+        "acme/cold dddddddddddd cold 4",
+        "acme/else eeeeeeeeeeee warm 5",
+    ]
+
+
+def test_what_is_told_for_machines_is_what_the_api_says(gateway: FakeGateway) -> None:
+    gateway.runners = FOUND
+    assert json.decode(samovar(gateway, "runners", "--json").stdout) == FOUND
+
+
+def test_pushes_that_wait_are_told_of_beside(gateway: FakeGateway) -> None:
+    gateway.runners = FOUND
+    done = samovar(gateway, "runners")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 5)
+    assert done.stderr == "samovar: 2 pushes wait to be built, or are in hand\n"
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_fleet_without_runners_says_how_to_start_one(gateway: FakeGateway, words: tuple[str, ...]) -> None:
+    done = samovar(gateway, "runners", *words)
+    assert done.returncode == 0
+    assert ("`samovar runner` starts one" in done.stderr) is (not words)

@@ -1,0 +1,202 @@
+"""What a gateway says of the runners that it hears, and of what waits for them."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import httpx
+from msgspec import json
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from gateway.broker import Broker
+from schemas import subjects
+from schemas.models import Device, Resident
+from tests.gateway.conftest import ECHO, LINES, Runner
+from tests.gateway.test_predictions import create
+
+AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, UTC)
+HOT = Resident(
+    version=LINES.version,
+    model="acme/lines",
+    number=1,
+    state="hot",
+    devices=["cuda:0"],
+    memory=450_000_000,
+    planned=600_000_000,
+    running=3,
+    queued=12,
+    since=AT,
+    used_at=AT,
+)
+LOADING = Resident(version=ECHO.version, model="acme/echo", number=0, state="starting", phase="loading", since=AT)
+BUSY: dict[str, Any] = {
+    "warm": [LINES.version],
+    "starting": {ECHO.version: "loading"},
+    "memory": 8_000_000_000,
+    "used": 450_000_000,
+    "devices": [Device(name="cuda:0", kind="H100", memory=80_000_000_000, planned=600_000_000)],
+    "residents": [HOT, LOADING],
+    "counts": {"loads": 2, "evictions": 1},
+}
+
+
+async def overview(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The answer, once this holds of it."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.get("/v1/runners")
+            assert answer.status_code == 200, answer.text
+            if holds(found := answer.json()):
+                return found
+
+
+async def test_runners_are_shown_with_devices_and_instances(client: httpx.AsyncClient, runner: Runner):
+    await runner.present(**BUSY)
+    found = await overview(client, lambda found: bool(found["runners"] and found["runners"][0]["instances"]))
+    assert found == {
+        "runners": [
+            {
+                "agent": "fake",
+                "host": "here",
+                "pool": "default",
+                "memory": {"limit": 8_000_000_000, "used": 450_000_000},
+                "devices": [
+                    {"name": "cuda:0", "kind": "H100", "memory": 80_000_000_000, "planned": 600_000_000, "cores": 0}
+                ],
+                "instances": [
+                    {
+                        "model": "acme/echo",
+                        "version": ECHO.version,
+                        "number": 0,
+                        "state": "starting",
+                        "phase": "loading",
+                        "devices": [],
+                        "memory": 0,
+                        "running": 0,
+                        "since": "2026-01-05T09:00:00.125000Z",
+                        "used_at": None,
+                    },
+                    {
+                        "model": "acme/lines",
+                        "version": LINES.version,
+                        "number": 1,
+                        "state": "hot",
+                        "phase": None,
+                        "devices": ["cuda:0"],
+                        "memory": 450_000_000,
+                        "running": 3,
+                        "since": "2026-01-05T09:00:00.125000Z",
+                        "used_at": "2026-01-05T09:00:00.125000Z",
+                    },
+                ],
+                "counts": {"loads": 2, "evictions": 1},
+            }
+        ],
+        "queues": [],
+        "pushes": 0,
+    }
+
+
+async def test_a_runner_of_an_older_version_is_shown_with_nothing_on_it(
+    client: httpx.AsyncClient, runner: Runner, nc: Client
+):
+    said = {"agent": "old", "host": "attic", "pool": "default", "versions": [], "warm": [LINES.version]}
+    await nc.publish(subjects.PRESENCE, json.encode(said))
+    found = await overview(client, lambda found: len(found["runners"]) == 2)
+    old = found["runners"][0]
+    assert (old["host"], old["instances"], old["devices"], old["counts"]) == ("attic", [], [], {})
+    assert old["memory"] == {"limit": 0, "used": 0}
+
+
+async def test_what_waits_is_told_by_version(client: httpx.AsyncClient, runner: Runner):
+    await runner.present(**BUSY)
+    for model in ("lines", "keeper", "lines", "lines", "lines", "echo"):
+        input = {"text": "hi"}
+        answer = await client.post(f"/v1/models/acme/{model}/predictions", json={"input": input})
+        assert answer.status_code == 201
+    await runner.job(settle=False)
+    found = await overview(client, lambda found: any(queue["running"] for queue in found["queues"]))
+    told = [(q["model"], q["pool"], q["jobs"], q["running"], q["warm"], q["starting"]) for q in found["queues"]]
+    assert told == [
+        ("acme/echo", "default", 1, 0, False, "loading"),
+        ("acme/keeper", "default", 1, 0, False, None),
+        ("acme/lines", "default", 4, 3, True, None),
+    ]
+    assert found["queues"][2]["version"] == LINES.version
+
+
+async def test_pushes_that_wait_are_counted_apart(client: httpx.AsyncClient, runner: Runner, js: JetStreamContext):
+    await js.publish(subjects.builds("default"), b"{}")
+    found = await overview(client, lambda found: found["pushes"] == 1)
+    assert found["queues"] == []
+
+
+async def test_without_a_stream_nothing_waits(client: httpx.AsyncClient, runner: Runner, nc: Client):
+    await nc.request(f"$JS.API.STREAM.DELETE.{subjects.JOBS}")
+    assert (await overview(client, lambda _: True))["queues"] == []
+
+
+async def test_the_runners_are_for_those_with_a_token(client: httpx.AsyncClient):
+    for path in ("/v1/runners", "/runners"):
+        assert (await client.get(path, headers={"Authorization": ""})).status_code == 401
+    document = (await client.get("/openapi.json")).json()
+    assert document["paths"]["/v1/runners"]["get"]["operationId"] == "runners.list"
+
+
+async def measured(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]) -> list[str]:
+    """Lines of the metrics, once this holds of them."""
+    async with asyncio.timeout(10):
+        while not holds(lines := (await client.get("/metrics")).text.splitlines()):
+            pass  # each look is a request
+    return lines
+
+
+async def test_the_runners_are_measured(client: httpx.AsyncClient, runner: Runner):
+    await runner.present(**BUSY)
+    for model in ("keeper", "lines"):
+        await create(client, model)
+    lines = await measured(client, lambda lines: any(line.startswith("samovar_instances{") for line in lines))
+    assert {
+        "samovar_runners 1.0",
+        'samovar_instances{agent="fake",model="acme/echo",state="starting"} 1.0',
+        'samovar_instances{agent="fake",model="acme/lines",state="hot"} 1.0',
+        'samovar_jobs_running{agent="fake",model="acme/lines"} 3.0',
+        'samovar_runner_memory_bytes{agent="fake",kind="limit"} 8e+09',
+        'samovar_runner_memory_bytes{agent="fake",kind="used"} 4.5e+08',
+        'samovar_device_memory_bytes{agent="fake",device="cuda:0",kind="planned"} 6e+08',
+        'samovar_runner_changes_total{agent="fake",kind="loads"} 2.0',
+        'samovar_queue_depth{model="acme/echo"} 0.0',
+        'samovar_queue_depth{model="acme/keeper"} 1.0',
+        'samovar_queue_depth{model="acme/lines"} 1.0',
+        "samovar_pushes_pending 0.0",
+    } <= set(lines)
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(set(names)) == len(names)
+
+
+async def test_metrics_of_runners_end_with_them(client: httpx.AsyncClient, runner: Runner):
+    await runner.present(agent="brief", residents=[HOT])
+    await measured(client, lambda lines: any('agent="brief",model' in line for line in lines))
+    await runner.present(agent="brief")
+    await measured(client, lambda lines: not any('agent="brief",model' in line for line in lines))
+
+
+class Paged:
+    """A broker that lists two subjects at once."""
+
+    def __init__(self, depths: dict[str, int]) -> None:
+        self._depths = depths
+        self.data = b""
+
+    async def request(self, _: str, question: bytes, **__: Any) -> "Paged":
+        offset = json.decode(question)["offset"]
+        shown = dict(sorted(self._depths.items())[offset : offset + 2])
+        self.data = json.encode({"total": len(self._depths), "offset": offset, "state": {"subjects": shown}})
+        return self
+
+
+async def test_more_subjects_than_the_broker_lists_at_once_are_asked_for_in_turn():
+    depths = {f"jobs.default.m.{version}.0": version for version in range(1, 6)}
+    assert await Broker(cast("Client", Paged(depths)), {}).depths() == depths
