@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import structlog
@@ -13,7 +14,8 @@ from runners.placement import CPU, Host, Need
 
 log = structlog.stdlib.get_logger()
 
-GUESS: Final = 1_000_000_000  # bytes, for a version that nobody has measured
+GUESS: Final = 1_000_000_000  # bytes, for a version that nobody has measured, where nothing else was either
+TWICE: Final = 2  # what others take by the median, where some were
 SPARE: Final = 1.1  # of what was measured: no two runs are alike
 CONTEXT: Final = 600_000_000  # bytes that a process takes of a GPU before the first tensor
 FOLDER: Final = "needs"
@@ -46,7 +48,12 @@ class Needs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, Measured] = {}
+        self._known: dict[str, Measured] = {file.stem: self._read(file.stem) for file in folder.glob("*.json")}
+
+    def guess(self) -> int:
+        """Bytes, for a version that nobody has measured: models of one house are alike."""
+        seen = [measured.host for measured in self._known.values() if measured.host]
+        return int(TWICE * median(seen)) if seen else GUESS
 
     def of(self, version: str) -> Measured:
         if version not in self._known:
@@ -77,9 +84,9 @@ class Needs:
             return Measured()
 
 
-def need(host: Host, hints: Hints, measured: Measured) -> Need:
+def need(host: Host, hints: Hints, measured: Measured, guess: int = GUESS) -> Need:
     """Never more than there is: what asks for more gets all, and what is too large goes to disk."""
-    guess = host.memory if measured.whole else GUESS
+    guess = host.memory if measured.whole else guess
     memory = min(hints.memory or int(measured.host * SPARE) or guess, host.memory)
     if host.kind == CPU:
         largest = max(device.memory for device in host.devices)

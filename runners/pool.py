@@ -444,7 +444,7 @@ class Pool:
 
     def _need(self, version: str, hints: Hints | None = None) -> Need:
         known = hints or self._parts.serving.hints().get(version, Hints())
-        return needs.need(self._host, known, self._parts.needs.of(version))
+        return needs.need(self._host, known, self._parts.needs.of(version), self._parts.needs.guess())
 
     def _given(self, resident: Resident, offload: Path) -> Given:
         assert resident.seat is not None

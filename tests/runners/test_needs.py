@@ -46,6 +46,14 @@ def test_what_was_learnt_outlives_the_agent(tmp_path: Path) -> None:
     assert Needs(tmp_path / "needs").of("a" * 64) == Measured(host=5, fits=4)
 
 
+def test_a_version_that_nobody_has_measured_is_taken_for_two_like_the_others(tmp_path: Path) -> None:
+    known = Needs(tmp_path)
+    assert known.guess() == GUESS
+    for digit, size in zip("abc", (G, 3 * G, 9 * G), strict=True):
+        known.learn(digit * 64, host=size)
+    assert known.guess() == Needs(tmp_path).guess() == 6 * G
+
+
 def test_a_file_that_cannot_be_read_is_no_knowledge(tmp_path: Path) -> None:
     (tmp_path / f"{'a' * 64}.json").write_text("{")
     assert Needs(tmp_path).of("a" * 64) == Measured()
