@@ -1,0 +1,56 @@
+"""A model in a bare loop: what it gives with nothing of ours around it, as JSON on stdout.
+
+`python -m benchmarks.bare FOLDER --sizes 1 32 --seconds 4`; threads are set by OMP_NUM_THREADS, as for a worker.
+"""
+
+import argparse
+import sys
+import time
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from msgspec import json
+
+from benchmarks.texts import TEXTS
+
+WORKER = Path(__file__).parents[1] / "runners" / "worker"
+"""Where `cog` is found, as in a worker."""
+
+
+def predictor(folder: Path) -> Any:
+    sys.path[:0] = [str(folder), str(WORKER)]
+    spec = spec_from_file_location("predict", folder / "predict.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.Predictor()
+    made.setup()
+    return made
+
+
+def rate(model: Any, size: int, seconds: float) -> float:
+    """Texts per second, in batches of this size."""
+    texts = cycle(TEXTS)
+    count, began = 0, time.perf_counter()
+    while (now := time.perf_counter()) - began < seconds:
+        model.embed(list(islice(texts, size)))
+        count += size
+    return count / (now - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--seconds", type=float, default=4)
+    chosen = parser.parse_args()
+    model = predictor(chosen.folder.resolve())
+    rates = {str(size): rate(model, size, chosen.seconds) for size in chosen.sizes}
+    sys.stdout.buffer.write(json.encode(rates))
+
+
+if __name__ == "__main__":
+    main()
