@@ -1,7 +1,7 @@
 """What a gateway says of the runners that it hears, and of what waits for them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 from gateway.broker import Broker
 from schemas import subjects
 from schemas.models import Device, Resident
-from tests.gateway.conftest import ECHO, LINES, Runner
+from tests.gateway.conftest import ECHO, LINES, Runner, frames
 from tests.gateway.test_predictions import create
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, UTC)
@@ -139,10 +139,47 @@ async def test_without_a_stream_nothing_waits(client: httpx.AsyncClient, runner:
 
 
 async def test_the_runners_are_for_those_with_a_token(client: httpx.AsyncClient):
-    for path in ("/v1/runners", "/runners"):
+    for path in ("/v1/runners", "/runners", "/v1/runners/events"):
         assert (await client.get(path, headers={"Authorization": ""})).status_code == 401
     document = (await client.get("/openapi.json")).json()
     assert document["paths"]["/v1/runners"]["get"]["operationId"] == "runners.list"
+
+
+async def next_view(events: AsyncGenerator[tuple[str, str, str]]) -> tuple[str, dict[str, Any]]:
+    async with asyncio.timeout(15):
+        event, id, data = await anext(events)
+    assert event == "runners"
+    return id, json.decode(data)
+
+
+async def test_the_view_comes_again_when_it_has_changed(client: httpx.AsyncClient, runner: Runner):
+    async with client.stream("GET", "/v1/runners/events") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = frames(response)
+        _, first = await next_view(events)
+        assert first["runners"][0]["instances"] == []
+        await runner.present()
+        await runner.present(**BUSY)
+        _, second = await next_view(events)
+        assert len(second["runners"][0]["instances"]) == 2
+        await create(client, "keeper")
+        await runner.present(**BUSY)  # nothing new of itself: it is the queue that has grown
+        id, third = await next_view(events)
+        assert [queue["model"] for queue in third["queues"]] == ["acme/keeper"]
+    async with client.stream("GET", "/v1/runners/events", headers={"Last-Event-ID": id}) as response:
+        await runner.present()
+        _, fourth = await next_view(frames(response))
+        assert fourth["runners"][0]["instances"] == []
+
+
+async def test_a_view_that_is_followed_ends_with_the_gateway(
+    client: httpx.AsyncClient, runner: Runner, start: Callable[..., Any]
+):
+    async with client.stream("GET", "/v1/runners/events") as response:
+        events = frames(response)
+        await next_view(events)
+        await start.stop()  # type: ignore[attr-defined]
+        assert [event async for event in events] == []
 
 
 async def measured(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]) -> list[str]:
