@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from msgspec import json
+import nats
+from msgspec import json, structs
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from deploy.local.nats import running_nats
 from gateway.broker import Broker
+from gateway.settings import Settings
 from schemas import subjects
 from schemas.models import Device, Resident
-from tests.gateway.conftest import ECHO, LINES, Runner, frames
+from tests.conftest import ANYONE
+from tests.gateway.conftest import ECHO, LINES, TOKEN, Runner, frames
 from tests.gateway.test_predictions import create
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, UTC)
@@ -40,6 +45,9 @@ BUSY: dict[str, Any] = {
     "residents": [HOT, LOADING],
     "counts": {"loads": 2, "evictions": 1},
 }
+
+
+LINE = "samovar_runners 1.0"
 
 
 async def overview(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -218,6 +226,24 @@ async def test_metrics_of_runners_end_with_them(client: httpx.AsyncClient, runne
     await measured(client, lambda lines: any('agent="brief",model' in line for line in lines))
     await runner.present(agent="brief")
     await measured(client, lambda lines: not any('agent="brief",model' in line for line in lines))
+
+
+async def test_a_broker_that_is_away_has_only_the_queues_unknown(
+    home: Path, settings: Settings, start: Callable[..., Any]
+):
+    async with running_nats(home / "leaving-nats", users=[ANYONE]) as server:
+        url = await start(structs.replace(settings, nats_url=server.urls[ANYONE.name]))
+        runner = Runner(client := await nats.connect(server.urls[ANYONE.name]), client.jetstream())
+        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as asking:
+            await runner.present(**BUSY)
+            assert any("samovar_queue_depth" in line for line in await measured(asking, lambda lines: LINE in lines))
+        await client.close()
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as asking:
+        lines = (await asking.get("/metrics")).text.splitlines()
+        assert not any("samovar_queue_depth" in line for line in lines)
+        assert any(line.startswith("samovar_runners ") for line in lines)
+        answer = await asking.get("/v1/runners")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "The broker does not say what waits. Try again.")
 
 
 class Paged:
