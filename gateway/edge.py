@@ -24,8 +24,8 @@ API: Final = {
     "trainings",
     "webhooks",
 }
-HEADS: Final = ("/v1/streams/", "/-/files/")
-"""Where HEAD is not GET without its body: a stream would only end with its prediction, and files may be large."""
+HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/-/files/")
+"""Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
 MAX_HEADERS: Final = 64_000  # bytes
 
 

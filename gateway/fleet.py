@@ -56,6 +56,7 @@ class Fleet:
         """Before this moment nobody can have been silent for too long."""
         self._index = Index()
         self._watched: dict[str, Watched] = {}
+        self._listening: list[Callable[[], None]] = []
 
     def hear(self, presence: Presence) -> None:
         now = self._clock()
@@ -66,6 +67,7 @@ class Fleet:
             log.info("runner_there", agent=presence.agent, host=presence.host, versions=len(presence.versions))
         if before is None or _said(before) != _said(presence):
             self._changed()
+        self._stir()
 
     def sweep(self) -> float:
         """Forget who has been silent for too long. Returns the seconds until that may be the case again."""
@@ -78,6 +80,7 @@ class Fleet:
             self._due = min((at for at, _ in self._heard.values()), default=math.inf) + HEARD
             if gone:
                 self._changed()
+                self._stir()
         return max(min(self._due - now, HEARD), 0.0)
 
     def present(self) -> list[Presence]:
@@ -124,6 +127,19 @@ class Fleet:
             watched.stirs.remove(stir)
             if not watched.stirs:
                 del self._watched[version.id]
+
+    @contextmanager
+    def listen(self, stir: Callable[[], None]) -> Generator[None]:
+        """`stir` is called whenever a runner has said anything, and when one has gone."""
+        self._listening.append(stir)
+        try:
+            yield
+        finally:
+            self._listening.remove(stir)
+
+    def _stir(self) -> None:
+        for stir in list(self._listening):
+            stir()
 
     def _changed(self) -> None:
         self._index = index(presence for _, presence in self._heard.values())

@@ -90,21 +90,16 @@ class Live:
     @contextmanager
     def listen(self, id: str) -> Generator[Ear]:
         """From now on; for a prediction of another gateway, from a moment later: the ear is told to read again then."""
-        ear = Ear()
-        if self._closing:
-            ear.close()
-        ears = self._ears.setdefault(id, [])
-        ears.append(ear)
-        if subjects.tag(id) != self.tag and id not in self._foreign:
-            self._foreign[id] = asyncio.create_task(self._follow(id))
-        try:
+        with self._placed(id) as ear:
+            if subjects.tag(id) != self.tag and id not in self._foreign:
+                self._foreign[id] = asyncio.create_task(self._follow(id))
             yield ear
-        finally:
-            ears.remove(ear)
-            if not ears:
-                self._ears.pop(id, None)
-                if task := self._foreign.pop(id, None):
-                    task.add_done_callback(self._leave)
+
+    @contextmanager
+    def attend(self) -> Generator[Ear]:
+        """An ear for no prediction: it hears what others stir it for, and that the gateway is about to stop."""
+        with self._placed("") as ear:
+            yield ear
 
     def missed(self) -> None:
         """Everyone reads again what they follow."""
@@ -122,6 +117,22 @@ class Live:
         for ears in self._ears.values():
             for ear in ears:
                 ear.close()
+
+    @contextmanager
+    def _placed(self, id: str) -> Generator[Ear]:
+        ear = Ear()
+        if self._closing:
+            ear.close()
+        ears = self._ears.setdefault(id, [])
+        ears.append(ear)
+        try:
+            yield ear
+        finally:
+            ears.remove(ear)
+            if not ears:
+                self._ears.pop(id, None)
+                if task := self._foreign.pop(id, None):
+                    task.add_done_callback(self._leave)
 
     async def _follow(self, id: str) -> Subscription:
         subscription = await self._subscribe(subjects.live_of(id))

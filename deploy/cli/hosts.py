@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from msgspec import Struct
-from rich.console import Console
+from msgspec import Struct, json
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -42,16 +43,38 @@ def show_runners(api: Api, *, as_json: bool) -> None:
     if as_json:
         print(pretty(found))
         return
-    now = datetime.now(UTC)
     if sys.stdout.isatty():
-        draw(found, now, Console())
+        Console().print(drawing(found, datetime.now(UTC)))
     else:
-        for line in lines(found, now):
+        for line in lines(found, datetime.now(UTC)):
             print(line)
     if not found["runners"]:
         _say("no runner is there; `samovar runner` starts one, and `samovar up` all there is")
     if pushes := found["pushes"]:
         _say(f"{pushes} {'pushes wait' if pushes > 1 else 'push waits'} to be built, or are in hand")
+
+
+def watch_runners(api: Api, *, as_json: bool) -> None:
+    """Until an interrupt: on a terminal in place, in a pipe one after another, with an empty line after each."""
+    if not as_json and sys.stdout.isatty():
+        _draw_each(_views(api))
+        return
+    for found in _views(api):
+        told = [json.encode(found).decode()] if as_json else [*lines(found, datetime.now(UTC)), ""]
+        print("\n".join(told), flush=True)
+
+
+def _draw_each(views: Iterator[Json]) -> None:
+    """Anew every second, too: how long something has been idle changes while nobody says anything."""
+    found = next(views)
+    with Live(get_renderable=lambda: drawing(found, datetime.now(UTC)), refresh_per_second=1, screen=True) as live:
+        for found in views:  # noqa: B007  it is what is drawn
+            live.refresh()
+
+
+def _views(api: Api) -> Iterator[Json]:
+    for event in api.events("/v1/runners/events"):
+        yield json.decode(event.data)
 
 
 def lines(found: Json, now: datetime) -> Iterator[str]:
@@ -64,21 +87,22 @@ def lines(found: Json, now: datetime) -> Iterator[str]:
         yield _line("", row)
 
 
-def draw(found: Json, now: datetime, console: Console) -> None:
+def drawing(found: Json, now: datetime) -> Group:
     """A block for each host, then what is served by none."""
     queued = _queued(found)
+    shown: list[RenderableType] = []
     for runner in found["runners"]:
-        console.print(Text.assemble((runner["host"], "bold"), f"  {_about(runner)}"))
+        shown.append(Text.assemble((runner["host"], "bold"), f"  {_about(runner)}"))
         if (resources := _resources(runner)).row_count:
-            console.print(resources)
+            shown.append(resources)
         if runner["instances"]:
-            console.print()
-            console.print(_instances([_instance(each, queued, now) for each in runner["instances"]]))
-        console.print()
+            shown += ["", _instances([_instance(each, queued, now) for each in runner["instances"]])]
+        shown.append("")
     if waiting := unserved(found):
-        console.print(Text("waiting, with no instance anywhere", "bold"))
         columns = ("model", "version", "state", "queued")
-        console.print(drawn(columns, [(row.model, row.version[:DIGITS], row.state, row.queued) for row in waiting]))
+        rows = [(row.model, row.version[:DIGITS], row.state, row.queued) for row in waiting]
+        shown += [Text("waiting, with no instance anywhere", "bold"), drawn(columns, rows)]
+    return Group(*shown)
 
 
 def unserved(found: Json) -> list[Row]:

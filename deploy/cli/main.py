@@ -130,16 +130,29 @@ def runner() -> None:
 
 
 @app.command
-def runners(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
+def runners(
+    *,
+    watch: Annotated[bool, Parameter(negative=())] = False,
+    json: Json = False,
+    url: Url = LOCAL,
+    token: Token = None,
+) -> None:
     """The hosts that run models: their memory and devices, what is hot on them, what waits.
 
     In a pipe a line for each instance: host, model, version, state, devices, bytes, running, queued, idle seconds.
+
+    Parameters
+    ----------
+    watch
+        Go on: show it again whenever it changes.
+    json
+        Print it as JSON; with --watch a line each time.
     """
     from deploy.cli.api import reached
-    from deploy.cli.hosts import show_runners
+    from deploy.cli.hosts import show_runners, watch_runners
 
     with reached(url, token) as api:
-        show_runners(api, as_json=json)
+        (watch_runners if watch else show_runners)(api, as_json=json)
 
 
 @app.command

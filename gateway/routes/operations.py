@@ -89,6 +89,12 @@ class StreamOperation(Operation):
         ]
 
 
+@dataclass
+class RunnersOperation(Operation):
+    def __post_init__(self) -> None:
+        self.parameters = [*(self.parameters or []), header("Last-Event-ID", "Nothing is said until it is outdated.")]
+
+
 def body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
     schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required, additional_properties=False)
     return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)

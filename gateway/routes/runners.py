@@ -1,11 +1,26 @@
-"""/runners: which hosts there are, which models are hot on them, and what waits."""
+"""/runners: which hosts there are, which models are hot on them, and what waits; now, and as it changes."""
 
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import structlog
 from litestar import Response, Router, get
+from litestar.response import Stream
+from msgspec import json
 
 from gateway.broker import Failed
-from gateway.call import AnyRequest, answer, caller, parts
+from gateway.call import AnyRequest, Parts, answer, caller, header, parts
 from gateway.errors import Unavailable
-from gateway.overview import overview
+from gateway.overview import Overview, overview
+from gateway.routes.operations import RunnersOperation
+from gateway.routes.streams import HEADERS, kept_alive
+from gateway.sse import Frame
+
+log = structlog.get_logger("samovar.runners")
+
+PAUSE: Final = 1.0  # seconds between two events of one stream
 
 
 @get("/runners", operation_id="runners.list")
@@ -15,12 +30,41 @@ async def page(request: AnyRequest) -> Response[bytes]:
     Of Samovar alone: Replicate's API has nothing like it.
     """
     await caller(request)
-    here = parts(request)
     try:
-        depths = await here.broker.depths()
+        return answer(await _seen(parts(request)))
     except Failed as error:
         raise Unavailable("The broker does not say what waits. Try again.") from error
-    return answer(overview(here.fleet, depths))
 
 
-router = Router("/", route_handlers=[page], tags=["operation"])
+@get("/runners/events", operation_id="runners.events", operation_class=RunnersOperation)
+async def events(request: AnyRequest) -> Stream:
+    """The same as server-sent events: `runners`, with all of it, when something has changed; at most one a second."""
+    await caller(request)
+    here = parts(request)
+    changes = _changes(here, header(request, b"last-event-id"))
+    return Stream(kept_alive(changes, here.settings.keep_alive), media_type="text/event-stream", headers=HEADERS)
+
+
+router = Router("/", route_handlers=[page, events], tags=["operation"])
+
+
+async def _seen(here: Parts) -> Overview:
+    """Raises `Failed`."""
+    return overview(here.fleet, await here.broker.depths())
+
+
+async def _changes(here: Parts, last: str | None) -> AsyncGenerator[bytes]:
+    """`last` is the id of what the client has. Looked at when a runner says something: while one is there, it does."""
+    with here.live.attend() as ear, here.fleet.listen(ear.stir):
+        while True:
+            try:
+                text = json.encode(await _seen(here))
+            except Failed as error:
+                log.debug("queues_not_seen", reason=str(error))
+            else:
+                id = f"{zlib.crc32(text):08x}"
+                if id != last:
+                    yield Frame("runners", id, text).encode()
+                last = id
+            await asyncio.sleep(PAUSE)
+            await ear.next()

@@ -44,8 +44,8 @@ async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
     why = partial(here.fleet.reason, version) if version else None
     feed = sse.Feed(place, view.chunk, everything=everything, why=why)
     states = here.follower.watch(p.id, partial(here.fleet.watch, version) if version else None)
-    content = _frames(here.builds.follow(states) if push else states, feed, here.settings.keep_alive)
-    return Stream(content, media_type="text/event-stream", headers=HEADERS)
+    content = _frames(here.builds.follow(states) if push else states, feed)
+    return Stream(kept_alive(content, here.settings.keep_alive), media_type="text/event-stream", headers=HEADERS)
 
 
 @get("/outputs/{path:path}", operation_id="outputs.get")
@@ -64,14 +64,14 @@ async def output(request: AnyRequest, path: FromPath[str]) -> Stream:
 router: Router = Router("/", route_handlers=[stream, output], tags=["streams"], security=[{}])
 
 
-async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed, keep_alive: float) -> AsyncGenerator[bytes]:
-    """One write per state of the prediction, however many events that makes; a comment when nothing happens."""
+async def kept_alive(frames: AsyncGenerator[bytes], keep_alive: float) -> AsyncGenerator[bytes]:
+    """With a comment when nothing happens; to its end, or until the gateway stops."""
     metrics.STREAMS.inc()
     try:
         yield sse.OPENING
-        async with aclosing(states):
-            while not feed.place.ended:
-                coming = asyncio.ensure_future(anext(states, None))
+        async with aclosing(frames):
+            while True:
+                coming = asyncio.ensure_future(anext(frames, None))
                 try:
                     while not (await asyncio.wait([coming], timeout=keep_alive))[0]:
                         yield sse.KEEP_ALIVE
@@ -80,12 +80,21 @@ async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed, keep_alive
                         coming.cancel()
                         await asyncio.wait([coming])
                 try:
-                    state = coming.result()
+                    frame = coming.result()
                 except Closing:
                     return  # the client comes back with the id of its last event
-                if state is None:
+                if frame is None:
                     return
-                if frames := feed.next(state):
-                    yield frames
+                yield frame
     finally:
         metrics.STREAMS.dec()
+
+
+async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed) -> AsyncGenerator[bytes]:
+    """One write per state of the prediction, however many events that makes."""
+    async with aclosing(states):
+        async for state in states:
+            if frames := feed.next(state):
+                yield frames
+            if feed.place.ended:
+                return

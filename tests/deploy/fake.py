@@ -140,6 +140,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/v1/streams/"):
             self._stream()
+        elif self.path.startswith("/v1/runners/events"):
+            self._views()
         else:
             self._answer()
 
@@ -160,10 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def _stream(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
+        self._open()
         while self.gateway.reasons:
             waiting = {"status": "starting", "reason": self.gateway.reasons.pop(0)}
             self._event("status", json.encode(waiting).decode())
@@ -171,6 +170,19 @@ class Handler(BaseHTTPRequestHandler):
         self._event("logs", self.gateway.log)
         self.gateway.hold.wait(60)
         self._event("done", "{}")
+
+    def _views(self) -> None:
+        """What there is, and once more after the hold; then the connection breaks off."""
+        self._open()
+        self._event("runners", json.encode(self.gateway.runners).decode())
+        self.gateway.hold.wait(60)
+        self._event("runners", json.encode(self.gateway.runners).decode())
+
+    def _open(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
 
     def _event(self, kind: str, data: str) -> None:
         lines = "".join(f"data: {line}\n" for line in data.split("\n"))

@@ -124,6 +124,13 @@ def test_a_prediction_that_is_over_stays_as_it_is_when_canceled(stack: Stack) ->
     assert samovar(stack, "predictions", "cancel", id).stdout == "succeeded\n"
 
 
+def test_the_runner_of_the_stack_is_there(stack: Stack) -> None:
+    done = samovar(stack, "runners", "--json")
+    [runner] = json.decode(done.stdout)["runners"]
+    assert runner["pool"] == "default"
+    assert samovar(stack, "runners").returncode == 0
+
+
 def test_the_token_that_is_kept_is_used_on_this_machine(stack: Stack) -> None:
     data_dir = str(stack.data_dir)
     assert samovar(stack, "token", "--data-dir", data_dir).stdout == f"{stack.token}\n"

@@ -1,15 +1,22 @@
 """`samovar runners`."""
 
 import io
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from msgspec import json
 from rich.console import Console
 
-from deploy.cli.hosts import draw, lines
-from tests.deploy.fake import FakeGateway, samovar
+from deploy.cli.hosts import drawing, lines
+from tests.deploy.fake import LIMIT, FakeGateway, environment, samovar
+from tests.stack import SAMOVAR
 
 NOW = datetime(2026, 1, 5, 9, 10, tzinfo=UTC)
 A, B, C = (letter * 64 for letter in "abc")
@@ -82,7 +89,7 @@ def test_in_a_pipe_there_is_a_line_for_each_instance_and_each_queue_that_has_non
 
 def test_on_a_terminal_there_is_a_block_for_each_host() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True, no_color=True, color_system=None)
-    draw(FOUND, NOW, console)
+    console.print(drawing(FOUND, NOW))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     shown = [" ".join(line.split()).replace("━", "").replace("╸", "").replace("  ", " ") for line in text.splitlines()]
@@ -113,6 +120,49 @@ def test_pushes_that_wait_are_told_of_beside(gateway: FakeGateway) -> None:
     done = samovar(gateway, "runners")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 5)
     assert done.stderr == "samovar: 2 pushes wait to be built, or are in hand\n"
+
+
+@contextmanager
+def watching(gateway: FakeGateway, *words: str) -> Generator[IO[str]]:
+    command = [SAMOVAR, "runners", "--watch", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(gateway)) as process:
+        assert process.stdout is not None
+        yield process.stdout
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 130
+
+
+def test_who_watches_sees_every_change_until_an_interrupt(gateway: FakeGateway) -> None:
+    gateway.runners = FOUND
+    gateway.hold.clear()
+    with watching(gateway) as out:
+        assert len(list(iter(out.readline, "\n"))) == 5
+        gateway.runners = {**FOUND, "queues": []}
+        gateway.hold.set()
+        assert len(list(iter(out.readline, "\n"))) == 3
+
+
+def test_a_program_that_watches_gets_a_line_of_json_each_time(gateway: FakeGateway) -> None:
+    gateway.runners = FOUND
+    with watching(gateway, "--json") as out:
+        assert [json.decode(out.readline()) for _ in range(2)] == [FOUND, FOUND]
+
+
+def test_on_a_terminal_it_is_drawn_in_place(gateway: FakeGateway) -> None:
+    gateway.runners = FOUND
+    leader, follower = pty.openpty()
+    command = [SAMOVAR, "runners", "--watch"]
+    with subprocess.Popen(command, stdout=follower, env=environment(gateway) | {"TERM": "xterm"}) as process:
+        os.close(follower)
+        said = b""
+        while b"acme/else" not in said:
+            said += os.read(leader, 65_536)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # at its end
+            while os.read(leader, 65_536):
+                pass
+        assert process.wait(LIMIT) == 130
+    os.close(leader)
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])

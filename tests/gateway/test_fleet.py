@@ -116,6 +116,17 @@ def test_those_who_watch_are_stirred_when_the_reason_changes_and_only_then(fleet
     assert told == ["loading", QUEUED, NOBODY]
 
 
+def test_those_who_listen_hear_of_every_word_and_of_silence(fleet: Fleet, clock: Clock):
+    told: list[int] = []
+    with fleet.listen(lambda: told.append(len(fleet.present()))):
+        fleet.hear(presence())
+        fleet.hear(presence())
+        clock.now += HEARD + 1
+        fleet.sweep()
+    fleet.hear(presence())
+    assert told == [1, 1, 0]
+
+
 def test_one_who_leaves_leaves_the_others_watching(fleet: Fleet):
     told: list[str] = []
     with ExitStack() as first, fleet.watch(Sought(), lambda: told.append("second")):

@@ -1,19 +1,24 @@
 """What a gateway says of the runners that it hears, and of what waits for them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from msgspec import json
+import nats
+from msgspec import json, structs
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from deploy.local.nats import running_nats
 from gateway.broker import Broker
+from gateway.settings import Settings
 from schemas import subjects
 from schemas.models import Device, Resident
-from tests.gateway.conftest import ECHO, LINES, Runner
+from tests.conftest import ANYONE
+from tests.gateway.conftest import ECHO, LINES, TOKEN, Runner, frames
 from tests.gateway.test_predictions import create
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, UTC)
@@ -40,6 +45,9 @@ BUSY: dict[str, Any] = {
     "residents": [HOT, LOADING],
     "counts": {"loads": 2, "evictions": 1},
 }
+
+
+LINE = "samovar_runners 1.0"
 
 
 async def overview(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -139,10 +147,47 @@ async def test_without_a_stream_nothing_waits(client: httpx.AsyncClient, runner:
 
 
 async def test_the_runners_are_for_those_with_a_token(client: httpx.AsyncClient):
-    for path in ("/v1/runners", "/runners"):
+    for path in ("/v1/runners", "/runners", "/v1/runners/events"):
         assert (await client.get(path, headers={"Authorization": ""})).status_code == 401
     document = (await client.get("/openapi.json")).json()
     assert document["paths"]["/v1/runners"]["get"]["operationId"] == "runners.list"
+
+
+async def next_view(events: AsyncGenerator[tuple[str, str, str]]) -> tuple[str, dict[str, Any]]:
+    async with asyncio.timeout(15):
+        event, id, data = await anext(events)
+    assert event == "runners"
+    return id, json.decode(data)
+
+
+async def test_the_view_comes_again_when_it_has_changed(client: httpx.AsyncClient, runner: Runner):
+    async with client.stream("GET", "/v1/runners/events") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = frames(response)
+        _, first = await next_view(events)
+        assert first["runners"][0]["instances"] == []
+        await runner.present()
+        await runner.present(**BUSY)
+        _, second = await next_view(events)
+        assert len(second["runners"][0]["instances"]) == 2
+        await create(client, "keeper")
+        await runner.present(**BUSY)  # nothing new of itself: it is the queue that has grown
+        id, third = await next_view(events)
+        assert [queue["model"] for queue in third["queues"]] == ["acme/keeper"]
+    async with client.stream("GET", "/v1/runners/events", headers={"Last-Event-ID": id}) as response:
+        await runner.present()
+        _, fourth = await next_view(frames(response))
+        assert fourth["runners"][0]["instances"] == []
+
+
+async def test_a_view_that_is_followed_ends_with_the_gateway(
+    client: httpx.AsyncClient, runner: Runner, start: Callable[..., Any]
+):
+    async with client.stream("GET", "/v1/runners/events") as response:
+        events = frames(response)
+        await next_view(events)
+        await start.stop()  # type: ignore[attr-defined]
+        assert [event async for event in events] == []
 
 
 async def measured(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]) -> list[str]:
@@ -181,6 +226,24 @@ async def test_metrics_of_runners_end_with_them(client: httpx.AsyncClient, runne
     await measured(client, lambda lines: any('agent="brief",model' in line for line in lines))
     await runner.present(agent="brief")
     await measured(client, lambda lines: not any('agent="brief",model' in line for line in lines))
+
+
+async def test_a_broker_that_is_away_has_only_the_queues_unknown(
+    home: Path, settings: Settings, start: Callable[..., Any]
+):
+    async with running_nats(home / "leaving-nats", users=[ANYONE]) as server:
+        url = await start(structs.replace(settings, nats_url=server.urls[ANYONE.name]))
+        runner = Runner(client := await nats.connect(server.urls[ANYONE.name]), client.jetstream())
+        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as asking:
+            await runner.present(**BUSY)
+            assert any("samovar_queue_depth" in line for line in await measured(asking, lambda lines: LINE in lines))
+        await client.close()
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as asking:
+        lines = (await asking.get("/metrics")).text.splitlines()
+        assert not any("samovar_queue_depth" in line for line in lines)
+        assert any(line.startswith("samovar_runners ") for line in lines)
+        answer = await asking.get("/v1/runners")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "The broker does not say what waits. Try again.")
 
 
 class Paged:
