@@ -16,7 +16,7 @@ HEARD: Final = 8.0  # seconds after which a runner that says nothing is taken fo
 
 QUEUED: Final = "queued"
 NOBODY: Final = "waiting for a runner"
-PHASES: Final = ("downloading weights", "building", "loading")
+PHASES: Final = ("downloading weights", "building", "waiting for memory", "loading")
 """On the way to being warm, in order."""
 
 

@@ -228,6 +228,11 @@ class Pool:
         return {resident.version for resident in self._residents}
 
     @property
+    def active(self) -> bool:
+        """Something runs, or is on its way in or out."""
+        return any(each.busy or not (each.ready or each.parked) for each in self._residents)
+
+    @property
     def inboxes(self) -> list[Ticking]:
         return [resident.keeper.inbox for resident in self._residents if resident.keeper is not None]
 

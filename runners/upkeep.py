@@ -1,6 +1,7 @@
 """Looks after what is resident: how much memory it has, what was learnt of it, who may go and who is missing."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -13,8 +14,8 @@ from runners.pool import Pool, Resident
 
 log = structlog.stdlib.get_logger()
 
-EVERY: Final = 0.2  # seconds
-CHORES: Final = 5  # looks at memory, between two looks at queues
+EVERY: Final = 0.25  # seconds between two looks at memory; a look costs some 30 µs for each process of the host
+AT_REST: Final = 1.0  # the same while nothing is done, and between two looks at queues
 MUCH: Final = 0.02  # of what a seat has: less than that is not worth a word to the system
 
 
@@ -32,17 +33,22 @@ class Upkeep:
 
     async def keep(self) -> None:
         """Until cancelled. What goes wrong in one look does not end it."""
+        chores_at = 0.0
         while True:
-            for _ in range(CHORES):
-                await asyncio.sleep(EVERY)
-                try:
-                    self.weigh()
-                except Exception:
-                    log.exception("memory was not looked after")
-            self._pool.dismiss()
-            self._pool.keep_least()
-            for version in self._pool.deepen():
-                await self._more(version)
+            await asyncio.sleep(EVERY if self._pool.active else AT_REST)
+            try:
+                self.weigh()
+                if time.monotonic() - chores_at >= AT_REST:
+                    chores_at = time.monotonic()
+                    await self._chores()
+            except Exception:
+                log.exception("residents were not looked after")
+
+    async def _chores(self) -> None:
+        self._pool.dismiss()
+        self._pool.keep_least()
+        for version in self._pool.deepen():
+            await self._more(version)
 
     def weigh(self) -> None:
         """Look at all workers once; whoever has more than its seat gets a larger one, or is replaced."""
