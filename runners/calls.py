@@ -1,6 +1,7 @@
 """One job's passage through a worker, as its life hears of it."""
 
 import asyncio
+from collections.abc import Hashable
 from typing import Final
 
 from msgspec import Struct
@@ -40,8 +41,10 @@ class Call:
         "_waiter",
         "alone",
         "began",
+        "came",
         "chunks",
         "end",
+        "group",
         "item",
         "lasting",
         "left",
@@ -54,6 +57,8 @@ class Call:
         self.item = item
         self.alone = alone
         """It shares no batch: it may be what kills workers."""
+        self.group: Hashable = None
+        """It shares batches with its like only."""
         self.wish: Wish | None = None
         self.began: float | None = None
         self.lasting = False
@@ -65,6 +70,7 @@ class Call:
         self.text: list[str] = []
         self.end: Done | Death | None = None
         self._loop = asyncio.get_running_loop()
+        self.came = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._log_timer: asyncio.TimerHandle | None = None
         self._log_at = 0.0

@@ -135,7 +135,11 @@ class Warm:
         self._instance = worker
         self._log.info("loaded", pid=worker.pid, seconds=round(ready.seconds, 3))
         self._batcher.attach(
-            worker, size=ready.max_batch_size, window=ready.max_batch_wait_ms / 1000, slots=ready.concurrency
+            worker,
+            size=ready.max_batch_size,
+            window=ready.max_batch_wait_ms / 1000,
+            slots=ready.concurrency,
+            batch_by=ready.batch_by,
         )
         self._watched = ready.healthcheck
         self._beside = ready.concurrency > 1

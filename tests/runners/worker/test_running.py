@@ -357,6 +357,19 @@ def test_an_async_predictor_keeps_the_loop_of_its_set_up(tmp_path: Path):
             "max_batch_size is 0, and must be at least 1",
             id="a batch of none",
         ),
+        pytest.param(
+            "class Predictor:\n batch_by = 'wide', 'size'\n def predict(self, size: int): ...\n"
+            " def predict_batch(self, inputs): ...",
+            "import",
+            "batch_by names 'wide', and the inputs are size",
+            id="a batch by what is no input",
+        ),
+        pytest.param(
+            "class Predictor:\n batch_by = 3\n def predict(self): ...\n def predict_batch(self, inputs): ...",
+            "import",
+            "batch_by is 3, and must be the name of an input, or a tuple of names",
+            id="a batch by a number",
+        ),
     ],
 )
 def test_what_cannot_start_says_why(tmp_path: Path, code: str, stage: str, error: str):
