@@ -155,7 +155,7 @@ class Batcher:
         match frame:
             case Began(ids=ids, at=at):
                 for call in self._calls(ids):
-                    call.begin(at)
+                    call.begin(at, len(ids))
             case Chunk(id=id):
                 for call in self._calls([id]):
                     call.chunk(frame)

@@ -49,6 +49,7 @@ class Call:
         "lasting",
         "left",
         "text",
+        "together",
         "unread",
         "wish",
     )
@@ -61,6 +62,8 @@ class Call:
         """It shares batches with its like only."""
         self.wish: Wish | None = None
         self.began: float | None = None
+        self.together = 1
+        """How many began with it, itself included."""
         self.lasting = False
         self.chunks: list[Chunk] = []
         self.unread = 0
@@ -88,8 +91,8 @@ class Call:
             await self._waiter
         self._stirred = False
 
-    def begin(self, at: float) -> None:
-        self.began = at
+    def begin(self, at: float, together: int = 1) -> None:
+        self.began, self.together = at, together
         self._timer = self._loop.call_later(LASTING, self._last)
 
     def chunk(self, frame: Chunk) -> None:

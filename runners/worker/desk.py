@@ -35,12 +35,16 @@ class Turn:
     """Items that run together: their metrics, their files, their clock."""
 
     def __init__(self, items: Sequence[Item], home: Home) -> None:
-        self.running = tuple(item.id for item in items)
+        self.seat(items)
         self.scope = Scope()
         if items[0].context:
             self.scope.context = items[0].context
         self.temporaries = Temporaries(home)
         self._began = perf_counter()
+
+    def seat(self, items: Sequence[Item]) -> None:
+        """Those of the next call."""
+        self.running = tuple(item.id for item in items)
 
     def seconds(self) -> float:
         return perf_counter() - self._began
@@ -80,8 +84,8 @@ class Desk:
         """Smaller calls for a batch that raised."""
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):
-            if wanted := self._admit(half):
-                turn.running = tuple(item.id for item in wanted)
+            if wanted := self._admit(half, turn):
+                turn.seat(wanted)
                 self._audience.seat(turn, turn.running)
                 yield wanted
 
@@ -118,11 +122,11 @@ class Desk:
 
     def answer(self, item: Item, turn: Turn, result: object) -> None:
         """The one `Done` of an item. `result` is an output, `STREAMED`, or `Raised`."""
-        seconds, at = turn.seconds(), time()
+        ours, at = _ours(turn), time()
         unwanted = self._inbox.unwanted(item.id)
         result = self._encoded(result, turn)
         error = self._explain(result.error, item, unwanted=unwanted) if isinstance(result, Raised) else None
-        metrics = {**self._measured(item, turn), "predict_time": round(seconds, 6)}
+        metrics = {**self._measured(item, turn), **ours}
         self._speech.finish()
         many = result is STREAMED
         if unwanted:
@@ -186,12 +190,13 @@ class Desk:
                 self._audience.hear(f"left out: {reason}\n", [item.id])
         return found
 
-    def _admit(self, items: Iterable[Item]) -> list[Item]:
-        """Those that are still wanted; the others are answered, and never start."""
+    def _admit(self, items: Iterable[Item], turn: Turn | None = None) -> list[Item]:
+        """Those that are still wanted; the others are answered, and never start, or do not run again."""
+        metrics = _ours(turn) if turn is not None else {}
         wanted: list[Item] = []
         for item in items:
             if self._inbox.unwanted(item.id):
-                self._send(Done(item.id, time(), "stopped", False, None, [], None, {}))
+                self._send(Done(item.id, time(), "stopped", False, None, [], None, metrics))
             else:
                 wanted.append(item)
         return wanted
@@ -199,6 +204,11 @@ class Desk:
     def _send(self, done: Done) -> None:
         self._link.send(done)
         self._inbox.settle((done.id,))
+
+
+def _ours(turn: Turn) -> dict[str, Any]:
+    """Metrics that no predictor says of itself."""
+    return {"predict_time": round(turn.seconds(), 6), "batch_size": len(turn.running)}
 
 
 def _countable(results: Any) -> bool:

@@ -158,7 +158,7 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     files: list[str]
     error: str | None
     metrics: dict[str, Any]
-    """Includes `predict_time`, in seconds."""
+    """Of one that had begun, includes `predict_time`, in seconds, and `batch_size`: how many shared its last call."""
 
 
 ToWorker = Run | Stop | Check | Park

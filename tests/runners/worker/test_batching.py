@@ -84,6 +84,7 @@ def test_a_batch_that_raises_is_halved_until_the_culprit_stands_alone(tmp_path: 
     with working(write(tmp_path, BATCH)) as worker:
         worker.run(*({"n": n} for n in (1, 2, 13, 4, 5)))
         assert [done.error for done in worker.done_all("abcde")] == [None, None, "thirteen", None, None]
+        assert [done.metrics["batch_size"] for done in worker.done_all("abcde")] == [2, 2, 1, 2, 2]
         assert "together [4, 5]\n" in worker.log_of()
         assert "alone 13\n" in worker.log_of("c")
         assert "alone 13\n" not in worker.log_of("a")

@@ -211,9 +211,9 @@ def test_metrics_are_of_one_prediction(tmp_path: Path):
         worker.run({"n": 5})
         metrics = worker.done().metrics
         assert metrics.pop("predict_time") >= 0
-        assert metrics == {"n": 5, "k": {"sum": 3}}
+        assert metrics == {"n": 5, "k": {"sum": 3}, "batch_size": 1}
         worker.run({"n": 0}, ids="b")
-        assert list(worker.done("b").metrics) == ["predict_time"]
+        assert list(worker.done("b").metrics) == ["predict_time", "batch_size"]
 
 
 def test_what_a_metric_says_can_be_sent(tmp_path: Path):
@@ -221,7 +221,7 @@ def test_what_a_metric_says_can_be_sent(tmp_path: Path):
     with working(write(tmp_path, predict(body))) as worker:
         worker.run({})
         metrics = worker.done().metrics
-        del metrics["predict_time"]
+        del metrics["predict_time"], metrics["batch_size"]
         assert metrics == {"a": 0.5, "b": "x\ufffd?", "c": float(2**70)}
 
 
