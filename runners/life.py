@@ -67,6 +67,7 @@ class Life:
         self._call: Call | None = None
         self._wish: Wish | None = None
         self._drawn = 0
+        self._alone = False
         self._left = False
         """The next attempt has been published: it is a life of its own."""
 
@@ -128,12 +129,15 @@ class Life:
             if self._wish is not None:
                 return self._canceled(self._wish.reason)
             report = Report(self._agent.reporter, self._job.id, self._draw())
-            call = Call(Item(self._job.id, given.text, given.files), alone=self._job.crashes > 0)
+            call = Call(Item(self._job.id, given.text, given.files), alone=self._alone or self._job.crashes > 0)
             try:
                 end = await self._run(call, report)
                 if isinstance(end, Done):
-                    return await self._ending(call, end, report)
-                if end.ours:
+                    if end.status != "again" or (call.wish is not None and call.wish.failed):
+                        return await self._ending(call, end, report)
+                    log.info("runs again, as its batch failed after it had said something", id=self._job.id)
+                    self._alone = True
+                elif end.ours:
                     log.info("runs again, as another job's worker was killed", id=self._job.id)
                 elif await self._crashed(end, report):
                     return self._canceled(self._wish.reason) if self._wish is not None else None

@@ -50,6 +50,12 @@ class Predictor(Struct, frozen=True):
         return any(_is_async(method) for method in (self.predict, self.predict_batch))
 
     @property
+    def streams(self) -> bool:
+        """Its output comes in chunks."""
+        generates = inspect.isgeneratorfunction(self.predict) or inspect.isasyncgenfunction(self.predict)
+        return self.signature.result.many or generates
+
+    @property
     def needs_loop(self) -> bool:
         return self.is_async or _is_async(self.setup)
 

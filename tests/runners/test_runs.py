@@ -23,7 +23,7 @@ from schemas.events import Canceled, Crashed, Event, Failed, Output, Succeeded
 from schemas.events import Final as FinalEvent
 from schemas.jobs import Job
 from tests.runners.conftest import eventually
-from tests.runners.test_batcher import Bench, begin, done
+from tests.runners.test_batcher import Bench, a_call, begin, done
 
 
 class Paper:
@@ -125,6 +125,50 @@ async def test_a_run_that_starts_over_waits_until_the_worker_has_left_the_first(
     assert isinstance(final, Succeeded)
     assert final.outputs == 0
     assert scene.hand.settled
+
+
+def again() -> Done:
+    return Done("a", time.time(), "again", False, None, [], None, {})
+
+
+async def test_what_a_batch_that_failed_said_of_it_counts_for_nothing_and_it_runs_again_alone() -> None:
+    scene = Scene()
+    scene.batcher.attach(scene.bench, size=4, window=0)
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    scene.chunk()
+    await eventually(lambda: [event for event in scene.paper.said if isinstance(event, Output)])
+    scene.batcher.put(a_call("b"))
+    scene.batcher.heard(again())
+    await eventually(lambda: len(scene.bench.frames) == 3)
+    scene.batcher.put(a_call("c"))
+    done(scene.batcher, "b")
+    begin(scene.batcher, "a")
+    scene.chunk()
+    done(scene.batcher, "a")
+    await living
+    said, final = scene.paper.said[0], scene.paper.said[-1]
+    assert isinstance(said, Output)
+    assert isinstance(final, Succeeded)
+    assert final.run is not None
+    assert final.run > said.run
+    assert final.outputs + len(final.values) == 2
+    assert scene.bench.frames == [["a"], ["b"], ["a"], ["c"]]
+    assert scene.paper.submitted == []
+
+
+async def test_a_cancel_that_meets_a_batch_that_failed_is_heard() -> None:
+    scene = Scene()
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    scene.life.stop(Wish("enough"))
+    scene.batcher.heard(again())
+    await living
+    (final,) = scene.paper.said
+    assert isinstance(final, Canceled)
+    assert final.error == "enough"
 
 
 async def test_a_cancel_between_two_attempts_is_heard() -> None:

@@ -86,6 +86,9 @@ def test_a_batch_that_raises_is_halved_until_the_culprit_stands_alone(tmp_path: 
         assert [done.error for done in worker.done_all("abcde")] == [None, None, "thirteen", None, None]
         assert [done.metrics["batch_size"] for done in worker.done_all("abcde")] == [2, 2, 1, 2, 2]
         assert "together [4, 5]\n" in worker.log_of()
+        assert "a batch of 5 failed (RuntimeError, predict.py:12); trying 3\n" in worker.log_of("e")
+        assert "ValueError: thirteen\n" in worker.log_of("c")
+        assert "one of them" not in worker.log_of()
         assert "alone 13\n" in worker.log_of("c")
         assert "alone 13\n" not in worker.log_of("a")
         assert len([frame for frame in worker.frames if isinstance(frame, Began)]) == 1
@@ -95,6 +98,7 @@ def test_bad_inputs_fail_alone_in_a_batch(tmp_path: Path):
     with working(write(tmp_path, BATCH)) as worker:
         worker.run({"n": 1}, {"m": 2}, {"n": 3})
         assert [done.status for done in worker.done_all("abc")] == ["ok", "failed", "ok"]
+        assert worker.log_of() == worker.log_of("a") == "together [1, 3]\n"
 
 
 @pytest.mark.parametrize("result", ["[1]", "3", "None", "{'a': 1, 'b': 2}", "'ab'"])
@@ -106,14 +110,19 @@ def test_a_batch_must_have_as_many_outputs_as_inputs(tmp_path: Path, result: str
             assert "predict_batch must return a list of 2 outputs, one per input; it gave " in (done.error or "")
 
 
-def test_an_item_leaves_its_batch(tmp_path: Path):
+@pytest.mark.parametrize("keyword", ["", "async "])
+def test_an_item_leaves_its_batch_at_once(tmp_path: Path, keyword: str):
     (tmp_path / "wait").touch()
-    with working(write(tmp_path, BATCH)) as worker:
+    pause = "await asyncio.sleep(0.001)" if keyword else "time.sleep(0.001)"
+    code = BATCH.replace("    def predict", f"    {keyword}def predict").replace("time.sleep(0.001)", pause)
+    with working(write(tmp_path, f"import asyncio\n{code}")) as worker:
         worker.run({"n": 1}, {"n": 2})
         worker.said("together")
         worker.stop("a")
+        assert worker.done("a").status == "stopped"
+        assert worker.done("a").metrics["batch_size"] == 2
         (tmp_path / "wait").unlink()
-        assert [done.status for done in worker.done_all("ab")] == ["stopped", "ok"]
+        assert output(worker.done("b")) == 4
 
 
 def test_a_batch_that_nobody_wants_is_interrupted(tmp_path: Path):
@@ -147,3 +156,239 @@ def test_an_async_batch(tmp_path: Path):
         worker.until(lambda: True if "together" in worker.log_of("x") else None)
         worker.stop("x", "y")
         assert [done.status for done in worker.done_all("xy")] == ["stopped", "stopped"]
+
+
+SHORT = """
+import os, sys, types
+class Predictor:
+    max_batch_size = 16
+    def setup(self):
+        self.emptied = 0
+        if {torch}:
+            sys.modules["torch"] = types.SimpleNamespace(cuda=self)
+    def is_initialized(self): return True
+    def empty_cache(self): self.emptied += 1
+    def predict(self, n: int) -> list:
+        return self.predict_batch([{{"n": n}}])[0]
+    def predict_batch(self, inputs):
+        print("tries", len(inputs))
+        if sum(i["n"] for i in inputs) > 4: raise {error}
+        return [[i["n"], self.emptied] for i in inputs]
+"""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param("MemoryError", id="the host's"),
+        pytest.param("RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", id="a device's"),
+        pytest.param("RuntimeError('DefaultCPUAllocator: can\\'t allocate memory')", id="torch's on the host"),
+    ],
+)
+def test_a_batch_that_runs_out_of_memory_is_halved_until_it_fits(tmp_path: Path, error: str):
+    with working(write(tmp_path, SHORT.format(error=error, torch=True))) as worker:
+        worker.run(*[{"n": 1}] * 16)
+        assert {output(done)[0] for done in worker.done_all("abcdefghijklmnop")} == {1}
+        assert worker.log_of("a").splitlines() == [
+            "tries 16",
+            "a batch of 16 ran out of memory; trying 8",
+            "tries 8",
+            "a batch of 8 ran out of memory; trying 4",
+            "tries 4",
+        ]
+        assert output(worker.done("a"))[1] == 2
+        assert worker.done("a").metrics["batch_size"] == 4
+        worker.run({"n": 1}, ids="z")
+        worker.done("z")
+        assert worker.fits() == [4]
+
+
+def test_a_batch_that_was_sent_before_it_was_known_what_fits_comes_in_pieces(tmp_path: Path):
+    with working(write(tmp_path, SHORT.format(error="MemoryError", torch=False))) as worker:
+        worker.run(*[{"n": 1}] * 8)
+        worker.run(*[{"n": 1}] * 6, ids="ABCDEF")
+        worker.done_all("abcdefghABCDEF")
+        assert [worker.log_of(id) for id in "AF"] == ["tries 4\n", "tries 2\n"]
+        assert worker.fits() == [4]
+
+
+def test_one_that_is_too_large_by_itself_says_nothing_of_batches(tmp_path: Path):
+    with working(write(tmp_path, SHORT.format(error="MemoryError('too much')", torch=False))) as worker:
+        worker.run({"n": 1}, {"n": 1}, {"n": 9}, {"n": 1})
+        worker.run({"n": 1}, ids="z")
+        worker.done("z")
+        assert [done.error for done in worker.done_all("abcd")] == [None, None, "too much", None]
+        assert worker.fits() == []
+
+
+def test_what_a_batch_held_when_it_ran_out_of_memory_is_let_go(tmp_path: Path):
+    code = """
+        import weakref
+        class Large: ...
+        class Predictor:
+            seen = None
+            def predict(self, n: int) -> bool:
+                return self.seen() is None
+            def predict_batch(self, inputs):
+                large = Large()
+                self.seen = weakref.ref(large)
+                try:
+                    raise KeyError
+                except KeyError as error:
+                    raise MemoryError from error
+    """
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"n": 1}, {"n": 2})
+        assert [output(done) for done in worker.done_all("ab")] == [True, True]
+
+
+STREAMS = """
+import asyncio, os, time
+from typing import *
+class Predictor:
+    max_batch_size = 8
+    {keyword} predict(self, text: str) -> {result}:
+        print("alone", text)
+        for c in text:
+            if c == "!": raise ValueError("no shouting")
+            yield c
+    {keyword} predict_batch(self, inputs):
+        texts = [i["text"] for i in inputs]
+        print("together", texts)
+        try:
+            for step in range(max(map(len, texts))):
+                if any(text[step:step + 1] == "!" for text in texts): raise RuntimeError("somebody shouts")
+                yield [self.part(text, step) for text in texts]
+                while step == 1 and os.path.exists("wait"): {pause}
+        finally:
+            print("cleaned up")
+    def part(self, text, step):
+        if step >= len(text): return StopIteration
+        return {{"-": None, "?": ValueError("a question"), ".": StopIteration()}}.get(text[step], text[step])
+"""
+SYNC = STREAMS.format(keyword="def", result="Iterator[str]", pause="time.sleep(0.001)")
+ASYNC = STREAMS.format(keyword="async def", result="AsyncIterator[str]", pause="await asyncio.sleep(0.001)")
+MIXED = SYNC.replace("def predict(", "async def predict(").replace("> Iterator", "> AsyncIterator")
+both = pytest.mark.parametrize("code", [SYNC, ASYNC, MIXED], ids=["sync", "async", "a sync batch of an async one"])
+
+
+def texts(*texts: str) -> list[dict[str, str]]:
+    return [{"text": text} for text in texts]
+
+
+@both
+def test_a_batch_may_be_a_generator_of_chunks(tmp_path: Path, code: str):
+    with working(write(tmp_path, code)) as worker:
+        worker.run(*texts("abc", "-d-", "efgh"))
+        assert [(done.status, done.many, done.value) for done in worker.done_all("abc")] == [("ok", True, None)] * 3
+        assert [worker.chunks(id) for id in "abc"] == [["a", "b", "c"], ["d"], ["e", "f", "g", "h"]]
+        assert worker.done("a").metrics["batch_size"] == 3
+        worker.run(*texts("xyz"), ids="d")
+        assert worker.done("d").many
+        assert worker.chunks("d") == ["x", "y", "z"]
+
+
+@both
+def test_an_item_of_a_generator_ends_while_the_others_go_on(tmp_path: Path, code: str):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, code)) as worker:
+        worker.run(*texts("a.bc", "d?ef", "ghij"))
+        assert (worker.done("a").status, worker.chunks("a")) == ("ok", ["a"])
+        assert (worker.done("b").status, worker.done("b").error) == ("failed", "a question")
+        (tmp_path / "wait").unlink()
+        assert worker.done("c").status == "ok"
+        assert [worker.chunks(id) for id in "abc"] == [["a"], ["d"], ["g", "h", "i", "j"]]
+        assert "a question" not in worker.log_of("c")
+
+
+@both
+def test_an_item_leaves_a_generator_at_once(tmp_path: Path, code: str):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, code)) as worker:
+        worker.run(*texts("abc", "def"))
+        worker.until(lambda: True if len(worker.chunks("b")) == 2 else None)
+        worker.stop("a")
+        if code != MIXED:  # there the loop that listens is what waits
+            assert worker.done("a").status == "stopped"
+        (tmp_path / "wait").unlink()
+        assert [done.status for done in worker.done_all("ab")] == ["stopped", "ok"]
+        assert worker.chunks("b") == ["d", "e", "f"]
+
+
+@both
+def test_a_generator_that_nobody_wants_is_closed(tmp_path: Path, code: str):
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, code)) as worker:
+        worker.run(*texts("abc", "def"))
+        worker.until(lambda: True if len(worker.chunks("b")) == 2 else None)
+        worker.stop("a", "b")
+        if code == MIXED:
+            (tmp_path / "wait").unlink()
+        assert [done.status for done in worker.done_all("ab")] == ["stopped", "stopped"]
+        assert worker.log_of("b").endswith("cleaned up\n")
+
+
+@both
+def test_a_generator_whose_items_have_all_ended_is_closed(tmp_path: Path, code: str):
+    with working(write(tmp_path, code)) as worker:
+        worker.run(*texts("a.bc", "d?ef"))
+        worker.run(*texts("g"), ids="c")
+        worker.done("c")
+        assert [done.status for done in worker.done_all("ab")] == ["ok", "failed"]
+        assert worker.log_of("a") == "together ['a.bc', 'd?ef']\n"
+
+
+@both
+def test_a_generator_that_fails_starts_over_who_has_said_something_and_halves_the_rest(tmp_path: Path, code: str):
+    with working(write(tmp_path, code)) as worker:
+        worker.run(*texts("ab", "-cd", "-!", "-ef", "g."))
+        assert [done.status for done in worker.done_all("abcde")] == ["again", "ok", "failed", "ok", "again"]
+        assert worker.done("c").error == "no shouting"
+        assert [worker.chunks(id) for id in "bd"] == [["c", "d"], ["e", "f"]] or [worker.chunks(id) for id in "bd"] == [
+            ["-", "c", "d"],
+            ["-", "e", "f"],
+        ]
+        assert "failed (RuntimeError, predict.py:16); trying 2\n" in worker.log_of("d")
+        assert "shout" not in worker.log_of("d")
+
+
+@both
+def test_a_step_has_as_many_values_as_there_are_inputs(tmp_path: Path, code: str):
+    with working(write(tmp_path, code.replace("step) for text in texts]", "step) for text in texts[:1]]"))) as worker:
+        worker.run(*texts("ab", "cd"))
+        for done in worker.done_all("ab"):
+            assert (
+                done.error
+                == "predict_batch must yield a list of 2 values at each step, one per input; it gave 1 values"
+            )
+        assert worker.log_of("a").endswith("cleaned up\n")
+
+
+def test_what_a_generator_yields_is_the_output_where_predict_returns_one(tmp_path: Path):
+    code = """
+        class Predictor:
+            def predict(self, n: int) -> int:
+                return n
+            def predict_batch(self, inputs):
+                for step in range(3):
+                    yield [i["n"] * 10 if i["n"] == step else None for i in inputs]
+    """
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"n": 2}, {"n": 0}, {"n": 7})
+        assert [output(done) for done in worker.done_all("ab")] == [20, 0]
+        assert worker.done("c").error == "predict_batch ended without an output for this input"
+
+
+def test_a_list_comes_in_chunks_where_predict_yields_them(tmp_path: Path):
+    code = """
+        from typing import Iterator
+        class Predictor:
+            def predict(self, text: str) -> Iterator[str]:
+                yield from text
+            def predict_batch(self, inputs):
+                return [list(i["text"]) for i in inputs]
+    """
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"text": "ab"}, {"text": ""})
+        assert [(done.status, done.many) for done in worker.done_all("ab")] == [("ok", True)] * 2
+        assert [worker.chunks(id) for id in "ab"] == [["a", "b"], []]
