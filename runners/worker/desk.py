@@ -70,7 +70,7 @@ class Desk:
     @contextmanager
     def turn(self, items: Sequence[Item]) -> Generator[Turn]:
         turn = Turn(items, self._home)
-        self._audience.seat(turn, turn.ids)
+        self.seat(turn, items)
         self._link.send(Began(list(turn.ids), time()))
         try:
             with scoped(turn.scope):
@@ -83,8 +83,9 @@ class Desk:
             self._link.send(Fits(turn.went))
 
     def seat(self, turn: Turn, items: Sequence[Item]) -> None:
-        """Another call for some of the same."""
+        """A call for all of a turn, or another for some of them."""
         turn.seat(items)
+        turn.shares.renew(len(items), lambda index: self._audience.alone((items[index].id,)))
         self.close_ranks(turn)
 
     def close_ranks(self, turn: Turn) -> None:
@@ -184,7 +185,7 @@ class Desk:
 
     def _measured(self, item: Item, turn: Turn) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name, value in turn.scope.metrics.items():
+        for name, value in turn.shares.of(turn.place(item)).items():
             try:
                 found[name] = plain(value, f"metric {name}")
             except Exception as error:  # noqa: BLE001  a number less is no reason to fail

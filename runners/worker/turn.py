@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from .cog.scope import Scope
+from .cog.shares import Shares
 from .frames import Item
 from .temporaries import Home, Temporaries
 
@@ -24,7 +25,8 @@ class Turn:
     """A call into user code, and the smaller ones that follow when it fails."""
 
     def __init__(self, items: Sequence[Item], home: Home) -> None:
-        self.scope = Scope()
+        self.shares = Shares()
+        self.scope = Scope(self.shares)
         if items[0].context:
             self.scope.context = items[0].context
         self.temporaries = Temporaries(home)
@@ -42,6 +44,9 @@ class Turn:
         """Those that were not answered."""
         self.said: set[str] = set()
         """Those that had a chunk."""
+
+    def place(self, item: Item) -> int:
+        return 0 if len(self.items) == 1 else self.items.index(item)
 
     @property
     def ids(self) -> tuple[str, ...]:

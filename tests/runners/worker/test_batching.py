@@ -392,3 +392,108 @@ def test_a_list_comes_in_chunks_where_predict_yields_them(tmp_path: Path):
         worker.run({"text": "ab"}, {"text": ""})
         assert [(done.status, done.many) for done in worker.done_all("ab")] == [("ok", True)] * 2
         assert [worker.chunks(id) for id in "ab"] == [["a", "b"], []]
+
+
+ITEMS = """
+import asyncio, threading
+from cog import BasePredictor, current_scope
+class Predictor(BasePredictor):
+    max_batch_size = 8
+    {keyword} predict(self, who: str) -> str:
+        with current_scope().item(0):
+            print("only", who)
+            self.record_metric("alone", True)
+        return who
+    {keyword} predict_batch(self, inputs):
+        scope = current_scope()
+        print("all")
+        scope.record_metric("all.of", "them")
+        scope.record_metric("both", 0)
+        for index, item in enumerate(inputs):
+            if item["who"] == "bad": raise ValueError
+            with scope.item(index) as mine:
+                print("for", item["who"])
+                {pause}
+                self.record_metric("all.who", item["who"])
+                scope.record_metric("both", index)
+                mine.record_metric("count", 1, mode="incr")
+                {thread}
+            print("after", item["who"])
+        try:
+            with scope.item(len(inputs)): ...
+        except IndexError as error:
+            print(error)
+        return [i["who"] for i in inputs]
+"""
+items = pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(ITEMS.format(keyword="def", pause="pass", thread="pass"), id="sync"),
+        pytest.param(
+            ITEMS.format(
+                keyword="async def",
+                pause="await asyncio.sleep(0)",
+                thread="await asyncio.to_thread(print, 'aside', item['who'])",
+            ),
+            id="async",
+        ),
+    ],
+)
+
+
+@items
+def test_what_is_printed_for_one_item_is_its_alone(tmp_path: Path, code: str):
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"who": "a"}, {"who": "b"})
+        assert [output(done) for done in worker.done_all("ab")] == ["a", "b"]
+        lines = worker.log_of("a").splitlines()
+        assert [line for line in lines if not line.startswith("aside")] == [
+            "all",
+            "for a",
+            "after a",
+            "after b",
+            "item 2: there are 2, counted from 0",
+        ]
+        assert "aside b" not in lines
+
+
+@items
+def test_what_is_recorded_for_one_item_is_its_alone(tmp_path: Path, code: str):
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"who": "a"}, {"who": "b"})
+        for index, done in enumerate(worker.done_all("ab")):
+            metrics = dict(done.metrics)
+            del metrics["predict_time"]
+            assert metrics == {"all": {"of": "them", "who": done.id}, "both": index, "count": 1, "batch_size": 2}
+
+
+@items
+def test_what_a_batch_that_failed_recorded_counts_no_more(tmp_path: Path, code: str):
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"who": "a"}, {"who": "bad"})
+        for done in worker.done_all("ab"):
+            metrics = dict(done.metrics)
+            del metrics["predict_time"]
+            assert metrics == {"alone": True, "batch_size": 1}
+        assert worker.log_of("b").endswith("only bad\n")
+
+
+def test_an_item_may_be_in_the_midst_of_a_step(tmp_path: Path):
+    code = """
+        from typing import Iterator
+        from cog import current_scope
+        class Predictor:
+            def predict(self, n: int) -> Iterator[int]:
+                yield n
+            def predict_batch(self, inputs):
+                for index, item in enumerate(inputs):
+                    with current_scope().item(index):
+                        print("begins", index)
+                        yield [item["n"] if i == index else None for i in range(len(inputs))]
+                        print("ends", index)
+                print("over")
+    """
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"n": 1}, {"n": 2})
+        worker.done_all("ab")
+        assert [worker.log_of(id) for id in "ab"] == [f"begins {i}\nends {i}\nover\n" for i in range(2)]
