@@ -23,7 +23,7 @@ class Unread(Exception):
 
 class Batch:
     def __init__(self, predictor: Predictor, desk: Desk) -> None:
-        self._predictor = predictor
+        self._streams = predictor.streams
         self._desk = desk
 
     def inputs(self, turn: Turn) -> list[dict[str, Any]]:
@@ -42,7 +42,8 @@ class Batch:
     def settled(self, turn: Turn, results: object) -> Iterator[list[Item]]:
         """Answer all with what the call gave; if it raised, yield the items of each call that is to be made instead."""
         if self._desk.unwanted(turn) or not isinstance(results, Raised) or isinstance(results.error, BadOutput):
-            self._share(turn, results)
+            with self._desk.gathered():
+                self._share(turn, results)
         elif isinstance(results.error, Unread):
             for id, reason in results.error.reasons.items():
                 if id in turn.open:
@@ -59,9 +60,10 @@ class Batch:
             wanted = f"a list of {len(turn.items)} values at each step, one per input"
             raise BadOutput(f"predict_batch must yield {wanted}; it gave {got}")
         before = len(turn.open)
-        for item, output in zip(turn.items, outputs, strict=True):
-            if item.id in turn.open and output is not None:
-                self._take(item, turn, output)
+        with self._desk.gathered():
+            for item, output in zip(turn.items, outputs, strict=True):
+                if item.id in turn.open and output is not None:
+                    self._take(item, turn, output)
         if len(turn.open) < before:
             self._desk.close_ranks(turn)
 
@@ -70,7 +72,7 @@ class Batch:
             self._end(item, turn)
         elif isinstance(output, Exception):
             self._desk.answer(item, turn, Raised(output))
-        elif self._predictor.streams:
+        elif self._streams:
             try:
                 self._desk.chunk(item, turn, output)
             except Exception as error:  # noqa: BLE001  the value's own methods are user code too
@@ -79,7 +81,7 @@ class Batch:
             self._desk.answer(item, turn, output)
 
     def _end(self, item: Item, turn: Turn) -> None:
-        if self._predictor.streams:
+        if self._streams:
             self._desk.answer(item, turn, STREAMED)
         else:
             self._desk.answer(item, turn, Raised(BadOutput("predict_batch ended without an output for this input")))
@@ -104,7 +106,7 @@ class Batch:
     def _give(self, item: Item, turn: Turn, output: object) -> None:
         if isinstance(output, Exception):
             self._desk.answer(item, turn, Raised(output))
-        elif self._predictor.streams and isinstance(output, list | tuple):
+        elif self._streams and isinstance(output, list | tuple):
             for chunk in cast("list[object]", output):
                 self._take(item, turn, chunk)
             if item.id in turn.open:

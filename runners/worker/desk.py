@@ -1,7 +1,7 @@
 """What every way of running has in common: taking items in, saying what happens to them, answering each once."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import IOBase
 from time import time
 from typing import Any, cast
@@ -91,6 +91,10 @@ class Desk:
     def close_ranks(self, turn: Turn) -> None:
         """Who was answered hears no more."""
         self._audience.seat(turn, turn.ids)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """What is answered in here is sent together."""
+        return self._link.gathered()
 
     def wanted(self, turn: Turn) -> bool:
         """Somebody waits for something of what runs."""

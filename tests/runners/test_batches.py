@@ -1,5 +1,6 @@
-"""Batches as their jobs feel them, through an agent on a real broker."""
+"""Batches as their jobs feel them: through a worker, and through an agent on a real broker."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from runners.batcher import Batcher
+from runners.calls import Call
 from runners.settings import Settings
+from runners.worker.frames import Done, Item
 from schemas.events import Canceled, Crashed, Failed, Final, Output, Started, Succeeded
 from tests.runners.conftest import Front, eventually, running, workers
+from tests.runners.test_instance import begun, program
 
 SIXTEEN = """
 import os, time
@@ -45,6 +50,17 @@ class Predictor:
             if any(i["text"][step] == "!" for i in inputs): raise RuntimeError("somebody shouts")
             yield [None if i["text"][step] == "-" else i["text"][step] for i in inputs]
             while step == 1 and os.path.exists("wait"): time.sleep(0.001)
+"""
+TIMED = """
+import time
+class Predictor:
+    max_batch_size = 8
+    max_batch_wait_ms = 60000
+    def predict(self, n: int): ...
+    def predict_batch(self, inputs):
+        began = time.monotonic()
+        time.sleep(0.02)
+        return [[began, time.monotonic(), len(inputs)]] * len(inputs)
 """
 SIZES = """
 import os
@@ -190,7 +206,41 @@ async def test_a_stream_that_fails_for_one_starts_over_for_who_had_heard_of_it(s
 
 async def test_a_batch_holds_what_is_equal_in_what_parts_them(serve: Serve) -> None:
     async with serve(SIZES) as front:
-        sizes: list[dict[str, Any]] = [{"size": 1024}, {}, {"size": 1024}, {"size": 512}, {"size": 1024}, {"size": 512.0}]
+        sizes: list[dict[str, Any]] = [
+            {"size": 1024},
+            {},
+            {"size": 1024},
+            {"size": 512},
+            {"size": 1024},
+            {"size": 512.0},
+        ]
         ids = [await front.submit("it", n=n, **size) for n, size in enumerate(sizes)]
         ended = await finals(front, ids)
     assert [output(final) for final in ended] == [[n, [1024 if n % 2 == 0 else 512] * 3] for n in range(6)]
+
+
+async def test_as_many_clients_as_two_batches_hold_keep_a_worker_busy(tmp_path: Path) -> None:
+    """Each asks again once it is answered: while one batch runs, the next is collected and is in the worker already."""
+    batcher = Batcher(grace=5)
+    async with begun(program(tmp_path, TIMED), batcher.heard) as worker:
+        ready = await worker.ready(60)
+        batcher.attach(worker, size=ready.max_batch_size, window=ready.max_batch_wait_ms / 1000)
+        async with asyncio.TaskGroup() as clients:
+            asking = [clients.create_task(asked(batcher, client)) for client in range(16)]
+    batches = sorted({batch for client in asking for batch in client.result()})
+    assert [size for _, _, size in batches] == [8] * 20
+    busy = sum(ended - began for began, ended, _ in batches)
+    assert busy / (batches[-1][1] - batches[0][0]) > 0.5
+
+
+async def asked(batcher: Batcher, client: int) -> list[tuple[float, float, int]]:
+    """When each of its batches began and ended, and how large it was."""
+    batches: list[tuple[float, float, int]] = []
+    for number in range(10):
+        call = Call(Item(f"{client}-{number}", b'{"n": 1}'))
+        batcher.put(call)
+        while call.end is None:
+            await call.news()
+        assert isinstance(call.end, Done)
+        batches.append(json.decode(call.end.value or b"", type=tuple[float, float, int]))
+    return batches
