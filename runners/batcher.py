@@ -3,9 +3,12 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from runners.calls import Call, Death, Wish, unrun
+from runners.groups import Groups
+from runners.line import Line
 from runners.worker.frames import Began, Broken, Chunk, Done, Fits, FromWorker, Health, Item, Parked, Ready, Said, Took
 
 QUICK: Final = 0.02  # seconds; runs that take less are sent further ahead
@@ -25,11 +28,16 @@ class Worker(Protocol):
 
 
 class Batcher:
-    """Outlives the workers that it feeds: what one did not begin, the next one gets."""
+    """Outlives the workers that it feeds: what one did not begin, the next one gets.
 
-    def __init__(self, *, grace: float) -> None:
+    `on_fits` is told the size of the largest batch that fits into memory, once a larger one has not. It bounds this
+    worker's batches from then on; whoever attaches the next one remembers it.
+    """
+
+    def __init__(self, *, grace: float, on_fits: Callable[[int], None] = lambda _: None) -> None:
         self._grace = grace
-        self._waiting: deque[Call] = deque()
+        self._on_fits = on_fits
+        self._line = Line()
         self._sent: dict[str, Call] = {}
         self._frames: deque[set[str]] = deque()
         self._worker: Worker | None = None
@@ -38,8 +46,12 @@ class Batcher:
         self._slots = 1
         """How many runs are under way in the worker at once; more than one are never batches."""
         self._failure: tuple[str, str] | None = None
+        self._spread = 1
+        """How many batches' worth of jobs to hold for each: more where they part into groups."""
+        self._oldest: Call | None = None
+        self._due = False
+        """The oldest has waited for company as long as it may."""
         self._timer: asyncio.TimerHandle | None = None
-        self._rung = False
         self._resting = False
         self._pace = QUICK
         self._depth = 2
@@ -52,7 +64,7 @@ class Batcher:
 
     @property
     def idle(self) -> bool:
-        return not self._waiting and not self._sent
+        return not self._line and not self._sent
 
     @property
     def quiet(self) -> bool:
@@ -67,9 +79,15 @@ class Batcher:
         """Send no more to this worker; what it has may come to its end."""
         self._resting = True
 
-    def attach(self, worker: Worker, *, size: int, window: float, slots: int = 1) -> None:
+    def attach(
+        self, worker: Worker, *, size: int, window: float, slots: int = 1, batch_by: Mapping[str, bytes] | None = None
+    ) -> None:
+        """`batch_by`: the inputs that have to be equal within a batch, as `Ready` has them."""
         self._worker, self._slots, self._resting = worker, max(1, slots), False
         self._size, self._window = (max(1, size), window) if self._slots == 1 else (1, 0.0)
+        self._line.regroup(Groups(batch_by or {}))
+        self._spread = 2 if batch_by else 1
+        self._oldest = None
         self._reckon(self._pace)
         self._pump()
 
@@ -81,16 +99,18 @@ class Batcher:
         self._frames.clear()
         # A worker may die before it has said what it began: then it was the first in line.
         guess = not death.ours and not any(call.began is not None for call in sent.values())
-        for call in reversed(sent.values()):
+        unbegun: list[Call] = []
+        for call in sent.values():
             if call.wish is not None:
                 call.finish(unrun(call, time.time()))
             elif call.began is not None or (guess and call.id in heads):
                 call.finish(death)
             else:
-                self._waiting.appendleft(call)
+                unbegun.append(call)
+        self._line.rejoin(unbegun)
 
     def put(self, call: Call) -> None:
-        self._waiting.append(call)
+        self._line.join(call)
         self._pump()
         if self._failure is not None:
             self.fail_all(*self._failure)
@@ -106,8 +126,8 @@ class Batcher:
             return
         call.wish = wish
         if call.id not in self._sent:
-            if call in self._waiting:
-                self._waiting.remove(call)
+            if call in self._line:
+                self._line.leave([call])
             call.finish(unrun(call, time.time()))
         elif self._worker is not None:
             self._ask(call, self._worker)
@@ -125,7 +145,8 @@ class Batcher:
     def fail_all(self, reason: str, text: str) -> None:
         """There will be no next worker, neither for who waits nor for who comes."""
         self._failure = (reason, text)
-        waiting, self._waiting = list(self._waiting), deque()
+        waiting = list(self._line)
+        self._line.leave(waiting)
         for call in waiting:
             call.text.append(text)
             call.finish(unrun(call, time.time(), status="failed", error=reason))
@@ -143,7 +164,7 @@ class Batcher:
         match frame:
             case Began(ids=ids, at=at):
                 for call in self._calls(ids):
-                    call.begin(at)
+                    call.begin(at, len(ids))
             case Chunk(id=id):
                 for call in self._calls([id]):
                     call.chunk(frame)
@@ -154,8 +175,17 @@ class Batcher:
                     self._slow_down(call)
             case Done(id=id):
                 self._done(id, frame)
-            case Ready() | Broken() | Health() | Parked() | Fits() | Took():
+            case Fits(size=size):
+                self._bound(size)
+            case Ready() | Broken() | Health() | Parked() | Took():
                 pass
+
+    def _bound(self, size: int) -> None:
+        """No batch may be larger than what fits."""
+        self._size = max(1, min(self._size, size))
+        self._reckon(self._pace)
+        self._on_fits(size)
+        self._pump()
 
     def _slow_down(self, call: Call) -> None:
         if call.unread > MUCH and self._worker is not None:
@@ -180,56 +210,58 @@ class Batcher:
             self._emptied.set_result(None)
 
     def _pump(self) -> None:
-        while self._worker is not None and self._waiting and self._may_send():
-            calls = self._next()
+        while self._worker is not None and (calls := self._next()):
+            self._line.leave(calls)
             for call in calls:
                 self._sent[call.id] = call
             self._frames.append({call.id for call in calls})
             self._worker.run([call.item for call in calls])
-        if not self._waiting:
-            self._unset_timer()
 
-    def _may_send(self) -> bool:
+    def _next(self) -> list[Call]:
+        """Who is sent now, if anybody is."""
         if self._resting:
-            return False
-        if self._slots > 1 and self._sent and (self._waiting[0].alone or any(c.alone for c in self._sent.values())):
-            return False
+            return []
+        self._look_at_the_oldest()
+        if self._oldest is None:
+            return []
         if self._size == 1:
-            return len(self._sent) < self.credit
-        full = len(self._waiting) >= self._size
-        if self._frames:
-            # A batch that is not full is better off waiting for company while another runs.
-            return full and len(self._frames) < self._depth
-        if full or not self._window or self._rung:
-            self._unset_timer()
-            return True
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._window, self._ring)
-        return False
+            return [self._oldest] if self._has_room(self._oldest) else []
+        if len(self._frames) >= self._depth:
+            return []
+        calls, whole = self._line.company(self._size, patient=not self._due)
+        # A batch that is not whole is better off waiting for company while another runs.
+        return calls if whole or (self._due and not self._frames) else []
 
-    def _ring(self) -> None:
-        # Not by the clock: uvloop's timers ring up to a millisecond early by it, and do not ring again.
-        self._rung = True
-        self._pump()
+    def _has_room(self, call: Call) -> bool:
+        if self._slots > 1 and self._sent and (call.alone or any(c.alone for c in self._sent.values())):
+            return False
+        return len(self._sent) < self.credit
 
-    def _unset_timer(self) -> None:
-        self._rung = False
+    def _look_at_the_oldest(self) -> None:
+        """Its window is over, or a timer is set."""
+        if self._oldest is self._line.oldest:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._oldest = self._line.oldest
+        if self._oldest is not None:
+            loop = asyncio.get_running_loop()
+            left = self._oldest.came + self._window - loop.time()
+            self._due = left <= 0
+            if not self._due:
+                self._timer = loop.call_later(left, self._ring)
 
-    def _next(self) -> list[Call]:
-        """The next batch: up to one that is to run alone."""
-        calls = [self._waiting.popleft()]
-        while not calls[0].alone and self._waiting and len(calls) < self._size and not self._waiting[0].alone:
-            calls.append(self._waiting.popleft())
-        return calls
+    def _ring(self) -> None:
+        # Not by the clock: uvloop's timers ring up to a millisecond early by it, and do not ring again.
+        self._due = True
+        self._pump()
 
     def _reckon(self, seconds: float) -> None:
         """How far ahead to send, after a run that took so long."""
         self._pace += SMOOTH * (seconds - self._pace)
         self._depth = 2 if self._pace >= QUICK else max(2, min(MOST, int(AHEAD / max(self._pace, 1e-6))))
-        self.credit = max(2 * self._size, min(MOST, self._depth * self._size))
+        self.credit = max(2 * self._size * self._spread, min(MOST, self._depth * self._size))
         if self._slots > 1:
             quick = self._pace < QUICK
             self.credit = max(self._slots + 1, min(MOST, self._depth)) if quick else self._slots

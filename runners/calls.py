@@ -1,6 +1,7 @@
 """One job's passage through a worker, as its life hears of it."""
 
 import asyncio
+from collections.abc import Hashable
 from typing import Final
 
 from msgspec import Struct
@@ -40,12 +41,15 @@ class Call:
         "_waiter",
         "alone",
         "began",
+        "came",
         "chunks",
         "end",
+        "group",
         "item",
         "lasting",
         "left",
         "text",
+        "together",
         "unread",
         "wish",
     )
@@ -54,8 +58,12 @@ class Call:
         self.item = item
         self.alone = alone
         """It shares no batch: it may be what kills workers."""
+        self.group: Hashable = None
+        """It shares batches with its like only."""
         self.wish: Wish | None = None
         self.began: float | None = None
+        self.together = 1
+        """How many began with it, itself included."""
         self.lasting = False
         self.chunks: list[Chunk] = []
         self.unread = 0
@@ -65,6 +73,7 @@ class Call:
         self.text: list[str] = []
         self.end: Done | Death | None = None
         self._loop = asyncio.get_running_loop()
+        self.came = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._log_timer: asyncio.TimerHandle | None = None
         self._log_at = 0.0
@@ -82,8 +91,8 @@ class Call:
             await self._waiter
         self._stirred = False
 
-    def begin(self, at: float) -> None:
-        self.began = at
+    def begin(self, at: float, together: int = 1) -> None:
+        self.began, self.together = at, together
         self._timer = self._loop.call_later(LASTING, self._last)
 
     def chunk(self, frame: Chunk) -> None:

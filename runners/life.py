@@ -67,6 +67,7 @@ class Life:
         self._call: Call | None = None
         self._wish: Wish | None = None
         self._drawn = 0
+        self._alone = False
         self._left = False
         """The next attempt has been published: it is a life of its own."""
 
@@ -98,8 +99,10 @@ class Life:
     async def fail(self, reason: str, text: str) -> None:
         """End it without a run, as its version cannot be set up."""
         if not await self._over():
-            at = now()
-            await self._agent.reporter.end(Failed(id=self._job.id, run=self._draw(), at=at, error=reason, log=text))
+            final = Failed(
+                id=self._job.id, run=self._draw(), at=now(), error=reason, log=text, metrics=self._measured()
+            )
+            await self._agent.reporter.end(final)
         await self._delivery.settle()
 
     async def _over(self) -> bool:
@@ -111,31 +114,33 @@ class Life:
     async def _final(self) -> FinalEvent | None:
         """None: the job has been published again."""
         if self._job.deadline is not None and self._job.deadline <= now():
-            return Canceled(id=self._job.id, run=None, at=now(), error="deadline reached before start")
+            return self._canceled("deadline reached before start")
         if self._job.kind != self._kind:
-            error = f"this runner cannot {self._job.kind} here"
-            return Failed(id=self._job.id, run=None, at=now(), error=error)
+            return self._refused(f"this runner cannot {self._job.kind} here")
         try:
             async with self._agent.inputs.given(self._job.id, await self._input()) as given:
                 return await self._answered(given)
         except (BadInput, FileStoreError) as error:
-            return Failed(id=self._job.id, run=None, at=now(), error=str(error))
+            return self._refused(str(error))
 
     async def _answered(self, given: Given) -> FinalEvent | None:
         """Run after run, until one has an end that counts."""
         while True:
             if self._wish is not None:
-                return self._canceled(self._wish)
+                return self._canceled(self._wish.reason)
             report = Report(self._agent.reporter, self._job.id, self._draw())
-            call = Call(Item(self._job.id, given.text, given.files), alone=self._job.crashes > 0)
+            call = Call(Item(self._job.id, given.text, given.files), alone=self._alone or self._job.crashes > 0)
             try:
                 end = await self._run(call, report)
                 if isinstance(end, Done):
-                    return await self._ending(call, end, report)
-                if end.ours:
+                    if end.status != "again" or (call.wish is not None and call.wish.failed):
+                        return await self._ending(call, end, report)
+                    log.info("runs again, as its batch failed after it had said something", id=self._job.id)
+                    self._alone = True
+                elif end.ours:
                     log.info("runs again, as another job's worker was killed", id=self._job.id)
                 elif await self._crashed(end, report):
-                    return self._canceled(self._wish) if self._wish is not None else None
+                    return self._canceled(self._wish.reason) if self._wish is not None else None
                 elif self._job.crashes >= CRASHES:
                     return await self._failed(report, call, f"the worker died {CRASHES} times: {self._job.reason}")
             except StartOver:
@@ -143,11 +148,28 @@ class Life:
                 if self._wish is not None:
                     continue
                 if await self._again("it said more than could be kept, and the broker lost it", report, crashes=0):
-                    return self._canceled(self._wish) if self._wish is not None else None
+                    return self._canceled(self._wish.reason) if self._wish is not None else None
 
-    def _canceled(self, wish: Wish) -> Canceled:
-        """Between two runs."""
-        return Canceled(id=self._job.id, run=None, at=now(), error=wish.reason)
+    def _canceled(self, reason: str | None) -> Canceled:
+        """Before a run, or between two."""
+        return Canceled(id=self._job.id, run=None, at=now(), error=reason, metrics=self._measured())
+
+    def _refused(self, error: str) -> Failed:
+        return Failed(id=self._job.id, run=None, at=now(), error=error, metrics=self._measured())
+
+    def _measured(self, call: Call | None = None, done: Done | None = None) -> dict[str, Any]:
+        """What the model measured and what we did; of two numbers with one name ours counts."""
+        said = dict(done.metrics) if done is not None else {}
+        if self._kind == "build":
+            return said
+        pulled = self._delivery.pulled_at
+        ours: dict[str, Any] = {"queue_time": _seconds(pulled - self._job.created_at.timestamp())}
+        if call is not None and call.began is not None:
+            ended = done.at if done is not None else time.time()
+            ours["wait_time"] = _seconds(call.began - pulled)
+            ours["predict_time"] = said.pop("predict_time", _seconds(ended - call.began))
+            ours["batch_size"] = said.pop("batch_size", call.together)
+        return {**_bounded(said), **ours}
 
     async def _outlast(self, call: Call) -> None:
         """Wait until the worker has stopped it: a second run of the same id beside it would be taken for the first."""
@@ -212,11 +234,11 @@ class Life:
         if trouble is None and call.wish is not None and call.wish.failed:
             trouble = call.wish.reason
         if trouble is not None:
-            return await self._failed(report, call, trouble)
+            return await self._failed(report, call, trouble, done)
         try:
             whole = [] if done.value is None else [await self._value(done)]
         except (FileStoreError, TooLarge) as error:
-            return await self._failed(report, call, str(error))
+            return await self._failed(report, call, str(error), done)
         values, files, text = await report.rest(beside=sum(len(bytes(value)) for value, _ in whole))
         said: dict[str, Any] = {
             "id": call.id,
@@ -231,7 +253,7 @@ class Life:
             "files": files + [file for _, names in whole for file in names],
             "logs": report.logs,
             "log": text,
-            "metrics": _bounded(done.metrics),
+            "metrics": self._measured(call, done),
         }
         match done.status:
             case "ok":
@@ -241,7 +263,7 @@ class Life:
             case _:
                 return Failed(**said, error=(done.error or "the model gave no reason")[:LONGEST_ERROR])
 
-    async def _failed(self, report: Report, call: Call, error: str) -> Failed:
+    async def _failed(self, report: Report, call: Call, error: str, done: Done | None = None) -> Failed:
         values, files, text = await report.rest()
         return Failed(
             id=call.id,
@@ -257,6 +279,7 @@ class Life:
             logs=report.logs,
             log=text,
             error=error,
+            metrics=self._measured(call, done),
         )
 
     async def _crashed(self, death: Death, report: Report) -> bool:
@@ -305,10 +328,13 @@ class TooLarge(Exception):
 
 
 def _bounded(metrics: dict[str, Any]) -> dict[str, Any]:
-    """They travel in the final event, beside the output."""
-    if len(json.encode(metrics)) <= LONGEST_METRICS:
-        return metrics
-    return {name: value for name, value in metrics.items() if name == "predict_time"}
+    """A model's own: they travel in the final event, beside the output."""
+    return metrics if len(json.encode(metrics)) <= LONGEST_METRICS else {}
+
+
+def _seconds(seconds: float) -> float:
+    """Never less than nothing, whatever two hosts' clocks say."""
+    return round(max(seconds, 0.0), 6)
 
 
 def now() -> datetime:

@@ -62,7 +62,7 @@ class Warm:
         self._agent = shared.agent
         self._changed = shared.changed
         self._log = log.bind(model=model.name, version=model.offer.version[:12])
-        self._batcher = Batcher(grace=settings.cancel_grace)
+        self._batcher = Batcher(grace=settings.cancel_grace, on_fits=self._remember)
         self._instance: Instance | None = None
         self._home: str | None = None
         """Where the worker keeps the files of its runs."""
@@ -233,6 +233,7 @@ class Warm:
             size=min(ready.max_batch_size, measured.fits or ready.max_batch_size),
             window=ready.max_batch_wait_ms / 1000,
             slots=ready.concurrency,
+            batch_by=ready.batch_by,
         )
         self._tired.clear()
         self._watched = ready.healthcheck
@@ -240,6 +241,10 @@ class Warm:
         self.parkable = ready.parkable
         self.device_bytes = ready.device_bytes
         self.used_at = time.monotonic()
+
+    def _remember(self, size: int) -> None:
+        """A larger batch than this ran out of memory."""
+        self._shared.needs.learn(self.model.offer.version, fits=size)
 
     def _heard(self, frame: FromWorker) -> None:
         match frame:

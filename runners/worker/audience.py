@@ -1,6 +1,7 @@
 """Who hears what is printed: the set-up's log at first, then whatever runs."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, Protocol
 
@@ -49,6 +50,16 @@ class Audience:
     def claim(self, ids: Ids) -> None:
         """What Python prints in this context, and in those that are made in it, is for these alone."""
         _printer.set(ids)
+
+    @contextmanager
+    def alone(self, ids: Ids) -> Generator[None]:
+        """The same, for a while."""
+        before = _printer.get()
+        _printer.set(ids)
+        try:
+            yield
+        finally:
+            _printer.set(before)
 
     def kept(self) -> str:
         """What was printed in set-up, the end of it."""

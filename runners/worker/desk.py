@@ -1,49 +1,25 @@
 """What every way of running has in common: taking items in, saying what happens to them, answering each once."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import IOBase
-from time import perf_counter, time
-from typing import Any, Final, cast
+from time import time
+from typing import Any, cast
 
 from .audience import Audience
 from .cog.errors import CancelationException
-from .cog.scope import Scope, scoped
-from .frames import Began, Chunk, Done, Health, Item, Run
+from .cog.scope import scoped
+from .frames import Began, Chunk, Done, Fits, Health, Item, Run
 from .inbox import Inbox
 from .inputs import BadInput, Inputs
 from .link import Link
 from .outputs import BadOutput, Value, clean, encode, plain
 from .predictor import Predictor, describe
+from .shortage import is_shortage, relieve
 from .speech import Speech
-from .temporaries import Home, Outputs, Temporaries, drop
+from .temporaries import Home, Outputs, drop
 from .traces import told
-
-
-class Raised:
-    """What user code raised, in the place of what it returned."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-STREAMED: Final = object()
-"""In the place of an output that has been said chunk by chunk."""
-
-
-class Turn:
-    """Items that run together: their metrics, their files, their clock."""
-
-    def __init__(self, items: Sequence[Item], home: Home) -> None:
-        self.running = tuple(item.id for item in items)
-        self.scope = Scope()
-        if items[0].context:
-            self.scope.context = items[0].context
-        self.temporaries = Temporaries(home)
-        self._began = perf_counter()
-
-    def seconds(self) -> float:
-        return perf_counter() - self._began
+from .turn import STREAMED, Raised, Turn
 
 
 class Desk:
@@ -68,38 +44,73 @@ class Desk:
         self._home = home
         self.quick = inputs.quick
         """Inputs take no time to read: nothing is fetched."""
+        self._fits: int | None = None
+        """The largest batch that did not run out of memory, once another did."""
 
     def calls(self, run: Run) -> Iterator[list[Item]]:
-        """The items of `run` as they are to be called: all at once, or one by one."""
-        together = self._predictor.predict_batch is not None
-        for items in [run.items] if together else [[item] for item in run.items]:
-            if wanted := self._admit(items):
+        """The items of `run` as they are to be called: as many at once as fit, or one by one."""
+        size = len(run.items) if self._fits is None else self._fits
+        if self._predictor.predict_batch is None:
+            size = 1
+        for start in range(0, len(run.items), size):
+            if wanted := self.admit(run.items[start : start + size]):
                 yield wanted
 
-    def halves(self, items: list[Item], turn: Turn) -> Iterator[list[Item]]:
-        """Smaller calls for a batch that raised."""
-        middle = len(items) // 2
-        for half in (items[:middle], items[middle:]):
-            if wanted := self._admit(half):
-                turn.running = tuple(item.id for item in wanted)
-                self._audience.seat(turn, turn.running)
-                yield wanted
+    def admit(self, items: Iterable[Item], turn: Turn | None = None) -> list[Item]:
+        """Those that are still wanted; the others are answered, and never start, or do not run again."""
+        wanted: list[Item] = []
+        for item in items:
+            if self._inbox.unwanted(item.id):
+                metrics = turn.metrics() if turn is not None else {}
+                self._send(Done(item.id, time(), "stopped", False, None, [], None, metrics))
+            else:
+                wanted.append(item)
+        return wanted
 
     @contextmanager
     def turn(self, items: Sequence[Item]) -> Generator[Turn]:
         turn = Turn(items, self._home)
-        self._audience.seat(turn, turn.running)
-        self._link.send(Began(list(turn.running), time()))
+        self.seat(turn, items)
+        self._link.send(Began(list(turn.ids), time()))
         try:
             with scoped(turn.scope):
                 yield turn
         finally:
             self._audience.leave(turn)
             turn.temporaries.remove()
+        if turn.short and turn.went > 0:
+            self._fits = turn.went
+            self._link.send(Fits(turn.went))
+
+    def seat(self, turn: Turn, items: Sequence[Item]) -> None:
+        """A call for all of a turn, or another for some of them."""
+        turn.seat(items)
+        turn.shares.renew(len(items), lambda index: self._audience.alone((items[index].id,)))
+        self.close_ranks(turn)
+
+    def close_ranks(self, turn: Turn) -> None:
+        """Who was answered hears no more."""
+        self._audience.seat(turn, turn.ids)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """What is answered in here is sent together."""
+        return self._link.gathered()
+
+    def wanted(self, turn: Turn) -> bool:
+        """Somebody waits for something of what runs."""
+        return not all(self._inbox.unwanted(id) for id in turn.open)
 
     def unwanted(self, turn: Turn) -> bool:
-        """Nobody wants anything of what runs."""
-        return all(self._inbox.unwanted(id) for id in turn.running)
+        """Nobody does who did when it began."""
+        return bool(turn.open) and not self.wanted(turn)
+
+    def dismiss(self, turn: Turn) -> None:
+        """Who left a batch that others still want is answered at once, and what is made for it counts no more."""
+        left = [item for item in turn.open.values() if self._inbox.unwanted(item.id)]
+        if left and self.wanted(turn):
+            for item in left:
+                self.answer(item, turn, Raised(CancelationException()))
+            self.close_ranks(turn)
 
     def read(self, item: Item, turn: Turn) -> dict[str, Any]:
         return self._inputs.read(item.input, turn.temporaries, item.files)
@@ -114,16 +125,19 @@ class Desk:
 
     def chunk(self, item: Item, turn: Turn, output: object) -> None:
         value = encode(output, Outputs(turn.temporaries, last=False))
+        turn.said.add(item.id)
         self._link.send(Chunk(item.id, value.json, value.files))
 
     def answer(self, item: Item, turn: Turn, result: object) -> None:
         """The one `Done` of an item. `result` is an output, `STREAMED`, or `Raised`."""
-        seconds, at = turn.seconds(), time()
+        ours, at = turn.metrics(), time()
         unwanted = self._inbox.unwanted(item.id)
         result = self._encoded(result, turn)
         error = self._explain(result.error, item, unwanted=unwanted) if isinstance(result, Raised) else None
-        metrics = {**self._measured(item, turn), "predict_time": round(seconds, 6)}
+        metrics = {**self._measured(item, turn), **ours}
         self._speech.finish()
+        self._learn(turn, result)
+        turn.open.pop(item.id, None)
         many = result is STREAMED
         if unwanted:
             drop(result.files if isinstance(result, Value) else [])
@@ -143,24 +157,22 @@ class Desk:
             return iter(cast("Iterable[object]", result))
         return None
 
-    def share(self, items: Sequence[Item], turn: Turn, results: Any) -> None:
-        """Answer a whole batch with what `predict_batch` returned or raised."""
-        if isinstance(results, Raised):
-            results = [results] * len(items)
-        outputs = list(results) if _countable(results) else None
-        if outputs is None or len(outputs) != len(items):
-            got = type(results).__name__ if outputs is None else f"{len(outputs)} outputs"
-            wrong = BadOutput(f"predict_batch must return a list of {len(items)} outputs, one per input; it gave {got}")
-            outputs = [Raised(wrong)] * len(items)
-        for item, output in zip(items, outputs, strict=True):
-            self.answer(item, turn, Raised(output) if isinstance(output, Exception) else output)
+    def start_over(self, item: Item, turn: Turn) -> None:
+        """What was said of it counts for nothing, and it is not known what else it would have said."""
+        self._speech.finish()
+        turn.open.pop(item.id, None)
+        self._send(Done(item.id, time(), "again", False, None, [], None, {}))
+
+    def tell(self, text: str, ids: Sequence[str]) -> None:
+        """A line of our own in their logs."""
+        self._speech.finish()
+        self._audience.hear(text, ids)
 
     def complain(self, error: BaseException, ids: Sequence[str]) -> None:
         """A traceback for the log of these."""
         if isinstance(error, BadInput | BadOutput):
             return
-        self._speech.finish()
-        self._audience.hear(told(error), ids)
+        self.tell(told(error), ids)
 
     def _encoded(self, result: object, turn: Turn) -> object:
         if result is STREAMED or isinstance(result, Raised):
@@ -177,29 +189,23 @@ class Desk:
 
     def _measured(self, item: Item, turn: Turn) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name, value in turn.scope.metrics.items():
+        for name, value in turn.shares.of(turn.place(item)).items():
             try:
                 found[name] = plain(value, f"metric {name}")
             except Exception as error:  # noqa: BLE001  a number less is no reason to fail
-                self._speech.finish()
                 reason = str(error) if isinstance(error, BadOutput) else f"metric {name}: {error}"
-                self._audience.hear(f"left out: {reason}\n", [item.id])
+                self.tell(f"left out: {reason}\n", [item.id])
         return found
 
-    def _admit(self, items: Iterable[Item]) -> list[Item]:
-        """Those that are still wanted; the others are answered, and never start."""
-        wanted: list[Item] = []
-        for item in items:
-            if self._inbox.unwanted(item.id):
-                self._send(Done(item.id, time(), "stopped", False, None, [], None, {}))
-            else:
-                wanted.append(item)
-        return wanted
+    def _learn(self, turn: Turn, result: object) -> None:
+        """One that is too large by itself says nothing of the others."""
+        if isinstance(result, Raised):
+            if is_shortage(result.error):
+                relieve(result.error)
+                turn.went = -1
+        elif turn.went >= 0:
+            turn.went = max(turn.went, len(turn.items))
 
     def _send(self, done: Done) -> None:
         self._link.send(done)
         self._inbox.settle((done.id,))
-
-
-def _countable(results: Any) -> bool:
-    return hasattr(results, "__len__") and hasattr(results, "__iter__") and not isinstance(results, str | bytes | dict)

@@ -1,15 +1,17 @@
 """Runs sync predictors, on the main thread: there a signal can interrupt what they wait for."""
 
 from collections.abc import Callable, Coroutine, Iterator
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
+from .batch import Batch, steps
 from .cog.errors import CancelationException
-from .desk import STREAMED, Desk, Raised, Turn
+from .desk import Desk
 from .frames import Item
 from .guard import Guard
 from .health import found
 from .inbox import Inbox
 from .predictor import Predictor, Run
+from .turn import STREAMED, Raised, Turn
 
 
 class Direct:
@@ -17,6 +19,7 @@ class Direct:
         self._predictor = predictor
         self._inbox = inbox
         self._desk = desk
+        self._batch = Batch(predictor, desk)
         self._guard = guard
         self._run = run
         self._turn: Turn | None = None
@@ -39,52 +42,55 @@ class Direct:
         """One call for all of them; if that raises, one for each half, until the culprit stands alone."""
         self._guard.arm()
         if len(items) == 1:
-            return self._desk.answer(items[0], turn, self._alone(items[0], turn))
-        results = self._attempt(lambda: self._together(items, turn))
-        if not isinstance(results, Raised) or self._desk.unwanted(turn):
-            return self._desk.share(items, turn, results)
-        self._desk.complain(results.error, turn.running)
-        for half in self._desk.halves(items, turn):
-            self._answer(half, turn)
-        return None
+            self._desk.answer(items[0], turn, self._alone(items[0], turn))
+            return
+        for fewer in self._batch.settled(turn, self._together(turn)):
+            self._answer(fewer, turn)
 
     def _alone(self, item: Item, turn: Turn) -> object:
         result = self._attempt(lambda: self._predictor.predict(**self._desk.read(item, turn)))
         if isinstance(result, Raised):
             return result
         values = self._desk.values(result)
-        return result if values is None else self._streamed(item, turn, values)
+        if values is None:
+            return result
+        return self._streamed(turn, values, lambda value: self._desk.chunk(item, turn, value))
 
-    def _together(self, items: list[Item], turn: Turn) -> object:
-        assert self._predictor.predict_batch is not None
-        return self._predictor.predict_batch([self._desk.read(item, turn) for item in items])
+    def _together(self, turn: Turn) -> object:
+        batch = cast("Callable[[list[dict[str, Any]]], object]", self._predictor.predict_batch)
+        result = self._attempt(lambda: batch(self._batch.inputs(turn)))
+        values = steps(result)
+        return result if values is None else self._streamed(turn, values, lambda value: self._batch.step(turn, value))
 
-    def _streamed(self, item: Item, turn: Turn, values: Iterator[object]) -> object:
-        while not self._desk.unwanted(turn):
+    def _streamed(self, turn: Turn, values: Iterator[object], take: Callable[[object], None]) -> object:
+        while self._desk.wanted(turn):
             value = self._attempt(values.__next__)
             if isinstance(value, Raised):
-                return self._close(item, values, value)
+                return self._close(turn, values, value)
             try:
-                self._desk.chunk(item, turn, value)
+                take(value)
             except Exception as error:  # noqa: BLE001  the value's own methods are user code too
-                return self._close(item, values, Raised(error))
-        return self._close(item, values, Raised(CancelationException()))
+                return self._close(turn, values, Raised(error))
+        if turn.open:
+            return self._close(turn, values, Raised(CancelationException()))
+        self._close(turn, values, Raised(GeneratorExit()))
+        return STREAMED
 
-    def _close(self, item: Item, values: Iterator[object], ending: Raised) -> object:
+    def _close(self, turn: Turn, values: Iterator[object], ending: Raised) -> object:
         """Let a generator clean up. One that was interrupted between two values hears of it where it stands."""
         if isinstance(ending.error, StopIteration):
             return STREAMED
         # Any iterator will do as an output, and most have neither method.
         if isinstance(ending.error, CancelationException) and (throw := getattr(values, "throw", None)):
-            self._unwind(item, lambda: throw(ending.error))
+            self._unwind(turn, lambda: throw(ending.error))
         if close := getattr(values, "close", None):
-            self._unwind(item, close)
+            self._unwind(turn, close)
         return ending
 
-    def _unwind(self, item: Item, step: Callable[[], object]) -> None:
+    def _unwind(self, turn: Turn, step: Callable[[], object]) -> None:
         raised = self._attempt(step)
         if isinstance(raised, Raised) and not isinstance(raised.error, CancelationException | StopIteration):
-            self._desk.complain(raised.error, [item.id])
+            self._desk.complain(raised.error, turn.ids)
 
     def _attempt(self, call: Callable[[], object]) -> object:
         """User code: what it returns, or `Raised`."""
@@ -116,4 +122,7 @@ class Direct:
 
     def _stopped(self) -> bool:
         self._inbox.look()
-        return self._turn is not None and self._desk.unwanted(self._turn)
+        if self._turn is None:
+            return False
+        self._desk.dismiss(self._turn)
+        return self._desk.unwanted(self._turn)

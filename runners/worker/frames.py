@@ -70,7 +70,8 @@ class Ready(Struct, frozen=True, array_like=True, tag="ready"):
     healthcheck: bool = False
     """It has one: `Check` makes sense."""
     batch_by: dict[str, bytes] = {}
-    """Inputs that have to be equal within a batch, and the JSON of what each is when it is left out."""
+    """Inputs that have to be equal within a batch, and the JSON of what each is when it is left out; empty where it
+    must be given, or has a default that JSON cannot tell: then it is equal only where it is left out as well."""
     parkable: bool = False
     """`Park` makes sense: nothing that it has on its device is out of reach, offloaded, or spread."""
     placed: dict[str, str] = {}
@@ -157,7 +158,7 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     files: list[str]
     error: str | None
     metrics: dict[str, Any]
-    """Includes `predict_time`, in seconds."""
+    """Of one that had begun, includes `predict_time`, in seconds, and `batch_size`: how many shared its last call."""
 
 
 ToWorker = Run | Stop | Check | Park

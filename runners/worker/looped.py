@@ -2,16 +2,20 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Final, Never, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Final, Never, TypeVar, cast
 
+from .batch import Batch, steps
 from .cog.errors import CancelationException
-from .desk import STREAMED, Desk, Raised, Turn
+from .desk import Desk
 from .frames import Item, Run
 from .guard import Guard
 from .health import found
 from .inbox import Inbox
 from .predictor import Predictor
+from .turn import STREAMED, Raised, Turn
+
+R = TypeVar("R")
 
 _WELL_WITHIN: Final = 5.0
 
@@ -21,6 +25,7 @@ class Looped:
         self._predictor = predictor
         self._inbox = inbox
         self._desk = desk
+        self._batch = Batch(predictor, desk)
         self._guard = guard
         self._mail = asyncio.Event()
         self._turns: dict[Turn, asyncio.Task[object] | None] = {}
@@ -70,6 +75,7 @@ class Looped:
         self._inbox.look()
         self._mail.set()
         for turn, task in self._turns.items():
+            self._desk.dismiss(turn)
             if task is not None and self._desk.unwanted(turn):
                 task.cancel()
                 self._turns[turn] = None  # once: what cleans up is left in peace
@@ -80,46 +86,41 @@ class Looped:
 
     async def _answer(self, items: list[Item], turn: Turn) -> None:
         if len(items) == 1:
-            return self._desk.answer(items[0], turn, await self._attempt(turn, self._alone(items[0], turn)))
-        results = await self._attempt(turn, self._together(items, turn))
-        if not isinstance(results, Raised) or self._desk.unwanted(turn):
-            return self._desk.share(items, turn, results)
-        self._desk.complain(results.error, turn.running)
-        for half in self._desk.halves(items, turn):
-            await self._answer(half, turn)
-        return None
+            self._desk.answer(items[0], turn, await self._attempt(turn, self._alone(items[0], turn)))
+            return
+        for fewer in self._batch.settled(turn, await self._attempt(turn, self._together(turn))):
+            await self._answer(fewer, turn)
 
     async def _alone(self, item: Item, turn: Turn) -> object:
-        result = self._predictor.predict(**await self._read(item, turn))
+        result = self._predictor.predict(**await self._read(lambda: self._desk.read(item, turn)))
         if inspect.isawaitable(result):
             result = await result
-        if isinstance(result, AsyncIterator):
-            return await self._streamed(item, turn, cast("AsyncIterator[object]", result))
-        values = self._desk.values(result)
-        if values is None:
-            return result
-        for value in values:
-            self._desk.chunk(item, turn, value)
-        return STREAMED
+        values = _async(result, self._desk.values)
+        return (
+            result if values is None else await self._streamed(turn, values, lambda v: self._desk.chunk(item, turn, v))
+        )
 
-    async def _read(self, item: Item, turn: Turn) -> dict[str, Any]:
-        if self._desk.quick:
-            return self._desk.read(item, turn)
-        return await asyncio.to_thread(self._desk.read, item, turn)
+    async def _together(self, turn: Turn) -> object:
+        assert self._predictor.predict_batch is not None
+        result = self._predictor.predict_batch(await self._read(lambda: self._batch.inputs(turn)))
+        if inspect.isawaitable(result):
+            result = await result
+        values = _async(result, steps)
+        return result if values is None else await self._streamed(turn, values, lambda v: self._batch.step(turn, v))
 
-    async def _streamed(self, item: Item, turn: Turn, values: AsyncIterator[object]) -> object:
+    async def _read(self, read: Callable[[], R]) -> R:
+        return read() if self._desk.quick else await asyncio.to_thread(read)
+
+    async def _streamed(self, turn: Turn, values: AsyncIterator[object], take: Callable[[object], None]) -> object:
         try:
             async for value in values:
-                self._desk.chunk(item, turn, value)
+                take(value)
+                if not self._desk.wanted(turn):
+                    break
         finally:
             if close := getattr(values, "aclose", None):
                 await close()
         return STREAMED
-
-    async def _together(self, items: list[Item], turn: Turn) -> object:
-        assert self._predictor.predict_batch is not None
-        result = self._predictor.predict_batch([await self._read(item, turn) for item in items])
-        return await result if inspect.isawaitable(result) else result
 
     async def _attempt(self, turn: Turn, user: Coroutine[Any, Any, object]) -> object:
         """User code: what it returns, or `Raised`."""
@@ -152,3 +153,22 @@ class Looped:
                 return await result if inspect.isawaitable(result) else result
         except BaseException as error:  # noqa: BLE001  sys.exit there is an answer too
             return Raised(error)
+
+
+def _async(result: object, sync: Callable[[object], Iterator[object] | None]) -> AsyncIterator[object] | None:
+    """The values of an iterator of either kind."""
+    if isinstance(result, AsyncIterator):
+        return cast("AsyncIterator[object]", result)
+    values = sync(result)
+    return None if values is None else _paced(values)
+
+
+async def _paced(values: Iterator[object]) -> AsyncGenerator[object]:
+    """With time for others between them."""
+    try:
+        for value in values:
+            yield value
+            await asyncio.sleep(0)
+    finally:
+        if close := getattr(values, "close", None):
+            close()

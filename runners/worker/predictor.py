@@ -42,10 +42,18 @@ class Predictor(Struct, frozen=True):
     """How many predictions it takes at once; more than one only where it is async."""
     healthcheck: Callable[[], Any] | None = None
     streaming: bool = False
+    batch_by: tuple[str, ...] = ()
+    """Inputs that have to be equal within a batch."""
 
     @property
     def is_async(self) -> bool:
         return any(_is_async(method) for method in (self.predict, self.predict_batch))
+
+    @property
+    def streams(self) -> bool:
+        """Its output comes in chunks."""
+        generates = inspect.isgeneratorfunction(self.predict) or inspect.isasyncgenfunction(self.predict)
+        return self.signature.result.many or generates
 
     @property
     def needs_loop(self) -> bool:
@@ -170,17 +178,19 @@ def _of_object(predictor: Any, train: bool) -> Predictor:
         raise Unloadable(f"class {kind.__name__} defines {_instead(defined, train)}", of(kind))
     method = getattr(predictor, defined[0])
     batch = None if train else next((getattr(predictor, m) for m in _BATCH_METHODS if hasattr(predictor, m)), None)
+    signature = read(method)
     return Predictor(
         name=kind.__name__,
         setup=_setup(predictor),
         predict=method,
         predict_batch=batch,
-        signature=read(method),
+        signature=signature,
         max_batch_size=_number("max_batch_size", predictor, 1) if batch else 1,
         max_batch_wait_ms=_number("max_batch_wait_ms", predictor, 0.0) if batch else 0.0,
         concurrency=1 if train else _concurrency(method),
         healthcheck=_healthcheck(predictor),
         streaming=bool(getattr(method, STREAMING, False)),
+        batch_by=_batch_by(predictor, signature) if batch else (),
     )
 
 
@@ -258,6 +268,18 @@ def _number(name: str, made: Any, default: N) -> N:
     if value < kind(1 if kind is int else 0):
         raise Unloadable(f"{name} is {value}, and must be at least {1 if kind is int else 0}", of(type(made)))
     return value
+
+
+def _batch_by(made: Any, signature: Signature) -> tuple[str, ...]:
+    wish = getattr(made, "batch_by", ())
+    names: Any = (wish,) if isinstance(wish, str) else wish
+    if not isinstance(names, list | tuple):
+        raise Unloadable(f"batch_by is {wish!r}, and must be the name of an input, or a tuple of names", of(type(made)))
+    inputs = [parameter.name for parameter in signature.parameters]
+    for name in cast("list[Any]", names):
+        if name not in inputs:
+            raise Unloadable(f"batch_by names {name!r}, and the inputs are {', '.join(inputs)}", of(type(made)))
+    return tuple(cast("list[str]", names))
 
 
 def _within(file: str, folder: Path) -> bool:

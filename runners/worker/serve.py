@@ -12,6 +12,7 @@ from .audience import Audience
 from .desk import Desk
 from .direct import Direct
 from .frames import Broken, Ready
+from .groups import left_out
 from .guard import Guard
 from .inbox import Inbox
 from .inputs import Inputs
@@ -81,6 +82,7 @@ def _made_ready(
             audience.kept(),
             predictor.concurrency,
             predictor.healthcheck is not None,
+            left_out(predictor),
         )
     )
     audience.begin()

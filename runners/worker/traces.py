@@ -16,6 +16,13 @@ def told(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, trace))
 
 
+def place(error: BaseException) -> str:
+    """File and line of what we called, as deep as that file goes; without a word of what it was called with."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent != _HERE]
+    inner = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else ""
+
+
 def _ours(trace: TracebackType) -> bool:
     file = trace.tb_frame.f_code.co_filename
     return Path(file).parent == _HERE or file.startswith("<frozen importlib")

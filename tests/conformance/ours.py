@@ -21,6 +21,7 @@ from tests.conformance.signatures import documented
 from tests.runners.worker.driver import HOST, Worker
 
 STATUS: Final = {"ok": "succeeded", "failed": "failed", "stopped": "canceled"}
+OURS: Final = ("predict_time", "batch_size")
 LIMITS: Final = {"bytes": 200_000_000, "timeout": 10.0, "private": True}
 """The oracle fetches from anywhere; ours must be allowed to fetch from this host."""
 
@@ -143,7 +144,7 @@ class Ours:
         return Outcome(
             status=STATUS[done.status],
             output=outputs[0] if len(outputs) == 1 else outputs,
-            metrics={name: value for name, value in done.metrics.items() if name != "predict_time"},
+            metrics={name: value for name, value in done.metrics.items() if name not in OURS},
             logs=worker.log_of(done.id),
             error=done.error or "",
             left=self._scene.marks.read_text(),

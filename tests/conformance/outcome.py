@@ -54,7 +54,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """succeeded | failed | canceled | refused | unavailable, and what else a kind of call may come to."""
     output: Any = None
     metrics: dict[str, Any] = {}
-    """Without `predict_time`."""
+    """The predictor's own."""
     logs: str = ""
     error: str = ""
     fields: tuple[str, ...] = ()

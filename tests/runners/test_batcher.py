@@ -6,7 +6,7 @@ import uvloop
 
 from runners.batcher import Batcher
 from runners.calls import Call, Death, Wish
-from runners.worker.frames import Began, Chunk, Done, Item, Said
+from runners.worker.frames import Began, Chunk, Done, Fits, Item, Said
 from tests.runners.conftest import eventually
 
 
@@ -35,8 +35,8 @@ class Bench:
         self.paused = False
 
 
-def a_call(id: str, *, alone: bool = False) -> Call:
-    return Call(Item(id, b"{}"), alone=alone)
+def a_call(id: str, *, alone: bool = False, input: bytes = b"{}") -> Call:
+    return Call(Item(id, input), alone=alone)
 
 
 def begin(batcher: Batcher, *ids: str) -> None:
@@ -85,6 +85,78 @@ async def test_a_window_waits_for_company_and_no_longer_than_that() -> None:
     for id in "cde":
         batcher.put(a_call(id))
     assert bench.frames[1:] == [["c", "d", "e"]]
+
+
+async def test_a_window_begins_with_the_oldest_also_while_another_batch_runs() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=2, window=0.02)
+    for id in "abc":
+        batcher.put(a_call(id))
+    late = asyncio.get_running_loop().time() + 0.02
+    await eventually(lambda: asyncio.get_running_loop().time() > late)
+    assert bench.frames == [["a", "b"]]
+    done(batcher, "a", "b")
+    assert bench.frames[1:] == [["c"]]
+
+
+def grouped(*, size: int, window: float) -> tuple[Batcher, Bench]:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=size, window=window, batch_by={"width": b"512"})
+    return batcher, bench
+
+
+def put(batcher: Batcher, **inputs: str) -> None:
+    for id, input in inputs.items():
+        batcher.put(a_call(id, input=input.encode()))
+
+
+WIDE, NARROW = '{"width": 1024}', '{"width": 512}'
+
+
+async def test_a_batch_is_of_one_group_in_the_order_of_the_line() -> None:
+    batcher, bench = grouped(size=3, window=0)
+    put(batcher, a=NARROW, b=WIDE, c=NARROW, d="{}", e=WIDE)
+    done(batcher, "a")
+    done(batcher, "b", "e")
+    assert bench.frames == [["a"], ["b", "e"], ["c", "d"]]
+
+
+async def test_a_full_group_goes_before_the_oldest_while_that_waits_for_company() -> None:
+    batcher, bench = grouped(size=2, window=60)
+    put(batcher, a=NARROW, b=WIDE, c=WIDE)
+    assert bench.frames == [["b", "c"]]
+    put(batcher, d=WIDE, e=NARROW)
+    assert bench.frames[1:] == [["a", "e"]]
+
+
+async def test_the_oldest_is_next_once_its_window_is_over_however_full_another_group_is() -> None:
+    batcher, bench = grouped(size=2, window=0.02)
+    put(batcher, a=NARROW, b=WIDE, c=WIDE)
+    late = asyncio.get_running_loop().time() + 0.05
+    await eventually(lambda: asyncio.get_running_loop().time() > late)
+    put(batcher, d=WIDE, e=WIDE)
+    done(batcher, "b", "c")
+    assert bench.frames == [["b", "c"], ["a"], ["d", "e"]]
+
+
+async def test_more_jobs_are_held_where_they_part_into_groups() -> None:
+    assert grouped(size=4, window=0)[0].credit == 16
+
+
+async def test_what_waits_is_grouped_as_the_next_worker_wants_it() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    put(batcher, a=NARROW, b=WIDE, c=NARROW)
+    batcher.attach(bench, size=2, window=0, batch_by={"width": b"512"})
+    assert bench.frames == [["a", "c"]]
+
+
+async def test_no_batch_is_larger_than_what_fits() -> None:
+    learnt: list[int] = []
+    batcher, bench = Batcher(grace=1, on_fits=learnt.append), Bench()
+    batcher.attach(bench, size=8, window=60)
+    batcher.heard(Fits(3))
+    put(batcher, **dict.fromkeys("abcd", "{}"))
+    assert (learnt, bench.frames) == ([3], [["a", "b", "c"]])
 
 
 async def test_who_may_kill_workers_runs_alone() -> None:

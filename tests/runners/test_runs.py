@@ -18,12 +18,12 @@ from runners.inputs import Inputs
 from runners.life import Agent, Life
 from runners.reporter import QueueFull, Reporter
 from runners.secrets import Secrets
-from runners.worker.frames import Chunk, Done
-from schemas.events import Canceled, Crashed, Event, Output, Succeeded
+from runners.worker.frames import Began, Chunk, Done
+from schemas.events import Canceled, Crashed, Event, Failed, Output, Succeeded
 from schemas.events import Final as FinalEvent
 from schemas.jobs import Job
 from tests.runners.conftest import eventually
-from tests.runners.test_batcher import Bench, begin, done
+from tests.runners.test_batcher import Bench, a_call, begin, done
 
 
 class Paper:
@@ -127,6 +127,50 @@ async def test_a_run_that_starts_over_waits_until_the_worker_has_left_the_first(
     assert scene.hand.settled
 
 
+def again() -> Done:
+    return Done("a", time.time(), "again", False, None, [], None, {})
+
+
+async def test_what_a_batch_that_failed_said_of_it_counts_for_nothing_and_it_runs_again_alone() -> None:
+    scene = Scene()
+    scene.batcher.attach(scene.bench, size=4, window=0)
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    scene.chunk()
+    await eventually(lambda: [event for event in scene.paper.said if isinstance(event, Output)])
+    scene.batcher.put(a_call("b"))
+    scene.batcher.heard(again())
+    await eventually(lambda: len(scene.bench.frames) == 3)
+    scene.batcher.put(a_call("c"))
+    done(scene.batcher, "b")
+    begin(scene.batcher, "a")
+    scene.chunk()
+    done(scene.batcher, "a")
+    await living
+    said, final = scene.paper.said[0], scene.paper.said[-1]
+    assert isinstance(said, Output)
+    assert isinstance(final, Succeeded)
+    assert final.run is not None
+    assert final.run > said.run
+    assert final.outputs + len(final.values) == 2
+    assert scene.bench.frames == [["a"], ["b"], ["a"], ["c"]]
+    assert scene.paper.submitted == []
+
+
+async def test_a_cancel_that_meets_a_batch_that_failed_is_heard() -> None:
+    scene = Scene()
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    scene.life.stop(Wish("enough"))
+    scene.batcher.heard(again())
+    await living
+    (final,) = scene.paper.said
+    assert isinstance(final, Canceled)
+    assert final.error == "enough"
+
+
 async def test_a_cancel_between_two_attempts_is_heard() -> None:
     scene = Scene()
     scene.paper.meanwhile = lambda: scene.life.stop(Wish("enough"))
@@ -137,6 +181,57 @@ async def test_a_cancel_between_two_attempts_is_heard() -> None:
     await living
     assert [type(event) for event in scene.paper.said] == [Crashed, Canceled]
     assert cast("Canceled", scene.paper.said[-1]).error == "enough"
+
+
+async def test_a_final_says_how_long_each_part_took() -> None:
+    """The model's own numbers stand beside ours, and never in their place."""
+    scene = Scene()
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    scene.batcher.heard(Began(["a", "b"], scene.hand.pulled_at + 0.5))
+    said = {"tokens": 3, "queue_time": "long", "predict_time": 2.0, "batch_size": 1}
+    scene.batcher.heard(Done("a", time.time(), "ok", False, b"1", [], None, said))
+    await living
+    (final,) = scene.paper.said
+    assert isinstance(final, Succeeded)
+    queue_time = final.metrics.pop("queue_time")
+    assert 0 <= queue_time < 60
+    assert final.metrics == {"tokens": 3, "wait_time": 0.5, "predict_time": 2.0, "batch_size": 1}
+
+
+async def test_a_run_whose_worker_had_to_be_killed_is_measured_too() -> None:
+    scene = Scene()
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    scene.batcher.heard(Began(["a", "b", "c"], scene.hand.pulled_at))
+    scene.life.stop(Wish("enough"))
+    scene.batcher.detach(Death("killed", ours=True))
+    await living
+    (final,) = scene.paper.said
+    assert isinstance(final, Canceled)
+    assert set(final.metrics) == {"queue_time", "wait_time", "predict_time", "batch_size"}
+    assert final.metrics["batch_size"] == 3
+
+
+async def test_what_never_began_waited_in_line_only() -> None:
+    scene = Scene(deadline=datetime.now(UTC))
+    await scene.life.live()
+    (final,) = scene.paper.said
+    assert isinstance(final, Canceled)
+    assert set(final.metrics) == {"queue_time"}
+
+
+async def test_too_many_numbers_of_a_model_leave_ours() -> None:
+    scene = Scene()
+    living = asyncio.create_task(scene.life.live())
+    await eventually(lambda: scene.bench.frames)
+    begin(scene.batcher, "a")
+    said = {"text": "x" * 10_000, "predict_time": 2.0, "batch_size": 1}
+    scene.batcher.heard(Done("a", time.time(), "failed", False, None, [], "no", said))
+    await living
+    (final,) = scene.paper.said
+    assert isinstance(final, Failed)
+    assert set(final.metrics) == {"queue_time", "wait_time", "predict_time", "batch_size"}
 
 
 @pytest.mark.parametrize(("attempt", "asked"), [(1, 0), (2, 1)])

@@ -20,6 +20,7 @@ from runners.worker.frames import (
     Check,
     Chunk,
     Done,
+    Fits,
     FromWorker,
     Health,
     Item,
@@ -121,6 +122,10 @@ class Worker:
 
     def chunks(self, id: str = "a") -> list[Any]:
         return [json.decode(f.value) for f in self.frames if isinstance(f, Chunk) and f.id == id]
+
+    def fits(self) -> list[int]:
+        """The sizes that it said fit."""
+        return [frame.size for frame in self._all(Fits)]
 
     def log_of(self, id: str | None = None) -> str:
         """What was said to somebody: in set-up nobody runs."""

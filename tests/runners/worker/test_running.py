@@ -211,9 +211,9 @@ def test_metrics_are_of_one_prediction(tmp_path: Path):
         worker.run({"n": 5})
         metrics = worker.done().metrics
         assert metrics.pop("predict_time") >= 0
-        assert metrics == {"n": 5, "k": {"sum": 3}}
+        assert metrics == {"n": 5, "k": {"sum": 3}, "batch_size": 1}
         worker.run({"n": 0}, ids="b")
-        assert list(worker.done("b").metrics) == ["predict_time"]
+        assert list(worker.done("b").metrics) == ["predict_time", "batch_size"]
 
 
 def test_what_a_metric_says_can_be_sent(tmp_path: Path):
@@ -221,7 +221,7 @@ def test_what_a_metric_says_can_be_sent(tmp_path: Path):
     with working(write(tmp_path, predict(body))) as worker:
         worker.run({})
         metrics = worker.done().metrics
-        del metrics["predict_time"]
+        del metrics["predict_time"], metrics["batch_size"]
         assert metrics == {"a": 0.5, "b": "x\ufffd?", "c": float(2**70)}
 
 
@@ -356,6 +356,19 @@ def test_an_async_predictor_keeps_the_loop_of_its_set_up(tmp_path: Path):
             "import",
             "max_batch_size is 0, and must be at least 1",
             id="a batch of none",
+        ),
+        pytest.param(
+            "class Predictor:\n batch_by = 'wide', 'size'\n def predict(self, size: int): ...\n"
+            " def predict_batch(self, inputs): ...",
+            "import",
+            "batch_by names 'wide', and the inputs are size",
+            id="a batch by what is no input",
+        ),
+        pytest.param(
+            "class Predictor:\n batch_by = 3\n def predict(self): ...\n def predict_batch(self, inputs): ...",
+            "import",
+            "batch_by is 3, and must be the name of an input, or a tuple of names",
+            id="a batch by a number",
         ),
     ],
 )

@@ -56,6 +56,19 @@ NAMES = [
 ]
 
 
+def test_outside_of_a_batch_there_is_one_item(current: cog.Scope):
+    with current.item(0) as item:
+        item.record_metric("n", 1)
+    assert current.metrics["n"] == 1
+    with pytest.raises(IndexError, match="item 1: there is 1, counted from 0"), current.item(1):
+        pass
+
+
+def test_outside_of_a_prediction_an_item_is_nobodys():
+    with cog.current_scope().item(0):
+        cog.current_scope().record_metric("n", 1)
+
+
 @pytest.mark.parametrize(("name", "reason"), NAMES)
 def test_a_metrics_name(current: cog.Scope, name: str, reason: str | None):
     if reason is None:

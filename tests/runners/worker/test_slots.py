@@ -76,6 +76,7 @@ def test_they_meet(predictor: Path):
         send(worker, a={}, b={})
         assert [output(done) for done in worker.done_all("ab")] == ["a {}", "b {}"]
         assert [done.metrics["who"] for done in worker.done_all("ab")] == ["a", "b"]
+        assert [done.metrics["batch_size"] for done in worker.done_all("ab")] == [1, 1]
 
 
 def test_a_context_is_of_one(predictor: Path):

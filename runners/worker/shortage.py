@@ -1,0 +1,26 @@
+"""Memory that user code asked for and did not get."""
+
+import gc
+import re
+import sys
+import traceback
+from contextlib import suppress
+from typing import Any, Final
+
+_WORDS: Final = re.compile(r"out of memory|(can't|cannot|failed to) allocate memory|ALLOC_FAILED", re.IGNORECASE)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Of any device's memory; torch need not be there to be understood."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_WORDS.search(str(error))))
+
+
+def relieve(error: BaseException) -> None:
+    """Let go of what the call that raised this still held, and give caches back to their devices."""
+    traceback.clear_frames(error.__traceback__)
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    with suppress(Exception):  # half imported, or a device that is past help
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
