@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -26,16 +27,24 @@ class Upkeep:
         self._needs = needs
         self._more = more
         """Asks other hosts for one more instance of a version."""
+        self._grew = asyncio.Event()
         self._walls: dict[int, int] = {}
         self._learnt: dict[int, int] = {}
         """By process: the largest batch whose memory has been counted."""
         self.used = 0
 
+    def grew(self) -> None:
+        """A worker says so, or one is about to start: look at once."""
+        self._grew.set()
+
     async def keep(self) -> None:
         """Until cancelled. What goes wrong in one look does not end it."""
         chores_at = 0.0
         while True:
-            await asyncio.sleep(EVERY if self._pool.active else AT_REST)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY if self._pool.active else AT_REST):
+                    await self._grew.wait()
+            self._grew.clear()
             try:
                 self.weigh()
                 if time.monotonic() - chores_at >= AT_REST:

@@ -50,6 +50,8 @@ class Shared(Struct, frozen=True, kw_only=True):
     """Something became warm, or is so no more."""
     idle: Callable[[], None]
     """An instance has nothing more to do."""
+    grew: Callable[[], None]
+    """A worker has more memory than before."""
 
 
 class Warm:
@@ -206,6 +208,7 @@ class Warm:
 
     async def _load(self) -> Instance:
         self._log.info("loading")
+        self._shared.grew()
         self._home = temporary.worker()
         offload, began = self._offload(self._home), time.monotonic()
         worker: Instance | None = None
@@ -240,6 +243,7 @@ class Warm:
         self._beside = ready.concurrency > 1
         self.parkable = ready.parkable
         self.device_bytes = ready.device_bytes
+        self._shared.grew()
         self.used_at = time.monotonic()
 
     def _remember(self, size: int) -> None:
@@ -250,6 +254,7 @@ class Warm:
         match frame:
             case Took(device_bytes=size):
                 self.device_bytes = max(self.device_bytes, size)
+                self._shared.grew()
             case Began(ids=ids):
                 self.largest = max(self.largest, len(ids))
                 self._batcher.heard(frame)

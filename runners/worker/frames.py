@@ -108,9 +108,12 @@ class Fits(Struct, frozen=True, array_like=True, tag="fits"):
 
 
 class Took(Struct, frozen=True, array_like=True, tag="took"):
-    """More of the device's own memory than ever before."""
+    """More memory than ever before, by what is worth a word."""
 
     device_bytes: int
+    """Of the device's own; 0 on a CPU."""
+    host_bytes: int = 0
+    """Resident bytes of this process, at their peak."""
 
 
 class Health(Struct, frozen=True, array_like=True, tag="health"):
