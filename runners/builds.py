@@ -1,24 +1,27 @@
 """Pushes: what was pushed is made ready and set up once, before it becomes a version."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Final
+from contextlib import AbstractAsyncContextManager, ExitStack
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import structlog
 from msgspec import json, structs
 
-from runners import instance, offers
+from runners import instance, memory, offers, temporary
 from runners.calls import Call, Wish, unrun
 from runners.errors import NotOffered, RunnerError, SetupFailed, place
 from runners.inbox import Delivery, Inbox
-from runners.instance import Program
 from runners.life import Agent, Life
 from runners.link import Link
 from runners.lives import Lives
+from runners.needs import Hints
 from runners.offers import Model
 from runners.pushed import Pushed, fetching
+from runners.seats import Given
 from runners.settings import Settings
 from runners.streams import Streams
 from runners.worker.frames import Done, FromWorker, Ready
@@ -33,11 +36,21 @@ LONGEST_SETUP_LOG: Final = 100_000
 LARGEST_SCHEMA: Final = 400_000  # bytes; it travels in one message with the readme and the log of set-up
 
 
+class Room(Protocol):
+    """Where a worker that is only tried gets its memory, and what was seen of it is kept."""
+
+    def lent(self, version: str, hints: Hints, offload: Path) -> AbstractAsyncContextManager[Given]: ...
+    def learn(self, version: str, *, host: int, device: int) -> None: ...
+    def enlarge(self, version: str) -> bool: ...
+
+
 class Builds:
     """Takes pushes, one at a time."""
 
-    def __init__(self, pushed: Pushed, settings: Settings, agent: Agent, link: Link, streams: Streams) -> None:
-        self._builder = Builder(pushed, settings)
+    def __init__(
+        self, pushed: Pushed, room: Room, settings: Settings, agent: Agent, link: Link, streams: Streams
+    ) -> None:
+        self._builder = Builder(pushed, room, settings)
         # Its stages have limits of their own; this is for what comes between.
         limit = settings.build_limit + settings.setup_limit + settings.run_limit
         self._agent = structs.replace(agent, run_limit=limit)
@@ -72,8 +85,9 @@ class Builds:
 class Builder:
     """Does for builds what a batcher and a worker do for predictions. A call's input is its version's id."""
 
-    def __init__(self, pushed: Pushed, settings: Settings) -> None:
+    def __init__(self, pushed: Pushed, room: Room, settings: Settings) -> None:
         self._pushed = pushed
+        self._room = room
         self._settings = settings
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -102,7 +116,7 @@ class Builder:
 
     async def _run(self, call: Call) -> None:
         call.begin(time.time())
-        build = Build(self._pushed, self._settings, call.say)
+        build = Build(self._pushed, self._room, self._settings, call.say)
         try:
             built = await build.built(call.item.input.decode())
             call.finish(_done(call, "ok", value=json.encode(built), metrics={"stage": "done"}))
@@ -120,8 +134,9 @@ class Builder:
 class Build:
     """One push, stage by stage."""
 
-    def __init__(self, pushed: Pushed, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, pushed: Pushed, room: Room, settings: Settings, say: Callable[[str], None]) -> None:
         self._pushed = pushed
+        self._memory = room
         self._settings = settings
         self._say = say
         self._room = LONGEST_LOG
@@ -158,7 +173,7 @@ class Build:
         self._enter("schema")
         _fits(model)
         self._enter("setup")
-        ready = await self._set_up(model.program)
+        ready = await self._set_up(model)
         self._told(f"ready after {ready.seconds:.1f} s\n")
         return Built(
             offer=model.offer,
@@ -168,18 +183,41 @@ class Build:
             notes=folder.notes,
         )
 
-    async def _set_up(self, program: Program) -> Ready:
-        """A trial: the worker ends once it is ready."""
-        worker = await instance.start(program, _unheard, self._told)
+    async def _set_up(self, model: Model) -> Ready:
+        """A trial, in a seat like any other: the worker ends once it is ready. If that was too small, a second one."""
         try:
-            return await worker.ready(self._settings.setup_limit)
+            return await self._seated(model)
+        except SetupFailed as failure:
+            if not failure.out_of_memory or not self._memory.enlarge(model.offer.version):
+                raise _offence(failure) from failure
+            self._told("it ran out of memory; it is tried again with all that this host has for models\n")
+        try:
+            return await self._seated(model)
         except SetupFailed as failure:
             raise _offence(failure) from failure
+
+    async def _seated(self, model: Model) -> Ready:
+        home = temporary.worker()
+        try:
+            async with self._memory.lent(model.offer.version, model.hints, Path(home) / "offload") as given:
+                return await self._tried(model, home, given)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+
+    async def _tried(self, model: Model, home: str, given: Given) -> Ready:
+        worker = await instance.start(model.program, _unheard, self._told, home=home, given=given)
+        try:
+            ready = await worker.ready(self._settings.setup_limit)
+            size = memory.resident([worker.pid])[worker.pid]
+        except SetupFailed:
+            raise
         except BaseException:
             worker.kill()
             raise
         finally:
             await worker.end()
+        self._memory.learn(model.offer.version, host=size, device=ready.device_bytes)
+        return ready
 
     def _enter(self, stage: str) -> None:
         self.stage = stage

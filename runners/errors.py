@@ -112,6 +112,11 @@ class SetupFailed(RunnerError):
         """Of the predictor's own, relative to its folder."""
         self.line = line
 
+    @property
+    def out_of_memory(self) -> bool:
+        text = str(self).lower()
+        return any(words in text for words in ("out of memory", "memoryerror", "allocate memory", "bad_alloc"))
+
 
 class Outgrown(RunnerError):
     """A worker could not be set up in the memory that it was given."""

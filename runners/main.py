@@ -112,7 +112,7 @@ async def _work(
     herald = Herald(
         link, offers, lambda: census.taken(settings, host, pool, upkeep), pool.changed, agent=settings.agent
     )
-    builds = Builds(pushed, settings, agent, link, streams)
+    builds = Builds(pushed, pool, settings, agent, link, streams)
     retired = Retired(pool, pushed.packs)
     introduction = asyncio.Event()
 

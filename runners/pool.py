@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -102,12 +102,14 @@ class Claiming(Protocol):
 class Resident:
     """An instance from its being wanted until it has gone; owned by the pool."""
 
-    def __init__(self, version: str, numbers: range, *, modest: bool = False) -> None:
+    def __init__(self, version: str, numbers: range, *, modest: bool = False, asks: Hints | None = None) -> None:
         self.version = version
         self.numbers = numbers
         """Those that it may be."""
         self.modest = modest
         """Nobody leaves for it."""
+        self.asks = asks
+        """What its model says of itself, where there is no keeper to ask."""
         self.since = datetime.now(UTC)
         self.phase = phases.LOADING
         self.task: asyncio.Task[None] | None = None
@@ -140,7 +142,7 @@ class Resident:
 
     @property
     def hints(self) -> Hints:
-        return self.keeper.model.hints if self.keeper is not None else Hints()
+        return self.keeper.model.hints if self.keeper is not None else self.asks or Hints()
 
     @property
     def ready(self) -> bool:
@@ -205,7 +207,7 @@ class Pool:
     async def retire(self, version: str) -> None:
         """It was deleted: what runs may come to its end, the rest goes back. Done once nothing of it is left."""
         if version not in self._versions:
-            tasks = [self._leave(resident, RETIRING) for resident in self._of(version)]
+            tasks = [self._leave(resident, RETIRING) for resident in self._of(version) if resident.task is not None]
             if tasks:
                 await asyncio.wait(tasks)
         self._failures.pop(version, None)
@@ -242,13 +244,36 @@ class Pool:
             if hints.min_instances > len(self._of(version)):
                 self._begin(version, range(hints.min_instances))
 
+    @asynccontextmanager
+    async def lent(self, version: str, hints: Hints, offload: Path) -> AsyncGenerator[Given]:
+        """A seat for a worker that is only tried, and takes no jobs."""
+        resident = Resident(version, range(1), asks=hints)
+        self._residents.append(resident)
+        try:
+            await self._seated(resident)
+            yield self._given(resident, offload)
+        finally:
+            self._residents.remove(resident)
+            self.arrange()
+
+    def learn(self, version: str, *, host: int, device: int) -> None:
+        """What a worker took that was tried."""
+        self._parts.needs.learn(version, host=host, device=device)
+
+    def enlarge(self, version: str) -> bool:
+        """Its seat was too small to be set up in: the next one is all there is. False: it was."""
+        small = not self._parts.needs.of(version).whole
+        self._parts.needs.learn(version, whole=True)
+        return small
+
     async def close(self) -> None:
         """Give everything back and end every worker, at the same time."""
         self._closing = True
         if not self._settings.drain_seconds:
             for resident in self._residents:
                 resident.hurry.set()
-        tasks = [self._leave(resident, self._settings.drain_seconds) for resident in self._residents]
+        mine = [resident for resident in self._residents if resident.task is not None]
+        tasks = [self._leave(resident, self._settings.drain_seconds) for resident in mine]
         if tasks:
             await asyncio.wait(tasks)
 
@@ -310,7 +335,7 @@ class Pool:
             pause = self._failed(resident.version, FAULT_PAUSE)
             log.warning("a version cannot be had yet", version=resident.version[:12], again_in=pause, reason=str(error))
         except Outgrown as error:
-            self._parts.needs.learn(resident.version, whole=True)
+            self.enlarge(resident.version)
             log.warning("a version gets all there is", version=resident.version[:12], reason=str(error))
         except RunnerError as error:
             pause = FAULT_PAUSE
@@ -448,14 +473,14 @@ class Pool:
         return limit if resident.key[1] == 0 else min(limit or EXTRA_IDLE, EXTRA_IDLE)
 
     def _need(self, version: str, hints: Hints | None = None) -> Need:
-        known = hints or self._parts.serving.hints().get(version, Hints())
+        known = hints if hints is not None else self._parts.serving.hints().get(version, Hints())
         return needs.need(self._host, known, self._parts.needs.of(version), self._parts.needs.guess())
 
     def _given(self, resident: Resident, offload: Path) -> Given:
         assert resident.seat is not None
         others = self._sitting(but=resident)
         given = seats.given(self._host, resident.seat, others, self._settings, offload)
-        return structs.replace(given, wall=self.limit(resident))
+        return structs.replace(given, wall=self.limit(resident)) if self._host.kind == placement.CPU else given
 
     def limit(self, resident: Resident) -> int:
         """Bytes that it may have just now: its seat, and what nobody was given."""

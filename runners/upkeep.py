@@ -10,7 +10,7 @@ import structlog
 
 from runners import memory, sizes
 from runners.needs import SPARE, Needs
-from runners.placement import Host
+from runners.placement import CPU, Host
 from runners.pool import Pool, Resident
 
 log = structlog.stdlib.get_logger()
@@ -121,6 +121,8 @@ class Upkeep:
         worst.keeper.kill(f"{limit}; this one has {sizes.said(worst.resident)}")
 
     def _wall(self, resident: Resident, pid: int) -> None:
+        if self._host.kind != CPU:
+            return  # what a driver maps is nobody's growth
         limit = self._pool.limit(resident)
         if abs(limit - self._walls.get(pid, 0)) > MUCH * limit:
             self._walls[pid] = limit

@@ -109,7 +109,7 @@ class Warm:
             try:
                 worker = await self._load()
             except SetupFailed as failure:
-                if _out_of_memory(failure) and not self._shared.needs.of(self.model.offer.version).whole:
+                if failure.out_of_memory and not self._shared.needs.of(self.model.offer.version).whole:
                     raise Outgrown(str(failure)) from failure
                 await self._refuse(failure, pause)
                 return False
@@ -380,11 +380,6 @@ class Warm:
         """What a worker has goes back once that worker is gone, or it would run twice at once."""
         if self._batcher.sent(id):
             await self._gone.wait()
-
-
-def _out_of_memory(failure: SetupFailed) -> bool:
-    text = str(failure).lower()
-    return any(words in text for words in ("out of memory", "memoryerror", "allocate memory", "bad_alloc"))
 
 
 async def _cleared(folders: list[str], lives: list[asyncio.Task[None]]) -> None:
