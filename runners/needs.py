@@ -15,7 +15,7 @@ from runners.placement import CPU, Host, Need
 log = structlog.stdlib.get_logger()
 
 GUESS: Final = 1_000_000_000  # bytes, for a version that nobody has measured, where nothing else was either
-TWICE: Final = 2  # what others take by the median, where some were
+LIKE: Final = 1.5  # times what others take by the median, where some were
 SPARE: Final = 1.1  # of what was measured: no two runs are alike
 CONTEXT: Final = 600_000_000  # bytes that a process takes of a GPU before the first tensor
 FOLDER: Final = "needs"
@@ -53,7 +53,7 @@ class Needs:
     def guess(self) -> int:
         """Bytes, for a version that nobody has measured: models of one house are alike."""
         seen = [measured.host for measured in self._known.values() if measured.host]
-        return int(TWICE * median(seen)) if seen else GUESS
+        return int(LIKE * median(seen)) if seen else GUESS
 
     def of(self, version: str) -> Measured:
         if version not in self._known:

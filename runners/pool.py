@@ -55,6 +55,8 @@ class Keeper(Protocol):
 
     ready: bool
     """It takes jobs."""
+    ready_at: float
+    """Since when, as `time.monotonic` counts."""
     parkable: bool
     device_bytes: int
 
@@ -119,7 +121,6 @@ class Resident:
         self.asked_at = 0.0
         """When it asked for a seat that it has not been given yet."""
         self.granted: asyncio.Future[Plan] | None = None
-        self.hot_since = 0.0
         self.parked = False
         self.moving: asyncio.Task[None] | None = None
         """On its way off its device, or back."""
@@ -383,7 +384,6 @@ class Pool:
         self._say(resident, phases.WAITING)
         plan = await self._asked(resident)
         await self._room(resident, plan)
-        resident.hot_since = time.monotonic()
         return True
 
     async def _asked(self, resident: Resident) -> Plan:
@@ -458,7 +458,7 @@ class Pool:
             return False
         if not (resident.parked or resident.ready) or self._protected(resident):
             return False
-        stayed = time.monotonic() - resident.hot_since
+        stayed = time.monotonic() - resident.keeper.ready_at
         if resident.busy:
             return force and stayed >= self._settings.turn_limit
         return resident.parked or stayed >= self._settings.min_residency
@@ -525,7 +525,6 @@ class Pool:
             plan = await self._asked(resident)
             await self._room(resident, plan)
             resident.parked = False
-            resident.hot_since = time.monotonic()
             if await resident.keeper.unpark():
                 self.counts["unparks"] += 1
         finally:

@@ -88,6 +88,8 @@ class Warm:
         self._given: Callable[[Path], Given] = lambda _: NOTHING
         self.ready = False
         """It takes jobs."""
+        self.ready_at = 0.0
+        """Since when, as `time.monotonic` counts."""
         self.parked = False
         self.parkable = False
         self.device_bytes = 0
@@ -356,7 +358,7 @@ class Warm:
 
     def _pull(self) -> None:
         if self._failure is None:
-            self.ready = True
+            self.ready, self.ready_at = True, time.monotonic()
             self._changed()
         if self._pulling is None:
             self._pulling = asyncio.create_task(self.inbox.keep())

@@ -106,9 +106,11 @@ async def test_five_models_share_the_memory_of_two(
         await front.until(lambda: set(names) <= front.offers.keys())
         draw = random.Random(4)
         wanted = [(draw.randrange(5), n) for n in range(500)]
+        finals: list[object] = []
         async with weighed() as scale:
-            ids = [await front.submit(f"m{which}", n=n) for which, n in wanted]
-            finals = [await front.final(id, within=60) for id in ids]
+            for wave in (wanted[:250], wanted[250:]):
+                ids = [await front.submit(f"m{which}", n=n) for which, n in wave]
+                finals += [await front.final(id, within=60) for id in ids]
         assert [number(final) for final in finals] == [n * (which + 2) for which, n in wanted]
         assert 200 * MB < scale.most < cap
         await eventually(lambda: said.last.counts.get("evictions", 0) >= 3)
