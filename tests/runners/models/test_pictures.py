@@ -1,22 +1,17 @@
 """How bundled models open a picture: upright, in colours, or not at all."""
 
-import importlib.util
 import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runners.models.loading import MODELS
+from tests.runners.models.loading import MODELS, module
 
 Image = pytest.importorskip("PIL.Image")
 
 COPIES = sorted(MODELS.glob("*/pictures.py"))
-SPEC = importlib.util.spec_from_file_location("pictures", COPIES[0])
-assert SPEC is not None
-assert SPEC.loader is not None
-pictures = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pictures)
+pictures = module(COPIES[0].parent.name, "pictures")
 
 
 def saved(folder: Path, picture: Any, **options: Any) -> Path:
