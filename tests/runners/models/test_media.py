@@ -1,15 +1,14 @@
 """The bundled models of sound and pictures, with their real weights."""
 
-import base64
 import io
 import wave
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
+from tests.runners.models.files import file_of, png, uri
 from tests.runners.models.loading import LOADING, loaded
-from tests.runners.worker.driver import Worker, output
+from tests.runners.worker.driver import Worker
 
 np = pytest.importorskip("numpy")
 Image = pytest.importorskip("PIL.Image")
@@ -40,21 +39,8 @@ def speech(speak: Worker) -> bytes:
     return file_of(speak, "A")
 
 
-def file_of(worker: Worker, id: str) -> bytes:
-    path = Path(output(worker.done(id)).removeprefix("file:"))
-    content = path.read_bytes()
-    path.unlink()
-    return content
-
-
-def uri(content: bytes, media: str) -> str:
-    return f"data:{media};base64,{base64.b64encode(content).decode()}"
-
-
 def picture(width: int = 96, height: int = 64) -> bytes:
-    made = io.BytesIO()
-    Image.radial_gradient("L").resize((width, height)).convert("RGB").save(made, "PNG")
-    return made.getvalue()
+    return png(Image.radial_gradient("L").resize((width, height)).convert("RGB"))
 
 
 def painted(worker: Worker, id: str, **wish: object) -> bytes:
@@ -149,9 +135,7 @@ def test_what_cannot_be_painted_is_refused(painter: Worker, id: str, image: str,
 
 
 def flat(color: str) -> bytes:
-    made = io.BytesIO()
-    Image.new("RGB", (64, 64), color).save(made, "PNG")
-    return made.getvalue()
+    return png(Image.new("RGB", (64, 64), color))
 
 
 def pixels(content: bytes):

@@ -207,7 +207,8 @@ def test_a_trace_has_no_frames_of_the_sdk(tmp_path: Path):
 
 def test_the_bundled_models_are_told_without_their_weights():
     bundled = Path(__file__).parents[3] / "runners" / "models"
-    found = {name: told(bundled / name) for name in ("hello-world", "count", "minilm", "smollm2")}
+    names = ("hello-world", "count", "minilm", "smollm2", "classify", "upscale", "emoji", "ocr")
+    found = {name: told(bundled / name) for name in names}
     inputs = {
         name: list(told["schema"]["components"]["schemas"]["Input"]["properties"]) for name, told in found.items()
     }
@@ -216,7 +217,16 @@ def test_the_bundled_models_are_told_without_their_weights():
         "count": ["n", "delay"],
         "minilm": ["text"],
         "smollm2": ["prompt", "system_prompt", "max_tokens", "temperature", "top_p", "seed"],
+        "classify": ["image", "top_k"],
+        "upscale": ["image", "scale"],
+        "emoji": ["prompt", "seed", "steps", "size"],
+        "ocr": ["image"],
     }
-    assert found["minilm"]["max_batch_size"] == 32
+    assert {name: found[name]["max_batch_size"] for name in ("minilm", "classify", "emoji", "ocr")} == {
+        "minilm": 32,
+        "classify": 16,
+        "emoji": 16,
+        "ocr": 1,
+    }
     output = found["smollm2"]["schema"]["components"]["schemas"]["Output"]
     assert output["x-cog-array-display"] == "concatenate"
