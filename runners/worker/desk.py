@@ -104,6 +104,11 @@ class Desk:
         """Nobody does who did when it began."""
         return bool(turn.open) and not self.wanted(turn)
 
+    def withdraw(self) -> None:
+        """Who waits in line and is not wanted any more is answered at once, however long the others take."""
+        for id in self._inbox.withdrawn():
+            self._send(Done(id, time(), "stopped", False, None, [], None, {}))
+
     def dismiss(self, turn: Turn) -> None:
         """Who left a batch that others still want is answered at once, and what is made for it counts no more."""
         left = [item for item in turn.open.values() if self._inbox.unwanted(item.id)]
