@@ -131,8 +131,8 @@ def test_what_a_runner_measures(predictors: Pushed) -> None:
     assert metrics.pop("predict_time") >= 0
     assert metrics.pop("calls") >= 1
     assert metrics.pop("batch_size") == 1
-    for time in ("queue_time", "wait_time", "total_time"):
-        assert metrics.pop(time) >= 0
+    for name in ("queue_time", "wait_time", "total_time"):
+        assert metrics.pop(name) >= 0
     assert metrics == {"words": 2, "letters": {"all": 4, "each": [1, 3]}, "refused": 5, "context": 0}
 
 
