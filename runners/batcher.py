@@ -45,6 +45,8 @@ class Batcher:
         self._window = 0.0
         self._slots = 1
         """How many runs are under way in the worker at once; more than one are never batches."""
+        self._exclusive = False
+        """What is in the worker is to be alone there."""
         self._failure: tuple[str, str] | None = None
         self._spread = 1
         """How many batches' worth of jobs to hold for each: more where they part into groups."""
@@ -201,9 +203,9 @@ class Batcher:
         for frame in self._frames:
             if id in frame:
                 frame.discard(id)
+                if not frame:
+                    self._frames.remove(frame)
                 break
-        while self._frames and not self._frames[0]:
-            self._frames.popleft()
         self.done_at = time.monotonic()
         self._pump()
         if not self._sent and self._emptied is not None and not self._emptied.done():
@@ -214,6 +216,7 @@ class Batcher:
             self._line.leave(calls)
             for call in calls:
                 self._sent[call.id] = call
+            self._exclusive = calls[0].alone
             self._frames.append({call.id for call in calls})
             self._worker.run([call.item for call in calls])
 
@@ -224,18 +227,16 @@ class Batcher:
         self._look_at_the_oldest()
         if self._oldest is None:
             return []
+        if self._sent and (self._exclusive or self._oldest.alone):
+            # What a worker said last may be lost when it dies: only then is it certain of whom it died.
+            return []
         if self._size == 1:
-            return [self._oldest] if self._has_room(self._oldest) else []
+            return [self._oldest] if len(self._sent) < self.credit else []
         if len(self._frames) >= self._depth:
             return []
         calls, whole = self._line.company(self._size, patient=not self._due)
         # A batch that is not whole is better off waiting for company while another runs.
         return calls if whole or (self._due and not self._frames) else []
-
-    def _has_room(self, call: Call) -> bool:
-        if self._slots > 1 and self._sent and (call.alone or any(c.alone for c in self._sent.values())):
-            return False
-        return len(self._sent) < self.credit
 
     def _look_at_the_oldest(self) -> None:
         """Its window is over, or a timer is set."""

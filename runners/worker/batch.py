@@ -114,7 +114,7 @@ class Batch:
         else:
             self._desk.answer(item, turn, output)
 
-    def _smaller(self, turn: Turn, error: BaseException) -> Iterator[list[Item]]:
+    def _smaller(self, turn: Turn, error: BaseException) -> list[list[Item]]:
         """Halves of those of whom nothing was said. The others start over: what was said cannot be taken back here."""
         for item in [item for item in turn.open.values() if item.id in turn.said]:
             self._desk.start_over(item, turn)
@@ -129,12 +129,13 @@ class Batch:
             turn.short = min(turn.short or size, size)
             if turn.went >= size:  # it had answered some
                 turn.went = 0
-        yield silent[:middle]
-        yield silent[middle:]
+        return [silent[:middle], silent[middle:]]
 
-    def _seated(self, turn: Turn, calls: Iterator[list[Item]] | list[list[Item]]) -> Iterator[list[Item]]:
+    def _seated(self, turn: Turn, calls: list[list[Item]]) -> Iterator[list[Item]]:
+        turn.later |= {item.id: item for items in calls for item in items}
         for items in calls:
-            if wanted := self._desk.admit(items, turn):
+            left = [item for item in items if turn.later.pop(item.id, None) is not None]
+            if wanted := self._desk.admit(left, turn):
                 self._desk.seat(turn, wanted)
                 yield wanted
 

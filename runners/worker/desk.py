@@ -61,8 +61,7 @@ class Desk:
         wanted: list[Item] = []
         for item in items:
             if self._inbox.unwanted(item.id):
-                metrics = turn.metrics() if turn is not None else {}
-                self._send(Done(item.id, time(), "stopped", False, None, [], None, metrics))
+                self._refuse(item.id, turn)
             else:
                 wanted.append(item)
         return wanted
@@ -104,8 +103,16 @@ class Desk:
         """Nobody does who did when it began."""
         return bool(turn.open) and not self.wanted(turn)
 
+    def withdraw(self) -> None:
+        """Who waits in line and is not wanted any more is answered at once, however long the others take."""
+        for id in self._inbox.withdrawn():
+            self._refuse(id)
+
     def dismiss(self, turn: Turn) -> None:
         """Who left a batch that others still want is answered at once, and what is made for it counts no more."""
+        for id in list(filter(self._inbox.unwanted, turn.later)):
+            del turn.later[id]
+            self._refuse(id, turn)
         left = [item for item in turn.open.values() if self._inbox.unwanted(item.id)]
         if left and self.wanted(turn):
             for item in left:
@@ -205,6 +212,10 @@ class Desk:
                 turn.went = -1
         elif turn.went >= 0:
             turn.went = max(turn.went, len(turn.items))
+
+    def _refuse(self, id: str, turn: Turn | None = None) -> None:
+        """It is not called, or not called again."""
+        self._send(Done(id, time(), "stopped", False, None, [], None, turn.metrics() if turn is not None else {}))
 
     def _send(self, done: Done) -> None:
         self._link.send(done)

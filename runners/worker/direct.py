@@ -122,6 +122,7 @@ class Direct:
 
     def _stopped(self) -> bool:
         self._inbox.look()
+        self._desk.withdraw()
         if self._turn is None:
             return False
         self._desk.dismiss(self._turn)

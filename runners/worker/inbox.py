@@ -41,6 +41,14 @@ class Inbox:
     def unwanted(self, id: str) -> bool:
         return id in self._unwanted
 
+    def withdrawn(self) -> list[str]:
+        """Those in line that nobody wants any more: they are in line no longer."""
+        gone = [item.id for run in self._runs for item in run.items if item.id in self._unwanted]
+        if gone:
+            left = [[item for item in run.items if item.id not in self._unwanted] for run in self._runs]
+            self._runs = deque(Run(items) for items in left if items)
+        return gone
+
     def settle(self, ids: Iterable[str]) -> None:
         """These are answered; a wish that comes too late is forgotten with them."""
         self._held.difference_update(ids)

@@ -73,6 +73,7 @@ class Looped:
 
     def _look(self) -> None:
         self._inbox.look()
+        self._desk.withdraw()
         self._mail.set()
         for turn, task in self._turns.items():
             self._desk.dismiss(turn)

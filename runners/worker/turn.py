@@ -30,6 +30,8 @@ class Turn:
         if items[0].context:
             self.scope.context = items[0].context
         self.temporaries = Temporaries(home)
+        self.later: dict[str, Item] = {}
+        """Those of smaller calls that are still to be made."""
         self.short = 0
         """The smallest call that ran out of memory."""
         self.went = 0

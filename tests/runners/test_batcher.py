@@ -159,12 +159,15 @@ async def test_no_batch_is_larger_than_what_fits() -> None:
     assert (learnt, bench.frames) == ([3], [["a", "b", "c"]])
 
 
-async def test_who_may_kill_workers_runs_alone() -> None:
+@pytest.mark.parametrize("size", [1, 4])
+async def test_who_may_kill_workers_is_alone_in_its_worker(size: int) -> None:
     batcher, bench = Batcher(grace=1), Bench()
     for id in "abc":
         batcher.put(a_call(id, alone=id == "b"))
-    batcher.attach(bench, size=4, window=0)
+    batcher.attach(bench, size=size, window=0)
+    assert bench.frames == [["a"]]
     done(batcher, "a")
+    assert bench.frames == [["a"], ["b"]]
     done(batcher, "b")
     assert bench.frames == [["a"], ["b"], ["c"]]
 
@@ -202,6 +205,15 @@ async def test_a_stop_before_its_start_is_answered_at_once() -> None:
     bench = Bench()
     batcher.attach(bench, size=1, window=0)
     assert bench.frames == []
+
+
+async def test_a_batch_that_left_the_line_makes_room_for_the_next() -> None:
+    batcher, bench = Batcher(grace=1), Bench()
+    batcher.attach(bench, size=2, window=60)
+    for id in "abcdef":
+        batcher.put(a_call(id))
+    done(batcher, "c", "d")
+    assert bench.frames == [["a", "b"], ["c", "d"], ["e", "f"]]
 
 
 async def test_who_does_not_stop_is_killed() -> None:

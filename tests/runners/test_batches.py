@@ -177,13 +177,18 @@ async def test_a_cancel_in_a_batch_that_streams_leaves_the_others(serve: Serve, 
     (folder / "wait").touch()
     async with serve(STREAM) as front:
         ids = [await front.submit("it", text=text) for text in ("abcd", "efgh", "ijkl")]
-        await front.until(lambda: all(front.events(id, Output) for id in ids))
+        await front.until(lambda: all(said(front, id) == 2 for id in ids))
         await front.cancel(ids[1])
         canceled = await front.final(ids[1])
         assert isinstance(canceled, Canceled)
         (folder / "wait").unlink()
         await finals(front, ids)
         assert [text_of(front, id) for id in ids] == ["abcd", "ef", "ijkl"]
+
+
+def said(front: Front, id: str) -> int:
+    """Chunks so far."""
+    return sum(len(event.values) for event in front.events(id, Output))
 
 
 def text_of(front: Front, id: str) -> str:

@@ -110,12 +110,14 @@ async def test_cancel_of_a_job_in_line_never_starts_it(agent: Front, tmp_path: P
     await agent.until(lambda: agent.events(first, Started))
     second = await agent.submit("gated", gate=str(gate))
     await eventually(lambda: _taken(agent, 2))
+    pids = [worker.pid for worker in workers()]
     await agent.cancel(second)
     final = await agent.final(second)
     assert isinstance(final, Canceled)
     assert final.started_at is None
     gate.touch()
     assert isinstance(await agent.final(first), Succeeded)
+    assert [worker.pid for worker in workers()] == pids
 
 
 async def _taken(front: Front, jobs: int) -> bool:

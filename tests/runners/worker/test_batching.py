@@ -125,6 +125,27 @@ def test_an_item_leaves_its_batch_at_once(tmp_path: Path, keyword: str):
         assert output(worker.done("b")) == 4
 
 
+def test_an_item_leaves_a_batch_that_is_called_in_halves(tmp_path: Path):
+    code = """
+        import os, time
+        class Predictor:
+            def predict(self, n: int) -> int: return n
+            def predict_batch(self, inputs):
+                print("together", len(inputs))
+                if len(inputs) > 2: raise ValueError
+                while os.path.exists("wait"): time.sleep(0.001)
+                return [len(inputs)] * len(inputs)
+    """
+    (tmp_path / "wait").touch()
+    with working(write(tmp_path, code)) as worker:
+        worker.run({"n": 1}, {"n": 2}, {"n": 3}, {"n": 4})
+        worker.said("together 2")
+        worker.stop("d", "a")
+        assert [worker.done(id).status for id in "da"] == ["stopped", "stopped"]
+        (tmp_path / "wait").unlink()
+        assert [output(done) for done in worker.done_all("bc")] == [2, 3]
+
+
 def test_a_batch_that_nobody_wants_is_interrupted(tmp_path: Path):
     (tmp_path / "wait").touch()
     with working(write(tmp_path, BATCH)) as worker:

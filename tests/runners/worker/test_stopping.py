@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 
 from runners.worker.frames import Began, Done, Item, Run, Stop
-from tests.runners.worker.driver import working, write
+from tests.runners.worker.driver import output, working, write
 from tests.runners.worker.test_running import predict
 
 SOON = 1.0  # seconds: what is promised of a predictor that listens
@@ -65,6 +65,23 @@ def test_what_waits_never_starts(tmp_path: Path):
         assert [done.status for done in worker.done_all("abc")] == ["stopped", "stopped", "ok"]
         assert worker.log_of() == "begun 0\nbegun 2\n"
         assert [frame.ids for frame in worker.frames if isinstance(frame, Began)] == [["a"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("pause", "keyword"), [("time.sleep(0.001)", "def"), ("await asyncio.sleep(0.001)", "async def")]
+)
+def test_what_waits_is_answered_at_once_and_the_rest_of_its_batch_goes_on(tmp_path: Path, pause: str, keyword: str):
+    (tmp_path / "wait").touch()
+    body = f"print('begun', n)\nwhile os.path.exists('wait'): {pause}\nreturn n"
+    with working(write(tmp_path, predict(body, arguments="n: int", keyword=keyword))) as worker:
+        worker.run({"n": 0})
+        worker.run({"n": 1}, {"n": 2}, ids="bc")
+        worker.said("begun 0")
+        worker.stop("b")
+        assert worker.done("b").status == "stopped"
+        assert worker.done("b").metrics == {}
+        (tmp_path / "wait").unlink()
+        assert [output(done) for done in worker.done_all("ac")] == [0, 2]
 
 
 def test_a_stop_that_comes_with_its_run_is_in_time(tmp_path: Path):
