@@ -116,3 +116,10 @@ def test_what_is_drawn_can_be_made_larger(predictor: Any):
         assert large.size == (128, 128)
         back = large.resize(small.size, Image.Resampling.BOX)
         assert np.abs(np.asarray(back, float) - np.asarray(small, float)).mean() < 12
+
+
+def test_two_in_a_batch_are_two_streams_in_one(emoji: Worker):
+    emoji.run(*({"prompt": prompt, "seed": 1, "steps": 3, "size": 32} for prompt in ("sun", "cat face")), ids="xy")
+    dones = emoji.done_all("xy")
+    assert [(done.status, done.many, done.metrics["batch_size"]) for done in dones] == [("ok", True, 2)] * 2
+    assert [len(emoji.chunks(id)) for id in "xy"] == [3, 3]
