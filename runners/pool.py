@@ -488,19 +488,19 @@ class Pool:
         return resident.seat.host + max(0, placement.free(self._host, self._sitting()))
 
     def grow(self, resident: Resident, size: int, *, push: bool) -> bool:
-        """Give it a larger seat: from what nobody was given, or, if it may `push`, from those who are idle."""
+        """Give it more of the host's memory: what nobody was given, or, if it may `push`, what idle ones have."""
         assert resident.seat is not None
-        cpu = self._host.kind == placement.CPU
-        most = min((self._host.device(name).memory for name in resident.seat.device), default=size)
-        device = {name: min(size, most) for name in resident.seat.device} if cpu else resident.seat.device
-        need = Seat(host=size, device=device)
-        plan = placement.within(self._host, self._sitting(leavable=push, but=resident), need)
+        plan = placement.within(
+            self._host, self._sitting(leavable=push, but=resident), Seat(host=min(size, self._host.memory), device={})
+        )
         if plan is None:
             return False
         by_key = {each.key: each for each in self._residents if each.seat is not None}
         for key in (*plan.parked, *plan.evicted):
             self._evict(by_key[key], f"for {resident.version[:12]}, which grew to {sizes.said(size)}")
-        resident.seat = need
+        cpu = self._host.kind == placement.CPU
+        device = {name: min(size, self._host.device(name).memory) for name in resident.seat.device}
+        resident.seat = Seat(host=plan.seat.host, device=device if cpu else resident.seat.device)
         return True
 
     def shrink(self, resident: Resident) -> None:
