@@ -27,6 +27,7 @@ LONGEST_PAUSE: Final = 300.0
 RETIRING: Final = 30.0  # seconds in which jobs of a deleted version end, which are told to by a gateway
 FAULT_PAUSE: Final = 1.0  # before a version that a fault of ours dropped is tried again here; others may take its jobs
 POLITE: Final = 0.1  # seconds that a host waits which has to make room, for one that has some
+LEFT_ALONE: Final = 1.0  # seconds for which a version is not asked for again that another host has
 EXTRA_IDLE: Final = 60.0  # seconds without work after which an instance beside the first one goes
 DEEP: Final = 2.0  # seconds of work in a queue from which on another instance is worth while
 
@@ -175,6 +176,8 @@ class Pool:
         self._settings = parts.settings
         self._residents: list[Resident] = []
         self._failures: dict[str, int] = {}
+        self._elsewhere: dict[str, float] = {}
+        """Until when a version is left to the host that has claimed it: every create of a cold one wakes all hosts."""
         self._closing = False
         self.counts: dict[str, int] = dict.fromkeys(("loads", "parks", "unparks", "evictions", "replaced"), 0)
         self.changed = asyncio.Event()
@@ -186,7 +189,7 @@ class Pool:
         for resident in mine:
             if resident.parked and not resident.leaving:
                 self._call_back(resident)
-        if not mine:
+        if not mine and time.monotonic() >= self._elsewhere.get(version, 0.0):
             self._begin(version, range(1))
 
     def want_more(self, version: str) -> bool:
@@ -354,6 +357,9 @@ class Pool:
         if not self._has_room(resident.version):
             await asyncio.sleep(POLITE)
         resident.claim = await self._parts.claims.take(resident.version, resident.numbers)
+        if resident.claim is None:
+            self._elsewhere = {version: until for version, until in self._elsewhere.items() if until > time.monotonic()}
+            self._elsewhere[resident.version] = time.monotonic() + LEFT_ALONE
         return resident.claim is not None
 
     async def _kept(self, resident: Resident) -> float:
