@@ -13,13 +13,16 @@ TOKEN ?=
 MODELS ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
-.PHONY: help up test test-all bench cold format weights setup
+.PHONY: help up test test-all bench batching cold memory hosts format weights setup
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
 	@echo "make test-all  the tests with real models, official clients and faults"
 	@echo "make bench     the first benchmark"
-	@echo "make cold      how long a model takes that nobody has loaded"
+	@echo "make batching  minilm behind everything, beside a bare loop"
+	@echo "make cold      how long a model takes that nobody has loaded, or that is parked"
+	@echo "make memory    five models in the memory of two, beside a plain round-robin"
+	@echo "make hosts     two hosts, fifty cold versions, and one host that dies"
 	@echo "make format    put the code in shape"
 
 # The token travels by environment: others can read arguments.
@@ -40,8 +43,17 @@ test-all: setup weights $(JS)
 bench: setup
 	$(BIN)/python -m benchmarks.first
 
+batching: setup
+	$(BIN)/python -m benchmarks.batching
+
 cold: setup
 	$(BIN)/python -m benchmarks.cold
+
+memory: setup
+	$(BIN)/python -m benchmarks.memory
+
+hosts: setup
+	$(BIN)/python -m tests.faults.hosts
 
 format: setup
 	$(BIN)/ruff check --fix
