@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Never
 
-from . import exits
+from . import exits, plan
 from .audience import Audience
 from .desk import Desk
 from .direct import Direct
@@ -31,6 +31,7 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the agent's affair
     faulthandler.enable(2)
     limits = os.environ.pop("SAMOVAR_INPUTS", "")
+    plan.taken(os.environ)
     link = Link(fd)
     audience = Audience(link)
     guard = Guard()
