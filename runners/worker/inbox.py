@@ -1,4 +1,4 @@
-"""What the agent wants: runs in order, the wish to stop some of them, and whether all is well."""
+"""What the agent wants: runs and parking in order, the wish to stop some of them, and whether all is well."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ class Source(Protocol):
 class Inbox:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._runs: deque[Run] = deque()
+        self._runs: deque[Run | Park] = deque()
         self._asked = 0
         self._held: set[str] = set()
         self._unwanted: set[str] = set()
 
-    def wait(self) -> Run | None:
+    def wait(self) -> Run | Park | None:
         """The next run; blocks until there is one. None: something else is asked."""
         while not self._runs and not self._asked:
             self._take(self._source.receive(wait=True))
@@ -30,8 +30,11 @@ class Inbox:
         while frames := self._source.receive(wait=False):
             self._take(frames)
 
-    def next(self) -> Run | None:
-        return self._runs.popleft() if self._runs else None
+    def next(self, *, idle: bool = True) -> Run | Park | None:
+        """Parking is for when nothing runs, and what comes after it waits for it."""
+        if not self._runs or (isinstance(self._runs[0], Park) and not idle):
+            return None
+        return self._runs.popleft()
 
     def asked(self) -> int:
         """How many times it has been asked since whether all is well."""
@@ -57,4 +60,4 @@ class Inbox:
                 case Check():
                     self._asked += 1
                 case Park():
-                    pass
+                    self._runs.append(frame)

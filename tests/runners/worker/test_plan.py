@@ -40,6 +40,7 @@ def test_what_the_model_says_of_threads_counts():
 def test_user_code_finds_the_threads_and_not_the_plan(tmp_path: Path):
     plan = {"SAMOVAR_PLACEMENT": '{"max_memory": {"cpu": 1000}, "threads": 2}'}
     with working(write(tmp_path, SEES), ref="predict.py:predict", environment=plan) as worker:
+        assert (worker.ready().placed, worker.ready().parkable, worker.ready().device_bytes) == ({}, True, 0)
         worker.run({})
         assert output(worker.done())[:3] == [None, "2", "2"]
 
@@ -48,6 +49,8 @@ def test_user_code_finds_the_threads_and_not_the_plan(tmp_path: Path):
 def test_a_predictor_without_torch_never_imports_it(tmp_path: Path, plan: str):
     worker = Worker(write(tmp_path, SEES), ref="predict.py:predict", environment={"SAMOVAR_PLACEMENT": plan})
     try:
+        worker.park(True)
+        worker.park(False)
         worker.run({})
         assert output(worker.done())[3] == []
     finally:
