@@ -6,21 +6,25 @@ from typing import Any, NoReturn, cast
 from .batch import Batch, steps
 from .cog.errors import CancelationException
 from .desk import Desk
-from .frames import Item
+from .frames import Item, Park
 from .guard import Guard
 from .health import found
 from .inbox import Inbox
+from .memory import Memory
 from .predictor import Predictor, Run
 from .turn import STREAMED, Raised, Turn
 
 
 class Direct:
-    def __init__(self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard, run: Run | None) -> None:
+    def __init__(
+        self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard, memory: Memory, run: Run | None
+    ) -> None:
         self._predictor = predictor
         self._inbox = inbox
         self._desk = desk
         self._batch = Batch(predictor, desk)
         self._guard = guard
+        self._memory = memory
         self._run = run
         self._turn: Turn | None = None
 
@@ -33,10 +37,14 @@ class Direct:
             if run is None:
                 self._say_how_it_is()
                 continue
+            if isinstance(run, Park):
+                self._memory.answer(run)
+                continue
             for items in self._desk.calls(run):
                 with self._desk.turn(items) as self._turn:
                     self._answer(items, self._turn)
                 self._turn = None
+                self._memory.tell()
 
     def _answer(self, items: list[Item], turn: Turn) -> None:
         """One call for all of them; if that raises, one for each half, until the culprit stands alone."""

@@ -8,10 +8,11 @@ from typing import Any, Final, Never, TypeVar, cast
 from .batch import Batch, steps
 from .cog.errors import CancelationException
 from .desk import Desk
-from .frames import Item, Run
+from .frames import Item, Park, Run
 from .guard import Guard
 from .health import found
 from .inbox import Inbox
+from .memory import Memory
 from .predictor import Predictor
 from .turn import STREAMED, Raised, Turn
 
@@ -21,12 +22,13 @@ _WELL_WITHIN: Final = 5.0
 
 
 class Looped:
-    def __init__(self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard) -> None:
+    def __init__(self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard, memory: Memory) -> None:
         self._predictor = predictor
         self._inbox = inbox
         self._desk = desk
         self._batch = Batch(predictor, desk)
         self._guard = guard
+        self._memory = memory
         self._mail = asyncio.Event()
         self._turns: dict[Turn, asyncio.Task[object] | None] = {}
         """What runs, and the user code in it that may be interrupted."""
@@ -40,7 +42,10 @@ class Looped:
             await self._side_by_side(self._predictor.concurrency)
         while True:
             while run := self._inbox.next():
-                await self._live(run)
+                if isinstance(run, Park):
+                    self._memory.answer(run)
+                else:
+                    await self._live(run)
             self._mail.clear()
             await self._mail.wait()
 
@@ -51,7 +56,10 @@ class Looped:
             for task in [task for task in running if task.done()]:
                 running.discard(task)
                 task.result()
-            while len(running) < most and (run := self._inbox.next()):
+            while len(running) < most and (run := self._inbox.next(idle=not running)):
+                if isinstance(run, Park):
+                    self._memory.answer(run)
+                    continue
                 task = asyncio.create_task(self._apart(run))
                 running.add(task)
                 task.add_done_callback(lambda _: self._mail.set())
@@ -70,6 +78,7 @@ class Looped:
                     await self._answer(items, turn)
                 finally:
                     del self._turns[turn]
+            self._memory.tell()
 
     def _look(self) -> None:
         self._inbox.look()

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Never
 
-from . import exits
+from . import exits, plan
 from .audience import Audience
 from .desk import Desk
 from .direct import Direct
@@ -18,7 +18,11 @@ from .inbox import Inbox
 from .inputs import Inputs
 from .lifeline import die_with_parent, perish
 from .link import Link
+from .memory import Memory
+from .modules import placed
+from .placing import settled
 from .predictor import Predictor, Run, fault, load, set_up
+from .share import Share
 from .signature import Unusable
 from .speech import Speech
 from .temporaries import Home
@@ -32,25 +36,27 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the agent's affair
     faulthandler.enable(2)
     limits = os.environ.pop("SAMOVAR_INPUTS", "")
+    share = Share(plan.taken(os.environ))
+    share.impose()
     link = Link(fd)
     audience = Audience(link)
     guard = Guard()
     guard.listen(lambda: False)
     speech = Speech(log_fd, audience.hear, guard)
     speech.install(lost=perish, watch=link.fileno(), forked=link.close_in_child)
-    predictor, run = _made_ready(folder, ref, train, link, audience, speech)
+    predictor, run, memory = _made_ready(folder, ref, train, share, link, audience, speech)
     inbox = Inbox(link)
     desk = Desk(predictor, Inputs(predictor.signature, limits), inbox, link, audience, speech, Home(home))
     if run is not None and predictor.is_async:
         from .looped import Looped
 
-        run(Looped(predictor, inbox, desk, guard).work(link.fileno()))
-    Direct(predictor, inbox, desk, guard, run).work()
+        run(Looped(predictor, inbox, desk, guard, memory).work(link.fileno()))
+    Direct(predictor, inbox, desk, guard, memory, run).work()
 
 
 def _made_ready(
-    folder: Path, ref: str, train: bool, link: Link, audience: Audience, speech: Speech
-) -> tuple[Predictor, Run | None]:
+    folder: Path, ref: str, train: bool, share: Share, link: Link, audience: Audience, speech: Speech
+) -> tuple[Predictor, Run | None, Memory]:
     began = perf_counter()
     stage = "import"
 
@@ -65,6 +71,9 @@ def _made_ready(
             run = loop() if predictor.needs_loop else None
             stage = "setup"
             set_up(predictor, run)
+            # What is trained is not ours to move.
+            owner = None if train else getattr(predictor.predict, "__self__", None)
+            memory = Memory(settled(owner, share, audience.hear), link)
     except BaseException as error:  # noqa: BLE001  sys.exit in user code is a fault of set-up too
         found = fault(error, folder)
         speech.finish()
@@ -83,10 +92,13 @@ def _made_ready(
             predictor.concurrency,
             predictor.healthcheck is not None,
             left_out(predictor),
+            parkable=memory.parkable(),
+            placed=placed(owner),
+            device_bytes=memory.peak(),
         )
     )
     audience.begin()
-    return predictor, run
+    return predictor, run, memory
 
 
 def loop() -> Run:

