@@ -467,7 +467,8 @@ class Pool:
         stayed = time.monotonic() - resident.keeper.ready_at
         if resident.busy:
             return force and stayed >= self._settings.turn_limit
-        return resident.parked or stayed >= self._settings.min_residency
+        # As long as loading it took: so no more than half of the time goes into loading, whoever takes turns.
+        return resident.parked or stayed >= min(self._settings.min_residency, resident.keeper.load_seconds)
 
     def _protected(self, resident: Resident) -> bool:
         return resident.key[1] < resident.hints.min_instances

@@ -68,7 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(ge=0)] = 0
     """How many threads a worker may compute with; 0: as many as its group has cores, one less if it is all."""
     min_residency: Annotated[float, Meta(ge=0)] = 5
-    """How long a model stays before it has to make room for another."""
+    """How long a model stays, at most, before it has to make room for another: as long as its loading took."""
     turn_limit: Seconds = 30
     """How long a model that has work all the time may keep others waiting."""
     max_instances: Annotated[int, Meta(ge=1)] = 64

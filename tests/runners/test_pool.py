@@ -231,8 +231,10 @@ async def test_one_that_always_has_work_leaves_after_its_turn(scene) -> None:
 
 
 async def test_a_model_stays_for_a_while_before_it_makes_room(scene) -> None:
+    """As long as its loading took, up to a limit."""
     async with scene(host(), {name: of(6 * G) for name in "ab"}, min_residency=0.2) as it:
         first = await it.hot("a")
+        first.load_seconds = 9.0
         it.pool.want("b")
         await eventually(lambda: it.pool.arrange() or first.said)
         second = await it.there("b")
