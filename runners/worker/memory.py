@@ -1,7 +1,6 @@
 """Memory that a worker holds: how much of the devices', and how it is given back while the model rests."""
 
 import gc
-import sys
 from collections.abc import Mapping
 from resource import RUSAGE_SELF, getrusage
 from time import perf_counter
@@ -9,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from . import allocator
 from .frames import FromWorker, Park, Parked, Took
-from .modules import Module, fetched, spread, tensors
+from .modules import Module, fetched, imported, spread, tensors
 from .predictor import describe
 
 WORTH: Final = 16_000_000  # bytes
@@ -115,5 +114,5 @@ def give_back() -> None:
 
 def _cuda() -> Any:
     """`torch.cuda`, if the predictor uses it."""
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    return cuda if cuda is not None and cuda.is_initialized() else None
+    torch = imported()
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None

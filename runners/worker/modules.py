@@ -12,10 +12,16 @@ Module = Any
 """A `torch.nn.Module`: torch is the predictor's, and not ours to import."""
 
 
+def imported() -> Any:
+    """Torch, if the predictor has imported it, and all of it; else None."""
+    torch: Any = sys.modules.get("torch")
+    return torch if hasattr(torch, "nn") and hasattr(torch, "cuda") else None
+
+
 def found(predictor: object) -> dict[str, Module]:
     """By the attribute that holds each: also one level deep in its lists and dicts, and in its pipelines."""
-    torch: Any = sys.modules.get("torch")
-    if not hasattr(torch, "nn") or not hasattr(predictor, "__dict__"):
+    torch = imported()
+    if torch is None or not hasattr(predictor, "__dict__"):
         return {}
     return {
         name: module

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from . import allocator
 from .memory import give_back
-from .modules import Device, Module, devices, fetched, found, outermost, tensors, words
+from .modules import Device, Module, devices, fetched, found, imported, outermost, tensors, words
 from .predictor import describe
 from .share import Share, held, rest, sizes
 from .signature import Unusable
@@ -31,7 +31,7 @@ def settled(predictor: object, share: Share, say: Callable[[str], None]) -> dict
     if share and not manual:
         _dispatch(predictor, share, say)
     modules = outermost(found(predictor))
-    if share and "torch" in sys.modules:
+    if share and imported():
         give_back()
         if not any(fetched(module) for module in modules.values()):
             allocator.keep_tensors()

@@ -74,6 +74,7 @@ def _made_ready(
             # What is trained is not ours to move.
             owner = None if train else getattr(predictor.predict, "__self__", None)
             memory = Memory(settled(owner, share, audience.hear), link)
+            where, most = placed(owner), memory.peak()
     except BaseException as error:  # noqa: BLE001  sys.exit in user code is a fault of set-up too
         found = fault(error, folder)
         speech.finish()
@@ -93,8 +94,8 @@ def _made_ready(
             predictor.healthcheck is not None,
             left_out(predictor),
             parkable=memory.parkable(),
-            placed=placed(owner),
-            device_bytes=memory.peak(),
+            placed=where,
+            device_bytes=most,
         )
     )
     audience.begin()

@@ -14,7 +14,7 @@ from typing import Any
 from . import allocator
 from .afterwards import Afterwards
 from .frames import Placement
-from .modules import Device, named
+from .modules import Device, imported, named
 
 
 class Share:
@@ -44,7 +44,7 @@ class Share:
 
     def most(self) -> dict[Device, int]:
         """Of the devices that are there."""
-        torch: Any = sys.modules.get("torch")
+        torch = imported()
         count = 0 if torch is None else torch.cuda.device_count()
         return {device: most for device, most in self._most.items() if not isinstance(device, int) or device < count}
 

@@ -179,6 +179,20 @@ def test_on_a_cpu_nothing_is_told_of_device_memory(tmp_path: Path):
         assert not any(isinstance(frame, Took) for frame in worker.frames)
 
 
+def test_a_torch_of_its_own_is_no_torch(tmp_path: Path):
+    code = """
+        import sys, types
+        class Predictor:
+            def setup(self): sys.modules["torch"] = types.SimpleNamespace(cuda=self)
+            def is_initialized(self): return True
+            def predict(self) -> int: return 1
+    """
+    limits = {"SAMOVAR_PLACEMENT": '{"max_memory": {"cpu": 1000}}'}
+    with answering(write(tmp_path, code), environment=limits) as (worker, answer):
+        assert worker.ready().parkable
+        assert (answer("a"), worker.park(True).error) == (1, None)
+
+
 @pytest.fixture
 def plan(tmp_path: Path) -> dict[str, str]:
     most = {"0": 2000 * MB, "cpu": 4000 * MB}
