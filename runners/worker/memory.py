@@ -1,6 +1,7 @@
 """Memory that a worker holds: how much of the devices', and how it is given back while the model rests."""
 
 import gc
+import sys
 from collections.abc import Mapping
 from resource import RUSAGE_SELF, getrusage
 from time import perf_counter
