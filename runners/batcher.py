@@ -31,12 +31,20 @@ class Batcher:
     """Outlives the workers that it feeds: what one did not begin, the next one gets.
 
     `on_fits` is told the size of the largest batch that fits into memory, once a larger one has not. It bounds this
-    worker's batches from then on; whoever attaches the next one remembers it.
+    worker's batches from then on; whoever attaches the next one remembers it. `on_short` is asked for another worker
+    when a run got no memory.
     """
 
-    def __init__(self, *, grace: float, on_fits: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        grace: float,
+        on_fits: Callable[[int], None] = lambda _: None,
+        on_short: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._grace = grace
         self._on_fits = on_fits
+        self._on_short = on_short
         self._line = Line()
         self._sent: dict[str, Call] = {}
         self._frames: deque[set[str]] = deque()
@@ -134,6 +142,10 @@ class Batcher:
         elif self._worker is not None:
             self._ask(call, self._worker)
             asyncio.get_running_loop().call_later(self._grace, self._force, call, self._worker)
+
+    def renew(self) -> bool:
+        """Have another worker, as this one gives no memory any more. False: it is as good as a new one."""
+        return self._resting or self._on_short()
 
     def relieve(self) -> None:
         """What a talkative worker said has been passed on: it may say more."""

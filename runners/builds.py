@@ -109,6 +109,9 @@ class Builder:
     def relieve(self) -> None:
         return
 
+    def renew(self) -> bool:
+        return False
+
     async def close(self) -> None:
         """Until the tools that ran are gone."""
         if tasks := list(self._tasks.values()):

@@ -115,7 +115,10 @@ class SetupFailed(RunnerError):
     @property
     def out_of_memory(self) -> bool:
         text = str(self).lower()
-        return any(words in text for words in ("out of memory", "memoryerror", "allocate memory", "bad_alloc"))
+        return any(
+            words in text
+            for words in ("out of memory", "memoryerror", "allocate memory", "bad_alloc", "can't start new thread")
+        )
 
 
 class Outgrown(RunnerError):

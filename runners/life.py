@@ -42,6 +42,9 @@ class Runs(Protocol):
     def stop(self, call: Call, wish: Wish) -> None: ...
     def leave(self, call: Call) -> None: ...
     def relieve(self) -> None: ...
+    def renew(self) -> bool:
+        """Have another worker, as this one gives no memory any more. False: it is as good as a new one."""
+        ...
 
 
 class Agent(Struct, frozen=True, kw_only=True):
@@ -68,6 +71,8 @@ class Life:
         self._wish: Wish | None = None
         self._drawn = 0
         self._alone = False
+        self._renewed = False
+        """It had its second worker for want of memory in the first."""
         self._left = False
         """The next attempt has been published: it is a life of its own."""
 
@@ -133,10 +138,8 @@ class Life:
             try:
                 end = await self._run(call, report)
                 if isinstance(end, Done):
-                    if end.status != "again" or (call.wish is not None and call.wish.failed):
+                    if not self._counts_not(end, call):
                         return await self._ending(call, end, report)
-                    log.info("runs again, as its batch failed after it had said something", id=self._job.id)
-                    self._alone = True
                 elif end.ours:
                     log.info("runs again, as another job's worker was killed", id=self._job.id)
                 elif await self._crashed(end, report):
@@ -149,6 +152,20 @@ class Life:
                     continue
                 if await self._again("it said more than could be kept, and the broker lost it", report, crashes=0):
                     return self._canceled(self._wish.reason) if self._wish is not None else None
+
+    def _counts_not(self, end: Done, call: Call) -> bool:
+        """It says nothing of the job, which runs again."""
+        if call.wish is not None and call.wish.failed:
+            return False
+        if end.status == "again":
+            log.info("runs again, as its batch failed after it had said something", id=self._job.id)
+            self._alone = True
+            return True
+        if not end.short or self._renewed or not self._runs.renew():
+            return False
+        log.info("runs again, as its worker had grown and it got no memory there", id=self._job.id)
+        self._renewed = True
+        return True
 
     def _canceled(self, reason: str | None) -> Canceled:
         """Before a run, or between two."""

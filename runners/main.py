@@ -100,6 +100,7 @@ async def _work(
         needs=known,
         changed=lambda: pool.changed.set(),
         idle=lambda: pool.arrange(),
+        replaced=lambda: pool.count("replaced"),
         grew=lambda: upkeep.grew(),
     )
     serving = Serving(stock.models, pushed, shared)

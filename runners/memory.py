@@ -10,7 +10,10 @@ from typing import Final
 
 import psutil
 
-SLACK: Final = 256_000_000  # bytes that are mapped and never touched: stacks of threads, arenas
+SLACK: Final = (
+    0.05  # of the host's share, up to as many bytes: what is mapped and never touched, as stacks of threads are
+)
+MOST_SLACK: Final = 256_000_000
 EXPENDABLE: Final = "500"  # whom the system ends first when memory runs out: a worker, not what feeds it
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -31,12 +34,15 @@ def resident(groups: Iterable[int]) -> dict[int, int]:
     return found
 
 
-def wall(pid: int, size: int) -> None:
+def wall(pid: int, limit: int) -> None:
     """What a worker may allocate: more than that fails in it, with `MemoryError`, rather than on the whole host."""
     if sys.platform == "linux":
-        limit = size + SLACK
         with suppress(OSError, ValueError):
             resource.prlimit(pid, resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+
+
+def slack(host: int) -> int:
+    return min(MOST_SLACK, int(SLACK * host))
 
 
 def expend(pid: int) -> None:

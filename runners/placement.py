@@ -135,6 +135,14 @@ def taken(host: Host, sitting: Sequence[Sitting], seat: Seat) -> dict[str, int]:
     return {name: sum(each.seat.device.get(name, 0) for each in sitting if not each.parked) for name in seat.device}
 
 
+def larger(host: Host, seat: Seat, spare: int) -> Seat:
+    """The same with more of the host's memory, which on a CPU is the device's as well."""
+    if host.kind == CUDA:
+        return Seat(host=seat.host + spare, device=seat.device)
+    device = {name: min(size + spare, max(size, host.device(name).memory)) for name, size in seat.device.items()}
+    return Seat(host=seat.host + spare, device=device)
+
+
 def resident(host: Host, each: Sitting, *, parked: bool | None = None) -> int:
     """Bytes of the host's memory that it has. What a GPU had is there too once it is parked."""
     away = each.parked if parked is None else parked

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct, structs
 
-from runners import needs, phases, placement, seats, sizes
+from runners import memory, needs, phases, placement, seats, sizes
 from runners.claims import Claim
 from runners.errors import Outgrown, RunnerError, Unavailable
 from runners.needs import Hints, Needs
@@ -28,8 +28,11 @@ RETIRING: Final = 30.0  # seconds in which jobs of a deleted version end, which 
 FAULT_PAUSE: Final = 1.0  # before a version that a fault of ours dropped is tried again here; others may take its jobs
 POLITE: Final = 0.1  # seconds that a host waits which has to make room, for one that has some
 LEFT_ALONE: Final = 1.0  # seconds for which a version is not asked for again that another host has
+LEARNING: Final = 10.0  # seconds to wait, rather than to have others leave, for one that is being measured
 EXTRA_IDLE: Final = 60.0  # seconds without work after which an instance beside the first one goes
 DEEP: Final = 2.0  # seconds of work in a queue from which on another instance is worth while
+
+COUNTED: Final = ("loads", "parks", "unparks", "evictions", "replaced", "killed")
 
 _VERSION: Final = re.compile("[0-9a-f]{64}")
 
@@ -179,7 +182,7 @@ class Pool:
         self._elsewhere: dict[str, float] = {}
         """Until when a version is left to the host that has claimed it: every create of a cold one wakes all hosts."""
         self._closing = False
-        self.counts: dict[str, int] = dict.fromkeys(("loads", "parks", "unparks", "evictions", "replaced"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.changed = asyncio.Event()
         """Set when something became warm or cold, or when more is offered."""
 
@@ -215,6 +218,9 @@ class Pool:
             if tasks:
                 await asyncio.wait(tasks)
         self._failures.pop(version, None)
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
 
     @property
     def versions(self) -> list[str]:
@@ -288,7 +294,7 @@ class Pool:
                 continue
             patience = time.monotonic() - resident.asked_at
             plan = self._planned(resident, force=patience > self._settings.turn_limit)
-            if plan is not None:
+            if plan is not None and not (self._disturbs(plan) and self._learning and patience < LEARNING):
                 self._grant(resident, plan)
             elif patience > self._settings.turn_limit:
                 return  # or those who need less would always come first
@@ -372,7 +378,7 @@ class Pool:
         if not await self._seated(resident):
             return 0.0
         self._say(resident, phases.LOADING)
-        self.counts["loads"] += 1
+        self.count("loads")
         failures = self._failures.get(resident.version, 0)
         good = await keeper.keep(
             min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures), lambda folder: self._given(resident, folder)
@@ -410,7 +416,25 @@ class Pool:
         used = {name for each in self._of(resident.version) if each.seat for name in each.seat.device}
         if used and len(host.devices) > len(used):
             host = structs.replace(host, devices=tuple(each for each in host.devices if each.name not in used))
-        return placement.plan(host, sitting, self._need(resident.version, resident.hints))
+        plan = placement.plan(host, sitting, self._need(resident.version, resident.hints))
+        if plan is None or self._disturbs(plan) or self._measured(resident):
+            return plan
+        # It may well be larger than one would guess: what is free is its own until that is known.
+        spare = min(placement.free(host, sitting), needs.GUESS) - plan.seat.host
+        return structs.replace(plan, seat=placement.larger(host, plan.seat, max(0, spare)))
+
+    @property
+    def _learning(self) -> bool:
+        """One is being loaded that nobody has measured: what it was given beyond its need is soon there for others."""
+        return any(
+            each.seat and not each.ready and not each.leaving and not self._measured(each) for each in self._residents
+        )
+
+    def _disturbs(self, plan: Plan) -> bool:
+        return bool(plan.parked or plan.evicted)
+
+    def _measured(self, resident: Resident) -> bool:
+        return resident.hints.memory is not None or self._parts.needs.of(resident.version).host > 0
 
     def _grant(self, resident: Resident, plan: Plan) -> None:
         assert resident.granted is not None
@@ -490,9 +514,10 @@ class Pool:
         return structs.replace(given, wall=self.limit(resident)) if self._host.kind == placement.CPU else given
 
     def limit(self, resident: Resident) -> int:
-        """Bytes that it may have just now: its seat, and what nobody was given."""
+        """Bytes that it may allocate just now: its seat, what nobody was given, and a little that is never touched."""
         assert resident.seat is not None
-        return resident.seat.host + max(0, placement.free(self._host, self._sitting()))
+        spare = max(0, placement.free(self._host, self._sitting()))
+        return resident.seat.host + spare + memory.slack(self._host.limit)
 
     def grow(self, resident: Resident, size: int, *, push: bool) -> bool:
         """Give it more of the host's memory: what nobody was given, or, if it may `push`, what idle ones have."""
@@ -533,14 +558,14 @@ class Pool:
             await self._room(resident, plan)
             resident.parked = False
             if await resident.keeper.unpark():
-                self.counts["unparks"] += 1
+                self.count("unparks")
         finally:
             resident.moving = None
             self._said()
 
     def _park(self, resident: Resident) -> None:
         resident.parked = True
-        self.counts["parks"] += 1
+        self.count("parks")
         resident.moving = asyncio.get_running_loop().create_task(self._parked(resident))
 
     async def _parked(self, resident: Resident) -> None:
@@ -554,7 +579,7 @@ class Pool:
 
     def _evict(self, resident: Resident, reason: str) -> None:
         log.info("to be evicted", **_about(resident), reason=reason)
-        self.counts["evictions"] += 1
+        self.count("evictions")
         resident.evicted = True
         self._leave(resident, self._settings.run_limit)
 

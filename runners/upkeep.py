@@ -108,7 +108,6 @@ class Upkeep:
         if not resident.keeper.ready or resident.replaced == resident.keeper.pid:
             return
         resident.replaced = resident.keeper.pid
-        self._pool.counts["replaced"] += 1
         given = f"it was given {sizes.said(resident.seat.host)}, and no more is free"
         resident.keeper.replace(f"it grew to {sizes.said(size)}; {given}")
 
@@ -116,7 +115,7 @@ class Upkeep:
         """Together they have more than they may: who has taken most beyond its seat ends now; its jobs run again."""
         worst = max(workers.values(), key=lambda each: each.resident - (each.seat.host if each.seat else 0))
         assert worst.keeper is not None
-        self._pool.counts["killed"] = self._pool.counts.get("killed", 0) + 1
+        self._pool.count("killed")
         limit = f"workers have {sizes.said(self.used)}, and may have {sizes.said(self._host.limit)}"
         worst.keeper.kill(f"{limit}; this one has {sizes.said(worst.resident)}")
 

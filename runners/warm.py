@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
-from runners import health, instance, temporary
+from runners import health, instance, memory, sizes, temporary
 from runners.batcher import Batcher
 from runners.calls import Death
 from runners.errors import Outgrown, SetupFailed
@@ -34,6 +34,8 @@ STEADY: Final = 30.0  # seconds of life after which a worker's death is no patte
 LONGEST_PAUSE: Final = 30.0
 STOP_WITHIN: Final = 0.5
 MOVE_WITHIN: Final = 60.0
+GROWN: Final = 1.2  # times what a worker had when it was ready, and a few more bytes
+FEW: Final = 32_000_000
 OFFLOAD: Final = "offload"
 REFUSING: Final = 64  # jobs in hand while a version cannot be set up
 
@@ -50,6 +52,8 @@ class Shared(Struct, frozen=True, kw_only=True):
     """Something became warm, or is so no more."""
     idle: Callable[[], None]
     """An instance has nothing more to do."""
+    replaced: Callable[[], None]
+    """A worker is replaced."""
     grew: Callable[[], None]
     """A worker has more memory than before."""
 
@@ -64,7 +68,7 @@ class Warm:
         self._agent = shared.agent
         self._changed = shared.changed
         self._log = log.bind(model=model.name, version=model.offer.version[:12])
-        self._batcher = Batcher(grace=settings.cancel_grace, on_fits=self._remember)
+        self._batcher = Batcher(grace=settings.cancel_grace, on_fits=self._remember, on_short=self._renew)
         self._instance: Instance | None = None
         self._home: str | None = None
         """Where the worker keeps the files of its runs."""
@@ -93,6 +97,7 @@ class Warm:
         self.parked = False
         self.parkable = False
         self.device_bytes = 0
+        self._ready_bytes = 0
         self.largest = 0
         """Jobs that ran together, at most."""
         self.load_seconds = 0.0
@@ -175,6 +180,7 @@ class Warm:
             self._log.warning("a worker is replaced", pid=self._instance.pid, reason=reason)
             self._batcher.rest()
             self._tired.set()
+            self._shared.replaced()
 
     def kill(self, reason: str) -> None:
         """Have another worker in its place at once; what it had runs again."""
@@ -245,12 +251,22 @@ class Warm:
         self._beside = ready.concurrency > 1
         self.parkable = ready.parkable
         self.device_bytes = ready.device_bytes
+        self._ready_bytes = memory.resident([worker.pid])[worker.pid]
         self._shared.grew()
         self.used_at = time.monotonic()
 
     def _remember(self, size: int) -> None:
         """A larger batch than this ran out of memory."""
         self._shared.needs.learn(self.model.offer.version, fits=size)
+
+    def _renew(self) -> bool:
+        """For a run that got no memory: worth while if this worker has grown since it was ready."""
+        size = memory.resident([self._instance.pid])[self._instance.pid] if self._instance is not None else 0
+        grown = size > GROWN * self._ready_bytes + FEW
+        if grown:
+            began, now = sizes.said(self._ready_bytes), sizes.said(size)
+            self.replace(f"a run got no memory in it; it has grown from {began} to {now}")
+        return grown
 
     def _heard(self, frame: FromWorker) -> None:
         match frame:

@@ -140,6 +140,7 @@ class Desk:
         ours, at = turn.metrics(), time()
         unwanted = self._inbox.unwanted(item.id)
         result = self._encoded(result, turn)
+        short = isinstance(result, Raised) and is_shortage(result.error)
         error = self._explain(result.error, item, unwanted=unwanted) if isinstance(result, Raised) else None
         metrics = {**self._measured(item, turn), **ours}
         self._speech.finish()
@@ -150,7 +151,7 @@ class Desk:
             drop(result.files if isinstance(result, Value) else [])
             self._send(Done(item.id, at, "stopped", many, None, [], None, metrics))
         elif error is not None:
-            self._send(Done(item.id, at, "failed", many, None, [], error, metrics))
+            self._send(Done(item.id, at, "failed", many, None, [], error, metrics, short))
         elif isinstance(result, Value):
             self._send(Done(item.id, at, "ok", False, result.json, result.files, None, metrics))
         else:

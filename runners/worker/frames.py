@@ -162,6 +162,8 @@ class Done(Struct, frozen=True, array_like=True, tag="done"):
     error: str | None
     metrics: dict[str, Any]
     """Of one that had begun, includes `predict_time`, in seconds, and `batch_size`: how many shared its last call."""
+    short: bool = False
+    """It failed for want of memory: in another worker it may well be good."""
 
 
 ToWorker = Run | Stop | Check | Park

@@ -175,10 +175,15 @@ def part(stack: Up, name: str) -> psutil.Process:
                 return child
         return None
 
-    until(lambda: found() is not None)
-    process = found()
-    assert process is not None
-    return process
+    seen: list[psutil.Process] = []
+
+    def there() -> bool:
+        # One that is there now may be gone a moment later.
+        seen.extend(process for process in [found()] if process is not None)
+        return bool(seen)
+
+    until(there)
+    return seen[0]
 
 
 def predict(stack: Up) -> str:

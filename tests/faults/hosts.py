@@ -26,7 +26,7 @@ from tests.push import samovar
 from tests.runners.conftest import eventually
 from tests.stack import SAMOVAR, Stack, running
 
-MEMORY: Final = "1200MB"  # of each host: room for about thirty of these models
+MEMORY: Final = "6GB"  # of each host: room for all of these models
 LIMIT: Final = 180.0  # seconds
 AT_ONCE: Final = 32
 

@@ -129,9 +129,9 @@ async def test_what_leaks_is_replaced_and_its_host_survives(
         async with weighed() as scale:
             for n in range(24):
                 assert number(await front.final(await front.submit("leak", n=n))) == n
-        assert scale.most < cap + 150 * MB, "one call beyond it, at most"
+        assert scale.most < 1.05 * cap
         await eventually(lambda: said.last.counts.get("replaced", 0) + said.last.counts.get("killed", 0) >= 3)
-    assert "it was given" in (told := capsys.readouterr().out) or "may have" in told
+    assert "a worker is replaced" in capsys.readouterr().out
 
 
 async def test_what_asks_for_too_much_at_once_fails_alone(

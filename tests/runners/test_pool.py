@@ -313,6 +313,19 @@ async def test_one_that_outgrew_its_seat_gets_all_there_is(scene) -> None:
         assert it.pool.residents[0].seat.host == 10 * G
 
 
+async def test_an_unknown_one_has_all_that_is_free_until_it_is_known(scene) -> None:
+    async with scene(host(3 * G), {"a": Hints(), "b": of(G), "c": Hints()}) as it:
+        it.pool.learn("d", host=G // 10, device=0)
+        await it.hot("a")
+        assert it.pool.residents[0].seat.host == G
+        await it.hot("b")
+        await it.hot("c")
+        assert it.pool.residents[2].seat.host == G
+        it.pool.learn("a", host=G // 2, device=0)
+        it.pool.shrink(it.pool.residents[0])
+        assert it.pool.residents[0].seat.host == int(G / 2 * 1.1)
+
+
 async def test_a_version_that_did_not_leave_well_is_loaded_again(scene) -> None:
     async with scene(host(), {"a": of(G)}) as it:
         first = await it.hot("a")
