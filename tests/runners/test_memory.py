@@ -156,3 +156,46 @@ async def test_a_worker_is_the_first_that_the_system_ends(
         adjusted = Path(f"/proc/{workers()[0].pid}/oom_score_adj")
         found = await asyncio.to_thread(adjusted.read_text)
         assert int(found) == int(memory.EXPENDABLE)
+
+
+async def test_who_has_no_room_on_the_device_is_parked_and_comes_back(
+    front: Front, nats_url: str, settings: Settings, tmp_path: Path, said: Presences
+) -> None:
+    """The processes stay, so nothing is loaded a second time."""
+    for n in range(2):
+        model(tmp_path, f"m{n}", HEAVY.format(size=100 * MB, factor=n + 2))
+    async with running(
+        settings, nats_url=nats_url, models=(str(tmp_path),), memory="400MB", device_memory="180MB", min_residency=0
+    ):
+        await front.until(lambda: {"m0", "m1"} <= front.offers.keys())
+        for n in range(6):
+            assert number(await front.final(await front.submit(f"m{n % 2}", n=n))) == n * (n % 2 + 2)
+        counts = {"loads": 2, "parks": 5, "unparks": 4, "evictions": 0}
+        await eventually(lambda: said.last.counts | counts == said.last.counts)
+        assert [(each.state, each.planned > 100 * MB) for each in said.last.residents] == [
+            ("parked", True),
+            ("hot", True),
+        ]
+        assert len(said.last.warm) == 1
+
+
+SLOW = """
+import os, time
+class Predictor:
+    def predict(self, n: int) -> str:
+        time.sleep(0.1)
+        return f"{os.getpid()} {sorted(os.sched_getaffinity(0))} {os.environ['OMP_NUM_THREADS']}"
+"""
+
+
+async def test_a_deep_queue_gets_another_instance_on_another_group_of_cores(
+    front: Front, nats_url: str, settings: Settings, tmp_path: Path
+) -> None:
+    model(tmp_path, "slow", SLOW)
+    async with running(settings, nats_url=nats_url, models=(str(tmp_path),), cpu_devices=2):
+        await front.until(lambda: "slow" in front.offers)
+        ids = [await front.submit("slow", n=n) for n in range(80)]
+        finals = [await front.final(id, within=60) for id in ids]
+    placed = {json.decode(final.values[0], type=str) for final in finals}
+    assert len({each.partition(" ")[0] for each in placed}) == 2
+    assert len({each.partition(" ")[2] for each in placed}) == 2, "cores of their own"
