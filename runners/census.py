@@ -4,7 +4,8 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 from runners.placement import Host
-from runners.pool import Pool, Resident
+from runners.pool import Pool
+from runners.residents import Resident
 from runners.settings import Settings
 from runners.upkeep import Upkeep
 from schemas.models import Device, Presence, State

@@ -23,10 +23,11 @@ from runners.link import Link, connected
 from runners.needs import Needs
 from runners.offers import Model
 from runners.packs import Packs
-from runners.pool import Parts, Pool, Ticking
+from runners.pool import Parts, Pool
 from runners.presence import Herald
 from runners.pushed import Pushed
 from runners.reporter import Reporter
+from runners.residents import Ticking
 from runners.retired import Retired
 from runners.secrets import Secrets
 from runners.serving import Serving
@@ -99,7 +100,7 @@ async def _work(
         streams=streams,
         needs=known,
         changed=lambda: pool.changed.set(),
-        idle=lambda: pool.arrange(),
+        idle=lambda: pool.seating.arrange(),
         replaced=lambda: pool.count("replaced"),
         grew=lambda: upkeep.grew(),
     )

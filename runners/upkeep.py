@@ -11,7 +11,8 @@ import structlog
 from runners import memory, sizes
 from runners.needs import SPARE, Needs
 from runners.placement import CPU, Host
-from runners.pool import Pool, Resident
+from runners.pool import Pool
+from runners.residents import Resident
 
 log = structlog.stdlib.get_logger()
 
@@ -73,13 +74,13 @@ class Upkeep:
         for gone in self._walls.keys() - found.keys():
             del self._walls[gone]
             self._learnt.pop(gone, None)
-        self._pool.arrange()
+        self._pool.seating.arrange()
 
     def _judge(self, resident: Resident, pid: int, size: int) -> None:
         assert resident.keeper is not None
         assert resident.seat is not None
         new = not resident.keeper.ready or resident.keeper.largest > self._learnt.get(pid, -1)
-        if size > resident.seat.host and not self._pool.grow(resident, int(size * SPARE), push=new):
+        if size > resident.seat.host and not self._pool.seating.grow(resident, int(size * SPARE), push=new):
             self._outgrown(resident, size)
         if resident.keeper.ready and new:
             self._learn(resident, pid, size)
@@ -100,7 +101,7 @@ class Upkeep:
             load_seconds=round(keeper.load_seconds, 3) if fresh else known.load_seconds,
         )
         if resident.hints.memory is None:
-            self._pool.shrink(resident)
+            self._pool.seating.shrink(resident)
 
     def _outgrown(self, resident: Resident, size: int) -> None:
         assert resident.keeper is not None
@@ -122,7 +123,7 @@ class Upkeep:
     def _wall(self, resident: Resident, pid: int) -> None:
         if self._host.kind != CPU:
             return  # what a driver maps is nobody's growth
-        limit = self._pool.limit(resident)
+        limit = self._pool.seating.limit(resident)
         if abs(limit - self._walls.get(pid, 0)) > MUCH * limit:
             self._walls[pid] = limit
             memory.wall(pid, limit)

@@ -14,7 +14,8 @@ from runners.claims import Claim
 from runners.errors import Outgrown, Unavailable
 from runners.needs import Hints, Needs
 from runners.placement import CPU, Device, Host
-from runners.pool import Parts, Pool, Ticking
+from runners.pool import Parts, Pool
+from runners.residents import Ticking
 from runners.seats import Given
 from runners.settings import Settings
 from tests.runners.conftest import eventually
@@ -201,7 +202,7 @@ async def test_who_works_stays_until_it_has_nothing_to_do(scene) -> None:
         await eventually(lambda: any(each.phase == "waiting for memory" for each in it.pool.residents))
         assert it.pool.warm == ["a"]
         first.busy = False
-        it.pool.arrange()
+        it.pool.seating.arrange()
         await it.there("b")
         assert it.pool.warm == ["b"]
 
@@ -212,10 +213,10 @@ async def test_a_queue_is_worked_off_before_others_get_the_room(scene) -> None:
         first.waiting = 3
         it.pool.want("b")
         await eventually(lambda: len(it.made) == 2)
-        it.pool.arrange()
+        it.pool.seating.arrange()
         assert it.pool.warm == ["a"]
         first.waiting = 0
-        it.pool.arrange()
+        it.pool.seating.arrange()
         await it.there("b")
 
 
@@ -224,7 +225,7 @@ async def test_one_that_always_has_work_leaves_after_its_turn(scene) -> None:
         first = await it.hot("a")
         first.busy = True
         it.pool.want("b")
-        await eventually(lambda: it.pool.arrange() or first.said)
+        await eventually(lambda: it.pool.seating.arrange() or first.said)
         assert it.pool.warm == []
         first.finished.set()
         await it.there("b")
@@ -236,7 +237,7 @@ async def test_a_model_stays_for_a_while_before_it_makes_room(scene) -> None:
         first = await it.hot("a")
         first.load_seconds = 9.0
         it.pool.want("b")
-        await eventually(lambda: it.pool.arrange() or first.said)
+        await eventually(lambda: it.pool.seating.arrange() or first.said)
         second = await it.there("b")
         assert second.ready_at - first.ready_at >= 0.2
 
@@ -261,7 +262,7 @@ async def test_what_has_to_be_there_is_there_and_stays(scene) -> None:
         it.pool.dismiss()
         it.pool.want("b")
         await eventually(lambda: len(it.made) == 2)
-        it.pool.arrange()
+        it.pool.seating.arrange()
         assert (first.said, it.pool.warm) == ([], ["a"])
 
 
@@ -322,7 +323,7 @@ async def test_an_unknown_one_has_all_that_is_free_until_it_is_known(scene) -> N
         await it.hot("c")
         assert it.pool.residents[2].seat.host == G
         it.pool.learn("a", host=G // 2, device=0)
-        it.pool.shrink(it.pool.residents[0])
+        it.pool.seating.shrink(it.pool.residents[0])
         assert it.pool.residents[0].seat.host == int(G / 2 * 1.1)
 
 
@@ -351,7 +352,7 @@ async def test_an_agent_that_stops_waits_for_nobody(scene) -> None:
         first = await it.hot("a")
         first.busy = True
         it.pool.want("b")
-        await eventually(lambda: it.pool.arrange() or first.said)
+        await eventually(lambda: it.pool.seating.arrange() or first.said)
         async with asyncio.timeout(5):
             await it.pool.close()
         assert it.pool.residents == []
