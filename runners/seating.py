@@ -88,11 +88,14 @@ class Seating:
         return resident.seat.host + spare + memory.slack(self.host.limit)
 
     def grow(self, resident: Resident, size: int, *, push: bool) -> bool:
-        """Give it more of the host's memory: what nobody was given, or, if it may `push`, what idle ones have."""
+        """Give it a seat for so many bytes, and some to spare, or for just as many: of what nobody was given, or, if it
+        may `push`, of what idle ones have. False: there is too little.
+        """
         assert resident.seat is not None
-        plan = placement.within(
-            self.host, self._sitting(leavable=push, but=resident), Seat(host=min(size, self.host.memory), device={})
-        )
+        sitting = self._sitting(leavable=push, but=resident)
+        wanted = (min(int(size * needs.SPARE), self.host.memory), size)
+        plans = (placement.within(self.host, sitting, Seat(host=each, device={})) for each in wanted if each >= size)
+        plan = next((found for found in plans if found is not None), None)
         if plan is None:
             return False
         by_key = {each.key: each for each in self.residents if each.seat is not None}

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from runners import memory, sizes
-from runners.needs import SPARE, Needs
+from runners.needs import Needs
 from runners.placement import CPU, Host
 from runners.pool import Pool
 from runners.residents import Resident
@@ -80,7 +80,7 @@ class Upkeep:
         assert resident.keeper is not None
         assert resident.seat is not None
         new = not resident.keeper.ready or resident.keeper.largest > self._learnt.get(pid, -1)
-        if size > resident.seat.host and not self._pool.seating.grow(resident, int(size * SPARE), push=new):
+        if size > resident.seat.host and not self._pool.seating.grow(resident, size, push=new):
             self._outgrown(resident, size)
         if resident.keeper.ready and new:
             self._learn(resident, pid, size)
