@@ -185,7 +185,7 @@ class Pool:
                 continue
             if resident.claim is not None and resident.claim.lost.is_set():
                 self.evict(resident, "another host has it")
-            elif not self.seating.protected(resident) and 0 < self._idle_limit(resident) <= keeper.idle_for:
+            elif self._idle(resident, keeper):
                 self.evict(resident, "idle")
 
     def deepen(self) -> list[str]:
@@ -283,6 +283,11 @@ class Pool:
         self._say(resident, phases.WAITING)
         await self.seating.take(resident)
         return True
+
+    def _idle(self, resident: Resident, keeper: Keeper) -> bool:
+        """For too long. One that is being loaded is not, however long that takes."""
+        there = resident.ready or resident.parked
+        return there and not self.seating.protected(resident) and 0 < self._idle_limit(resident) <= keeper.idle_for
 
     def _idle_limit(self, resident: Resident) -> float:
         """Seconds; 0: it may stay for good."""

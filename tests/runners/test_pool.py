@@ -51,12 +51,15 @@ class Fake:
         self.broken: Exception | None = None
         self.stumbles = False
         self.finished = asyncio.Event()
+        self.loads = asyncio.Event()
+        self.loads.set()
         self.given: Given | None = None
 
     async def keep(self, pause: float, given: Callable[[Path], Given]) -> bool:
         if self.broken is not None:
             raise self.broken
         self.given = given(Path("/offload"))
+        await self.loads.wait()
         self.ready, self.ready_at = True, time.monotonic()
         await asyncio.Event().wait()
         return True
@@ -273,6 +276,21 @@ async def test_who_is_idle_for_too_long_goes(scene) -> None:
         it.pool.dismiss()
         await it.gone("a")
         assert it.pool.warm == ["b"]
+
+
+async def test_who_is_being_loaded_is_not_idle(scene) -> None:
+    def prepare(fake: Fake) -> None:
+        fake.loads.clear()
+        fake.idle_for = 100.0
+
+    async with scene(host(), {"a": of(G)}, idle_timeout=1.0) as it:
+        it.prepare = prepare
+        it.pool.want("a")
+        await eventually(lambda: it.made and it.made[0].given)
+        it.pool.dismiss()
+        assert it.made[0].said == []
+        it.made[0].loads.set()
+        await it.there("a")
 
 
 async def test_who_is_somebody_elses_by_now_goes(scene) -> None:
