@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ from tests.stack import Stack, running
 HERE: Final = Path(__file__).parent
 MODEL: Final = "minilm-counted"
 BATCH: Final = 32
+ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""What a worker sets by mallopt(3)."""
 AIMS: Final = {64: 0.90, 1: 0.75}
 
 
@@ -55,7 +58,9 @@ class Repeat(Struct, frozen=True, kw_only=True):
     machine: Machine
     threads: int
     bare: dict[str, float]
-    """Texts per second in a bare loop, by batch size."""
+    """Texts per second in a bare loop, by batch size; its allocator keeps what is freed, as a worker's does."""
+    bare_untuned: dict[str, float]
+    """The same with the allocator as it comes."""
     bare_all_cores: dict[str, float]
     """The same with as many threads as there are cores, which leaves none to anything else."""
     loads: list[Load]
@@ -76,8 +81,9 @@ def main() -> None:
             repeat = Repeat(
                 machine=here,
                 threads=threads,
-                bare=_bare(threads, chosen.seconds),
-                bare_all_cores=_bare(here.cores, chosen.seconds),
+                bare=_bare(threads, chosen.seconds, ALLOCATOR),
+                bare_untuned=_bare(threads, chosen.seconds),
+                bare_all_cores=_bare(here.cores, chosen.seconds, ALLOCATOR),
                 loads=[uvloop.run(load(stack, clients, chosen.seconds)) for clients in AIMS],
             )
             repeats.append(repeat)
@@ -93,12 +99,26 @@ def main() -> None:
 
 def ratios(repeats: list[Repeat]) -> Table:
     table = Table(
-        "minilm", "texts/s", "bare loop", "ratio", "least", "most", "aim", "met", "of all cores", "batches", "passes"
+        "minilm",
+        "texts/s",
+        "bare loop",
+        "ratio",
+        "least",
+        "most",
+        "aim",
+        "met",
+        "untuned",
+        "all cores",
+        "batches",
+        "passes",
     )
     for index, (clients, aim) in enumerate(AIMS.items()):
         size = str(BATCH if clients > 1 else 1)
         loads = [repeat.loads[index] for repeat in repeats]
         shares = [each.rate / repeat.bare[size] for each, repeat in zip(loads, repeats, strict=True)]
+        untuned = statistics.median(
+            each.rate / repeat.bare_untuned[size] for each, repeat in zip(loads, repeats, strict=True)
+        )
         whole = statistics.median(
             each.rate / repeat.bare_all_cores[size] for each, repeat in zip(loads, repeats, strict=True)
         )
@@ -110,6 +130,7 @@ def ratios(repeats: list[Repeat]) -> Table:
             *(f"{value:.2f}" for value in (share, min(shares), max(shares))),
             f"≥ {aim:.2f}",
             "yes" if share >= aim else "no",
+            f"{untuned:.2f}",
             f"{whole:.2f}",
             f"{sum(each.batches for each in loads):.0f}",
             str(sum(each.passes for each in loads)),
@@ -155,9 +176,9 @@ def _threads(stack: Stack) -> int:
     return max(1, cores - 1)
 
 
-def _bare(threads: int, seconds: float) -> dict[str, float]:
+def _bare(threads: int, seconds: float, allocator: Mapping[str, str] = {}) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.bare", str(HERE / "models" / MODEL), "--seconds", str(seconds)]
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    env = {**os.environ, **allocator, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     return json.decode(subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True).stdout)
 
 
