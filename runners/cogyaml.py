@@ -1,6 +1,7 @@
 """What a cog.yaml says, checked; whatever is wrong with it is told with its line."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +66,18 @@ class Read(Struct, frozen=True):
     def bad(self, key: str, reason: str) -> BadFolder:
         """Something is wrong with what stands at `key`."""
         return _bad(self.file, self.lines.get(key), f"{key} {reason}")
+
+
+def with_environment(text: str, wanted: Mapping[str, str]) -> str:
+    """A cog.yaml whose `environment` says this, too; lines stay where they are, if it had none."""
+    lines = [f"{name}={value}" for name, value in wanted.items()]
+    said: dict[str, Any] = yaml.safe_load(text) or {}
+    if not said.get("environment"):
+        said.pop("environment", None)
+        kept = text if "environment:" not in text else yaml.safe_dump(said, sort_keys=False)
+        return kept.rstrip("\n") + "\n" + yaml.safe_dump({"environment": lines}, sort_keys=False)
+    others = [line for line in said["environment"] if str(line).partition("=")[0] not in wanted]
+    return yaml.safe_dump(said | {"environment": others + lines}, sort_keys=False)
 
 
 def read(file: Path) -> Read:

@@ -5,7 +5,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
@@ -22,6 +22,7 @@ _IGNORE: Final = ".dockerignore"
 _IGNORE_SIZE: Final = 1_000_000
 MOST_FILES: Final = 100_000
 MOST_BYTES: Final = 200_000_000_000
+NOTHING: Final[Mapping[str, bytes]] = {}
 _PIECE: Final = 1_000_000
 
 
@@ -49,19 +50,28 @@ def listed(folder: Path) -> list[Path]:
     return kept
 
 
-def write(folder: Path, out: BinaryIO | Sink, progress: Callable[[int], None] = lambda _: None) -> Pack:
-    """Pack a folder into `out`; `progress` hears how many bytes have been written so far. Raises `BadFolder`."""
+def write(
+    folder: Path,
+    out: BinaryIO | Sink,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    instead: Mapping[str, bytes] = NOTHING,
+) -> Pack:
+    """Pack a folder into `out`; `progress` hears how many bytes have been written so far. Raises `BadFolder`.
+
+    `instead`, by name: what is packed in the place of a file's content.
+    """
     files = listed(folder)
     hashing = _Hashing(out, progress)
     with tarfile.open(fileobj=cast("BinaryIO", hashing), mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path in files:
-            _add(tar, folder, path)
+            _add(tar, folder, path, instead)
     return Pack(hashing.sha256.hexdigest(), hashing.size, len(files))
 
 
-def digest(folder: Path) -> Pack:
+def digest(folder: Path, *, instead: Mapping[str, bytes] = NOTHING) -> Pack:
     """What `write` would give, with nothing written. Raises `BadFolder`."""
-    return write(folder, _Nowhere())
+    return write(folder, _Nowhere(), instead=instead)
 
 
 def unpack(tar: Path, folder: Path) -> None:
@@ -183,8 +193,12 @@ def _kind(mode: int) -> str:
     return "pipe" if stat.S_ISFIFO(mode) else "device"
 
 
-def _add(tar: tarfile.TarFile, folder: Path, path: Path) -> None:
+def _add(tar: tarfile.TarFile, folder: Path, path: Path, instead: Mapping[str, bytes]) -> None:
     info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+    if (content := instead.get(info.name)) is not None:
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+        return
     try:
         if path.is_symlink():
             info.type = tarfile.SYMTYPE

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
@@ -191,6 +191,8 @@ def push(
     model: str,
     *,
     watch: Annotated[bool, Parameter(negative=())] = False,
+    max_batch_size: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    max_batch_wait_ms: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
     input: Inputs = (),
     output_dir: Path = Path(),
     json: Json = False,
@@ -207,6 +209,10 @@ def push(
         owner/name.
     watch
         Go on: push again whenever a file changes.
+    max_batch_size
+        Predictions in one call, at most, whatever the predictor says.
+    max_batch_wait_ms
+        How long a prediction waits for company, whatever the predictor says.
     input
         name=value, or name=@file: with --watch, what to run each good version with.
     output_dir
@@ -215,17 +221,17 @@ def push(
         Print the push at its end, as JSON.
     """
     from deploy.cli.api import reached
+    from deploy.cli.pushing import push, wishes
 
     if input and not watch:
         raise Unusable("-i goes with --watch; run what has been pushed with `samovar run`")
+    wanted = wishes(max_batch_size, max_batch_wait_ms)
     with reached(url, token) as api:
         if watch:
             from deploy.cli.watching import push_and_watch
 
-            return push_and_watch(api, folder, model, list(input), output_dir=output_dir, as_json=json)
-        from deploy.cli.pushing import push
-
-        return push(api, folder, model, as_json=json)
+            return push_and_watch(api, folder, model, wanted, list(input), output_dir=output_dir, as_json=json)
+        return push(api, folder, model, wanted, as_json=json)
 
 
 @app.command

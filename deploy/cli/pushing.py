@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -14,7 +14,7 @@ from deploy.cli.checking import checked
 from deploy.cli.references import Reference
 from deploy.cli.running import finished
 from deploy.cli.show import FINAL, Progress, Transfer, pretty
-from runners import packing
+from runners import cogyaml, packing
 from schemas.models import version_id
 
 IN_MEMORY: Final = 16_000_000  # bytes of an archive; a larger one goes to a temporary file
@@ -36,24 +36,34 @@ class Pushed(Struct, frozen=True):
         return self.push is None or self.push["status"] == "succeeded"
 
 
-def push(api: Api, folder: Path, ref: str, *, as_json: bool) -> int:
-    """Returns the exit status."""
+def wishes(max_batch_size: int | None, max_batch_wait_ms: float | None) -> dict[str, str]:
+    """What the operator says of batches, as a model's environment says it."""
+    said = {"SAMOVAR_MAX_BATCH_SIZE": max_batch_size, "SAMOVAR_MAX_BATCH_WAIT_MS": max_batch_wait_ms}
+    return {name: f"{value:g}" for name, value in said.items() if value is not None}
+
+
+def push(api: Api, folder: Path, ref: str, wanted: Mapping[str, str], *, as_json: bool) -> int:
+    """`wanted` is added to the environment in its cog.yaml. Returns the exit status."""
     model = references.model(ref)
-    pushed = once(api, folder, model)
+    pushed = once(api, folder, model, wanted)
     if pushed is None:
         return 130
     tell(api, pushed, as_json=as_json)
     return 0 if pushed.good else 1
 
 
-def once(api: Api, folder: Path, model: Reference) -> Pushed | None:
+def once(api: Api, folder: Path, model: Reference, wanted: Mapping[str, str]) -> Pushed | None:
     """To its end; None when it was interrupted."""
     local = checked(folder, model.name)
-    version = local.version
+    instead, version = dict[str, bytes](), local.version
+    if wanted:
+        text = (local.path / cogyaml.FILE).read_text()
+        instead[cogyaml.FILE] = cogyaml.with_environment(text, wanted).encode()
+        version = version_id(local.owner, local.name, packing.digest(local.path, instead=instead).digest)
     if not is_there(api, model, version):
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
             file = cast("BinaryIO", spool)
-            pack = packing.write(local.path, file)
+            pack = packing.write(local.path, file, instead=instead)
             version = version_id(local.owner, local.name, pack.digest)  # of what is sent, should a file have changed
             answer = _sent(api, model, file, pack)
         if "urls" in answer:

@@ -23,7 +23,16 @@ State = Mapping[str, tuple[int, int]]
 """By name within the folder: when each file was changed, and its size."""
 
 
-def push_and_watch(api: Api, folder: Path, ref: str, given: list[str], *, output_dir: Path, as_json: bool) -> int:
+def push_and_watch(
+    api: Api,
+    folder: Path,
+    ref: str,
+    wanted: Mapping[str, str],
+    given: list[str],
+    *,
+    output_dir: Path,
+    as_json: bool,
+) -> int:
     """Until an interrupt. Returns the exit status."""
     model = references.model(ref)
     try:
@@ -31,7 +40,7 @@ def push_and_watch(api: Api, folder: Path, ref: str, given: list[str], *, output
             if what:
                 _say(f"changed: {what}")
             try:
-                pushed = once(api, folder, model)
+                pushed = once(api, folder, model, wanted)
                 if pushed is None:
                     return 130
                 tell(api, pushed, as_json=as_json)

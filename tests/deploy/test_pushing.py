@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 from msgspec import json
 
 from tests.deploy.fake import LIMIT, FakeGateway, environment, samovar
@@ -30,6 +31,41 @@ def test_a_folder_is_packed_sent_and_followed(gateway: FakeGateway, folder: Path
     lines = done.stderr.splitlines()
     assert lines.index("== fetch") < lines.index("== setup")
     assert lines[-1] == "samovar: call it: samovar run me/mine -i text=… -i image=@FILE"
+
+
+@pytest.mark.parametrize(
+    ("own", "sent"),
+    [
+        pytest.param("", ["SAMOVAR_MAX_BATCH_SIZE=8", "SAMOVAR_MAX_BATCH_WAIT_MS=2.5"], id="it had no environment"),
+        pytest.param(
+            "environment: [A=1, SAMOVAR_MAX_BATCH_SIZE=2]\n",
+            ["A=1", "SAMOVAR_MAX_BATCH_SIZE=8", "SAMOVAR_MAX_BATCH_WAIT_MS=2.5"],
+            id="it said otherwise",
+        ),
+    ],
+)
+def test_the_operators_word_on_batches_is_sent_along(
+    gateway: FakeGateway, folder: Path, own: str, sent: list[str]
+) -> None:
+    with (folder / "cog.yaml").open("a") as file:
+        file.write(own)
+    before = (folder / "cog.yaml").read_bytes()
+    options = ("--max-batch-size", "8", "--max-batch-wait-ms", "2.5")
+    done = samovar(gateway, "push", folder, "me/mine", *options)
+    assert done.returncode == 0, done.stderr
+    said = yaml.safe_load(packed(gateway.uploaded[0])["cog.yaml"])
+    assert said == yaml.safe_load(before) | {"environment": sent}
+    assert (folder / "cog.yaml").read_bytes() == before
+    again = samovar(gateway, "push", folder, "me/mine", *options)
+    assert again.stdout == done.stdout
+    assert len(gateway.uploaded) == 1
+
+
+def test_a_batch_of_none_is_refused(gateway: FakeGateway, folder: Path) -> None:
+    done = samovar(gateway, "push", folder, "me/mine", "--max-batch-size", "0")
+    assert done.returncode != 0
+    assert "max-batch-size" in done.stdout + done.stderr
+    assert gateway.uploaded == []
 
 
 def test_a_version_that_is_there_is_not_uploaded_again(gateway: FakeGateway, folder: Path) -> None:

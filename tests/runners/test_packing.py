@@ -162,3 +162,14 @@ def test_what_is_no_archive_is_refused(tmp_path: Path):
         tar.write_bytes(content)
         with pytest.raises(BadPack, match="cannot be unpacked"):
             unpack(tar, tmp_path / f"out{len(content)}")
+
+
+def test_a_file_can_be_packed_with_another_content(folder: Path, tmp_path: Path):
+    out = io.BytesIO()
+    pack = write(folder, out, instead={"cog.yaml": b"other"})
+    assert pack == digest(folder, instead={"cog.yaml": b"other"})
+    (tar := tmp_path / "tar").write_bytes(out.getvalue())
+    unpack(tar, tmp_path / "unpacked")
+    assert (tmp_path / "unpacked" / "cog.yaml").read_text() == "other"
+    assert (tmp_path / "unpacked" / "predict.py").read_text() == "predict.py"
+    assert (folder / "cog.yaml").read_text() == "cog.yaml"
