@@ -15,6 +15,7 @@ from runners.settings import Settings
 from runners.worker.frames import Done, Item
 from schemas.events import Canceled, Crashed, Failed, Final, Output, Started, Succeeded
 from tests.runners.conftest import Front, eventually, running, workers
+from tests.runners.pushing import log_of
 from tests.runners.test_instance import begun, program
 
 SIXTEEN = """
@@ -72,6 +73,16 @@ class Predictor:
         return [n, [size]]
     def predict_batch(self, inputs):
         return [[i["n"], [j["size"] for j in inputs]] for i in inputs]
+"""
+
+HUNGRY = """
+class Predictor:
+    max_batch_size = 16
+    max_batch_wait_ms = 5000
+    def predict(self, n: int) -> int: return 1
+    def predict_batch(self, inputs):
+        if len(inputs) > 4: raise MemoryError
+        return [len(inputs)] * len(inputs)
 """
 
 Serve = Callable[[str], AbstractAsyncContextManager[Front]]
@@ -249,3 +260,16 @@ async def asked(batcher: Batcher, client: int) -> list[tuple[float, float, int]]
         assert isinstance(call.end, Done)
         batches.append(json.decode(call.end.value or b"", type=tuple[float, float, int]))
     return batches
+
+
+async def test_the_batch_that_fits_is_remembered_when_the_agent_is_another(serve: Serve) -> None:
+    """The second one never tries more."""
+    logs: list[list[str]] = []
+    for _ in range(2):
+        async with serve(HUNGRY) as front:
+            ids = [await front.submit("it", n=n) for n in range(16)]
+            assert {output(final) for final in await finals(front, ids)} == {4}
+            logs.append([log_of(front, id) for id in ids])
+    first, second = logs
+    assert all(log.startswith("a batch of 16 ran out of memory; trying 8\n") for log in first)
+    assert second == [""] * 16
