@@ -20,6 +20,7 @@ from msgspec import DecodeError, Struct, json
 from runners import memory, temporary
 from runners.errors import SetupFailed, place
 from runners.seats import Given
+from runners.words import Words
 from runners.worker import frames
 from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Park, Parked, Ready, Run, Said, Stop
 
@@ -69,7 +70,7 @@ class Instance(asyncio.Protocol):
         self,
         process: Process,
         program: Program,
-        words: int,
+        words: Words,
         home: str | None,
         heard: Callable[[FromWorker], None],
         said: Callable[[str], None] | None,
@@ -186,7 +187,7 @@ class Instance(asyncio.Protocol):
                 await self._process.wait()
         kill_group(self._process.pid)
         await self._process.wait()
-        words = self._last_words()
+        words = self._words.take()
         if self._home is not None:
             home, self._home = self._home, None
             await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
@@ -268,17 +269,6 @@ class Instance(asyncio.Protocol):
         finally:
             gone.cancel()
 
-    def _last_words(self) -> str:
-        if self._words < 0:
-            return ""
-        said = b""
-        with suppress(BlockingIOError):
-            while piece := os.read(self._words, 65536):
-                said = (said + piece)[-LONGEST_LOG:]
-        os.close(self._words)
-        self._words = -1
-        return said.decode(errors="replace").replace("\0", "\ufffd")
-
 
 async def start(
     program: Program,
@@ -294,9 +284,9 @@ async def start(
     """
     own = temporary.worker() if home is None else None
     ours, theirs = socket.socketpair()
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    arguments = ["serve", str(program.folder), "--fd", str(theirs.fileno()), "--log-fd", str(read)]
+    words = Words()
+    arguments = ["serve", str(program.folder), "--fd", str(theirs.fileno())]
+    arguments += ["--log-fd", str(words.printed), "--fault-fd", str(words.fault)]
     arguments += ["--ref", program.ref, "--home", home or own or "", *(["--train"] if program.train else [])]
     try:
         process = await asyncio.create_subprocess_exec(
@@ -304,24 +294,24 @@ async def start(
             program.host,
             *arguments,
             stdin=DEVNULL,
-            stdout=write,
-            stderr=write,
+            stdout=words.output,
+            stderr=words.output,
             env={**program.environment, **given.variables},
-            pass_fds=(theirs.fileno(), read),
+            pass_fds=(theirs.fileno(), words.printed, words.fault),
             start_new_session=True,
         )
     except BaseException:
         ours.close()
-        os.close(read)
+        words.take()
         if own is not None:
             shutil.rmtree(own, ignore_errors=True)
         raise
     finally:
         theirs.close()
-        os.close(write)
+        words.passed_on()
     _no_core(process.pid)
     _hold(process.pid, given)
-    instance = Instance(process, program, read, own, heard, said)
+    instance = Instance(process, program, words, own, heard, said)
     await asyncio.get_running_loop().create_unix_connection(lambda: instance, sock=ours)
     return instance
 

@@ -1,6 +1,7 @@
 """The worker's command line: `serve FOLDER` and `introspect FOLDER`."""
 
 import argparse
+import faulthandler
 from pathlib import Path
 
 
@@ -10,6 +11,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fd", type=int, required=True, help="a socket to the agent, or where to write")
     parser.add_argument("--log-fd", type=int, help="the read end of the pipe that is this process's stdout and stderr")
+    parser.add_argument("--fault-fd", type=int, default=2, help="where to write how the interpreter died")
     parser.add_argument("--ref", default="predict.py:Predictor", help="file.py:Name of the predictor")
     parser.add_argument("--home", help="where inputs and outputs may lie; whoever made the folder removes it")
     parser.add_argument(
@@ -17,6 +19,7 @@ def main(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     if given.what == "serve":
+        faulthandler.enable(given.fault_fd)
         from .serve import serve
 
         serve(given.folder.resolve(), given.ref, given.fd, given.log_fd, given.home, train=given.train is not None)

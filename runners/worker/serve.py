@@ -1,6 +1,5 @@
 """A worker's life: load, set up, then run what the agent sends until it goes."""
 
-import faulthandler
 import os
 import signal
 from pathlib import Path
@@ -34,7 +33,6 @@ def serve(
 ) -> Never:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the agent's affair
-    faulthandler.enable(2)
     limits = os.environ.pop("SAMOVAR_INPUTS", "")
     share = Share(plan.taken(os.environ))
     share.impose()

@@ -78,6 +78,8 @@ async def test_a_child_that_hangs_is_killed(tmp_path: Path, code: str) -> None:
         await until(lambda: has(tmp_path / "child.log", "alive"))
         if code == LIVES:
             process.send_signal(signal.SIGSTOP)
+            # A SIGTERM that came before would end it.
+            await until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     assert process.returncode == -signal.SIGKILL
 
 
