@@ -2,6 +2,7 @@
 
 import argparse
 import faulthandler
+import os
 from pathlib import Path
 
 
@@ -19,7 +20,7 @@ def main(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     if given.what == "serve":
-        faulthandler.enable(given.fault_fd)
+        _tell_faults(given.fault_fd)
         from .serve import serve
 
         serve(given.folder.resolve(), given.ref, given.fd, given.log_fd, given.home, train=given.train is not None)
@@ -27,3 +28,9 @@ def main(arguments: list[str]) -> None:
         from .introspect import introspect
 
         introspect(given.folder.resolve(), given.ref, given.fd, given.train or None)
+
+
+def _tell_faults(fd: int) -> None:
+    """Of this process. A forked child's are a line of output like any other: we are there to read it."""
+    faulthandler.enable(fd)
+    os.register_at_fork(after_in_child=lambda: faulthandler.enable(2))

@@ -159,6 +159,40 @@ async def test_set_up_is_heard_while_it_goes_on(tmp_path: Path) -> None:
         assert (await ready).log == "loading\n"
 
 
+async def test_where_it_hung_is_not_told_by_its_own_stderr(tmp_path: Path) -> None:
+    """Which the worker reads itself: it could be dead between taking that out and passing it on."""
+    code = """
+        import os, time
+        class Predictor:
+            def setup(self):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                print("loading", flush=True)
+                time.sleep(1000)
+            def predict(self): ...
+    """
+    said: list[str] = []
+    async with begun(program(tmp_path, code), said=said.append) as worker:
+        await eventually(lambda: said == ["loading\n"])
+        with pytest.raises(SetupFailed, match="longer than the limit") as failed:
+            await worker.ready(0.1)
+    assert (failed.value.file, failed.value.line) == ("predict.py", 7)
+    assert failed.value.log.startswith("loading\nFatal Python error: Aborted")
+
+
+async def test_how_a_forked_child_dies_is_in_the_log(tmp_path: Path) -> None:
+    code = """
+        import os
+        class Predictor:
+            def setup(self):
+                child = os.fork()
+                if not child: os.kill(os.getpid(), 11)
+                os.waitpid(child, 0)
+            def predict(self): ...
+    """
+    async with begun(program(tmp_path, code)) as worker:
+        assert (await worker.ready(60)).log.startswith("Fatal Python error: Segmentation fault")
+
+
 async def test_one_that_is_not_well_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("ill")
     async with begun(program(tmp_path, SLOW)) as worker:
