@@ -70,13 +70,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--threads", type=int, help="that a worker computes with, and the bare loop, too")
     chosen = parser.parse_args()
     here = machine.describe()
     console = Console(width=None if sys.stdout.isatty() else 140)
     repeats: list[Repeat] = []
-    with running(models=[HERE / "models"], environ={"SAMOVAR_BUNDLED": "false"}) as stack:
+    environ = {"SAMOVAR_BUNDLED": "false", **({"SAMOVAR_THREADS": str(chosen.threads)} if chosen.threads else {})}
+    with running(models=[HERE / "models"], environ=environ) as stack:
         uvloop.run(load(stack, 64, 3.0))  # it is loaded, and what happens once has happened
-        threads = _threads(stack)
+        threads = chosen.threads or _threads(stack)
         for number in range(chosen.repeats):
             repeat = Repeat(
                 machine=here,
