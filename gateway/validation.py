@@ -3,15 +3,17 @@
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jsonschema_rs
 import msgspec
 from msgspec import Raw, Struct, json
 
-from gateway.errors import BadRequest, InvalidInput, NotSupported, Unprocessable, UnsupportedMedia
+from gateway.errors import BadRequest, InvalidInput, Unprocessable, UnsupportedMedia
 from schemas.inputs import FILE, SEALED
 from schemas.problem import InvalidField
+
+T = TypeVar("T")
 
 RESERVED: Final = f"Text may not begin with {FILE} or {SEALED}"
 NUL: Final = "NUL characters (\\u0000) are not allowed"
@@ -20,6 +22,8 @@ SPAN: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?")
 LONGEST: Final = 24 * 3600  # seconds
 SHORTEST: Final = 5
 
+EVENTS: Final = ("start", "output", "logs", "completed")
+UNKNOWN_EVENT: Final = f"webhook_events_filter takes {', '.join(EVENTS)}"
 VARIANTS: Final = "anyOf", "allOf", "oneOf"
 
 TYPES: Final[dict[type, str]] = {
@@ -44,24 +48,38 @@ class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     webhook_events_filter: list[str] | None = None
 
 
-_decode_body = json.Decoder(Body).decode
 _decode_object = json.Decoder(dict[str, Any]).decode
+_decoders: Final[dict[type, json.Decoder[Any]]] = {Body: json.Decoder(Body)}
 
 
-def body(content: bytes, media_type: str, max_depth: int) -> Body:
-    """A create request's body. Raises a `BadRequest`, `UnsupportedMedia` or `Unprocessable`."""
+def decoded(content: bytes, media_type: str, max_depth: int, kind: type[T]) -> T:
+    """A JSON body of this kind. Raises a `BadRequest`, `UnsupportedMedia` or `InvalidInput`."""
     if media_type.partition(";")[0].strip().lower() not in {"application/json", ""}:
         raise UnsupportedMedia
     shallow(content, max_depth)
+    decoder = _decoders.get(kind) or _decoders.setdefault(kind, json.Decoder(kind))
     try:
-        parsed = _decode_body(content)
+        return decoder.decode(content)
     except msgspec.ValidationError as error:
         raise _wrong_field(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"Failed to parse request body as JSON: {error}") from error
-    if parsed.webhook or parsed.webhook_completed:
-        raise NotSupported("webhook: webhooks are not delivered yet. Follow urls.stream, or send `Prefer: wait`.")
-    return parsed
+
+
+def body(content: bytes, media_type: str, max_depth: int) -> Body:
+    """A create request's. Raises like `decoded`."""
+    return decoded(content, media_type, max_depth, Body)
+
+
+def hook(body: Body) -> tuple[str | None, tuple[str, ...] | None]:
+    """Where a prediction's webhooks go, and of what; None: output and completed. Raises `InvalidInput`."""
+    wanted = body.webhook_events_filter
+    for event in wanted or ():
+        if event not in EVENTS:
+            raise InvalidInput([InvalidField(type="enum", field="webhook_events_filter", description=UNKNOWN_EVENT)])
+    if body.webhook is None and body.webhook_completed is not None:
+        return body.webhook_completed, ("completed",)
+    return body.webhook, None if wanted is None else tuple(event for event in EVENTS if event in wanted)
 
 
 def shallow(content: bytes, max_depth: int) -> None:

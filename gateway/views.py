@@ -31,6 +31,9 @@ class PredictionView(Struct, kw_only=True):
     started_at: str | UnsetType = UNSET
     completed_at: str | UnsetType = UNSET
     deadline: str | UnsetType = UNSET
+    deployment: str | UnsetType = UNSET
+    webhook: str | UnsetType = UNSET
+    webhook_events_filter: tuple[str, ...] | UnsetType = UNSET
     metrics: dict[str, Any] | UnsetType = UNSET
     urls: dict[str, str]
 
@@ -121,6 +124,9 @@ class Views:
             started_at=rfc3339(p.started_at) if p.started_at else UNSET,
             completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
             deadline=rfc3339(p.deadline) if p.deadline else UNSET,
+            deployment=p.deployment or UNSET,
+            webhook=p.webhook or UNSET,
+            webhook_events_filter=UNSET if p.webhook_events is None else p.webhook_events,
             metrics=metrics(p) if ended else UNSET,
             urls=self.urls(p.id, version),
         )

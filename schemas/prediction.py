@@ -60,11 +60,20 @@ class Prediction(Struct, frozen=True, kw_only=True):
     input: Raw
     created_at: datetime
     status: Status = Status.STARTING
-    kind: Literal["predict", "build"] = "predict"
-    """build: a push, which ends, is followed and is canceled like any other."""
+    kind: Literal["predict", "build", "train"] = "predict"
+    """build: a push; train: a training. They end, are followed and are canceled like any other."""
     secret: bool = False
     """Its input holds sealed texts."""
     source: str = "api"
+    deployment: str | None = None
+    """owner/name of the one that it was made by."""
+    destination: str | None = None
+    """Of a training: owner/name of the model that its result becomes a version of."""
+    webhook: str | None = None
+    webhook_events: tuple[str, ...] | None = None
+    """Which of start, output, logs, completed; None: output and completed."""
+    request: bytes | None = None
+    """Hash of the request that made it, of clients that repeat requests by themselves."""
     deadline: datetime | None = None
     cancel_requested_at: datetime | None = None
     attempt: int = 1

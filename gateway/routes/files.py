@@ -1,41 +1,30 @@
 """/files: what clients upload."""
 
-from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
-from msgspec import Struct, msgpack
 
-from gateway.call import AnyRequest, answer, caller, header, parts, views
-from gateway.errors import BadRequest, NotFound
+from gateway.call import AnyRequest, answer, caller, cursor, header, paged, parts, views
+from gateway.errors import NotFound
 from gateway.routes.operations import StreamOperation, UploadOperation
-from gateway.routes.predictions import link
 from gateway.routes.pushes import content
 from gateway.routes.streams import SAFE, stream
 from gateway.store.accounts import Account
 from gateway.store.uploads import Upload
 from gateway.uploads import disposition
-from gateway.views import Page, UploadView
+from gateway.views import UploadView
 from schemas import keys
 
 PAGE: Final = 100
 STREAM: Final = "str-"
 
 
-class After(Struct, frozen=True, array_like=True):
-    """The last row of a page."""
-
-    at: datetime = datetime.max.replace(tzinfo=UTC)
-    id: str = ""
-
-
 @post("/files", operation_id="files.create", operation_class=UploadOperation, request_max_body_size=None)
 async def create(request: AnyRequest) -> Response[bytes]:
     """Upload a file, to be used as an input. It is kept for a day."""
-    account = await caller(request)
+    account = await caller(request, "predict")
     kind = header(request, b"content-type") or ""
     upload = await parts(request).uploading.add(account.id, kind, content(request))
     return answer(_view(request, upload, account), 201)
@@ -45,12 +34,8 @@ async def create(request: AnyRequest) -> Response[bytes]:
 async def page(request: AnyRequest) -> Response[bytes]:
     """Your files, newest first."""
     account = await caller(request)
-    after = _after(request.query_params.get("cursor"))
-    rows = await parts(request).uploads.page(account.id, after.at, after.id, PAGE + 1)
-    shown = rows[:PAGE]
-    more = msgpack.encode(After(shown[-1].created_at, shown[-1].id)).hex() if len(rows) > PAGE else None
-    results = [_view(request, upload, account) for upload in shown]
-    return answer(Page(next=link(request, more), previous=None, results=results))
+    found = await parts(request).uploads.page(account.id, cursor(request), PAGE)
+    return paged(request, found, [_view(request, upload, account) for upload in found.rows])
 
 
 @get("/files/{file_id:str}", operation_id="files.get", operation_class=StreamOperation)
@@ -67,7 +52,7 @@ async def show(request: AnyRequest, file_id: FromPath[str]) -> Response[bytes] |
 
 @delete("/files/{file_id:str}", operation_id="files.delete")
 async def remove(request: AnyRequest, file_id: FromPath[str]) -> None:
-    account = await caller(request)
+    account = await caller(request, "predict")
     await parts(request).uploading.remove(file_id, account.id)
 
 
@@ -86,13 +71,3 @@ router: Router = Router("/", route_handlers=[create, page, show, remove, downloa
 
 def _view(request: AnyRequest, upload: Upload, account: Account) -> UploadView:
     return views(request).upload(upload, parts(request).uploading.download(upload, account.username))
-
-
-def _after(token: str | None) -> After:
-    """Raises `BadRequest` for a cursor that is not ours."""
-    if token is None:
-        return After()
-    try:
-        return msgpack.decode(bytes.fromhex(token), type=After)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise BadRequest("cursor: take it from `next` of a page.") from error

@@ -8,14 +8,14 @@ from gateway.call import AnyRequest, answer, caller, parts
 @get("/gc", operation_id="gc.survey")
 async def survey(request: AnyRequest) -> Response[bytes]:
     """Files that nothing uses any more, each with its size and the reason; none is younger than an hour."""
-    await caller(request)
+    await caller(request, "admin")
     return answer(await parts(request).gc.survey())
 
 
 @post("/gc", operation_id="gc.free", status_code=200)
 async def free(request: AnyRequest) -> Response[bytes]:
     """Remove them, and say which."""
-    await caller(request)
+    await caller(request, "admin")
     return answer(await parts(request).gc.free())
 
 

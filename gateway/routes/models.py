@@ -1,36 +1,21 @@
 """/models: list and get, their versions, and predictions of their latest version."""
 
-from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
-from msgspec import Struct, msgpack
 
-from gateway.call import Answer, AnyRequest, answer, caller, parts, views
+from gateway.call import Answer, AnyRequest, answer, caller, cursor, paged, parts, read, views
 from gateway.catalog import Model, Version, as_version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
 from gateway.pushes import logs
 from gateway.routes.operations import ModelsOperation, RunOperation
-from gateway.routes.predictions import link, read_body, run
+from gateway.routes.predictions import run
 from gateway.store.models import SORTED_BY
-from gateway.views import Page, version_view
+from gateway.validation import Body
+from gateway.views import version_view
 
 PAGE: Final = 25
-END: Final = datetime.max.replace(tzinfo=UTC)
-START: Final = datetime(1, 1, 1, tzinfo=UTC)
-
-
-class After(Struct, frozen=True, array_like=True):
-    """The last row of a page, by its sorting key."""
-
-    at: datetime
-    owner: str
-    name: str
-
-    def token(self) -> str:
-        return msgpack.encode(self).hex()
 
 
 @get("/models", operation_id="models.list", operation_class=ModelsOperation)
@@ -44,15 +29,9 @@ async def page(request: AnyRequest) -> Response[bytes]:
     direction = query.get("sort_direction", "desc")
     if direction not in {"desc", "asc"}:
         raise BadRequest("sort_direction: must be desc or asc.")
-    descending = direction == "desc"
-    after = _after(query.get("cursor"), After(END if descending else START, "", ""))
-    rows = await parts(request).models.page(sort_by, descending, (after.at, after.owner, after.name), PAGE + 1)
-    shown = rows[:PAGE]
+    found = await parts(request).models.page(sort_by, descending=direction == "desc", cursor=cursor(request), size=PAGE)
     view = views(request)
-    results = [view.model(model, await _latest(request, model)) for model in shown]
-    more = len(rows) > PAGE
-    last = After(getattr(shown[-1], SORTED_BY[sort_by]), shown[-1].owner, shown[-1].name).token() if more else None
-    return answer(Page(next=link(request, last), previous=None, results=results))
+    return paged(request, found, [view.model(model, await _latest(request, model)) for model in found.rows])
 
 
 @get("/models/{model_owner:str}/{model_name:str}", operation_id="models.get")
@@ -77,12 +56,8 @@ async def versions(request: AnyRequest, model_owner: FromPath[str], model_name: 
     """Newest first."""
     await caller(request)
     model = await _model(request, model_owner, model_name)
-    after = _after(request.query_params.get("cursor"), After(END, "", ""))
-    rows = await parts(request).models.versions(model.owner, model.name, after.at, after.name, PAGE + 1)
-    shown = rows[:PAGE]
-    last = After(shown[-1]["created_at"], "", shown[-1]["id"]).token() if len(rows) > PAGE else None
-    results = [version_view(as_version(row)) for row in shown]
-    return answer(Page(next=link(request, last), previous=None, results=results))
+    found = await parts(request).models.versions(model.owner, model.name, cursor(request), PAGE)
+    return paged(request, found, [version_view(as_version(row)) for row in found.rows])
 
 
 @get("/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}", operation_id="models.versions.get")
@@ -115,7 +90,7 @@ async def remove_version(
     request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
 ) -> Response[bytes]:
     """Its predictions that have not ended are canceled; the model's newest version that is left becomes its latest."""
-    account = await caller(request)
+    account = await caller(request, "write")
     here = parts(request)
     await here.pushes.allow(account, model_owner)
     await here.deleting.version(await _version(request, model_owner, model_name, version_id))
@@ -125,7 +100,7 @@ async def remove_version(
 @delete("/models/{model_owner:str}/{model_name:str}", operation_id="models.delete", status_code=204)
 async def remove(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> None:
     """With all its versions."""
-    account = await caller(request)
+    account = await caller(request, "write")
     here = parts(request)
     await here.pushes.allow(account, model_owner)
     model = await _model(request, model_owner, model_name)
@@ -139,8 +114,8 @@ async def remove(request: AnyRequest, model_owner: FromPath[str], model_name: Fr
 )
 async def create(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
     """Run the model's latest version."""
-    account = await caller(request)
-    body = await read_body(request)
+    account = await caller(request, "predict")
+    body = await read(request, Body)
     return await run(request, account, await parts(request).catalog.latest(model_owner, model_name), body)
 
 
@@ -172,13 +147,3 @@ async def _model(request: AnyRequest, owner: str, name: str) -> Model:
 
 async def _latest(request: AnyRequest, model: Model) -> Version | None:
     return await parts(request).catalog.version(model.latest_version) if model.latest_version else None
-
-
-def _after(token: str | None, first: After) -> After:
-    """Raises `BadRequest` for a cursor that is not ours."""
-    if token is None:
-        return first
-    try:
-        return msgpack.decode(bytes.fromhex(token), type=After)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise BadRequest("cursor: take it from `next` of a page.") from error

@@ -5,22 +5,21 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
+from msgspec import structs
 
 from gateway import validation
-from gateway.call import AnyRequest, answer, bases, caller, header, parts, views
+from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
 from gateway.live import Closing
 from gateway.routes.operations import CreateOperation, ListOperation
 from gateway.store.accounts import Account
-from gateway.store.predictions import Cursor, Filter
+from gateway.store.predictions import Filter
 from gateway.validation import Body
-from gateway.views import Page
 from schemas.prediction import FINAL, Prediction
 
 A_MOMENT: Final = 1.0  # seconds that a cancel is held, so that most clients see how it ended
@@ -29,8 +28,8 @@ A_MOMENT: Final = 1.0  # seconds that a cancel is held, so that most clients see
 @post("/predictions", operation_id="predictions.create", operation_class=CreateOperation)
 async def create(request: AnyRequest) -> Response[bytes]:
     """Run a version, given by its id, by `owner/name:id`, or by `owner/name` for the latest."""
-    account = await caller(request)
-    body = await read_body(request)
+    account = await caller(request, "predict")
+    body = await read(request, Body)
     if body.version is None:
         raise validation.missing("version")
     return await run(request, account, await parts(request).catalog.refer(body.version), body)
@@ -41,26 +40,11 @@ async def page(request: AnyRequest) -> Response[bytes]:
     """Your predictions, newest first."""
     account = await caller(request)
     here = parts(request)
-    query = request.query_params
-    after = Cursor.parse(query.get("cursor"))
-    size = here.settings.page_size
-    rows = await here.predictions.page(account.id, after, filters(query), size + 1)
-    beyond = len(rows) > size
-    rows = (rows[1:] if after.back else rows[:size]) if beyond else rows
-    older = beyond or after.back
-    newer = beyond if after.back else after is not Cursor.NEWEST
-    shown = await here.follower.page(rows)
+    wanted = filters(request.query_params)
+    found = await here.predictions.page(account.id, wanted, cursor(request), here.settings.page_size)
     view = views(request)
-    results = [view.prediction(p, await known_version(request, p)) for p in shown]
-    return answer(
-        Page(
-            next=link(request, Cursor(rows[-1].created_at, rows[-1].id).token()) if rows and older else None,
-            previous=link(request, Cursor(rows[0].created_at, rows[0].id, back=True).token())
-            if rows and newer
-            else None,
-            results=results,
-        )
-    )
+    shown = await here.follower.page(found.rows)
+    return paged(request, found, [view.prediction(p, await known_version(request, p)) for p in shown])
 
 
 @get("/predictions/{prediction_id:str}", operation_id="predictions.get")
@@ -76,7 +60,7 @@ async def show(request: AnyRequest, prediction_id: FromPath[str]) -> Response[by
 @post("/predictions/{prediction_id:str}/cancel", operation_id="predictions.cancel", status_code=200)
 async def cancel(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
     """Stop a prediction. One that has ended stays as it is."""
-    account = await caller(request)
+    account = await caller(request, "predict")
     here = parts(request)
     p = await find(request, prediction_id, account)
     if p.status not in FINAL and await here.predictions.wish_canceled(p.id, account.id):
@@ -88,13 +72,23 @@ async def cancel(request: AnyRequest, prediction_id: FromPath[str]) -> Response[
 router = Router("/", route_handlers=[create, page, show, cancel], tags=["predictions"])
 
 
-async def run(request: AnyRequest, account: Account, version: Version, body: Body) -> Response[bytes]:
+async def run(
+    request: AnyRequest,
+    account: Account,
+    version: Version,
+    body: Body,
+    *,
+    source: str = "api",
+    deployment: str | None = None,
+) -> Response[bytes]:
     """Create, and hold if the client would rather wait; shared by all endpoints that create."""
     here = parts(request)
     wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
+    webhook, events = validation.hook(body)
     input = version.validator.check(body.input)
     p = here.creator.draw(account.id, version, cancel_after=cancel_after)
+    p = structs.replace(p, source=source, deployment=deployment, webhook=webhook, webhook_events=events)
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
     if wait is None:
@@ -105,11 +99,6 @@ async def run(request: AnyRequest, account: Account, version: Version, body: Bod
         shown = view.prediction(p, version) if ended else view.waiting(p, version)
         status, headers = 201 if ended else 202, {"Preference-Applied": f"wait={round(wait)}"}
     return answer(shown, status, {"Location": shown.urls["get"], **headers})
-
-
-async def read_body(request: AnyRequest) -> Body:
-    content = await request.body()
-    return validation.body(content, header(request, b"content-type") or "", parts(request).settings.max_depth)
 
 
 async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
@@ -144,14 +133,6 @@ def moment(name: str, text: str) -> datetime:
     except msgspec.ValidationError as error:
         raise BadRequest(f"{name}: give a moment such as 2026-01-31T12:00:00Z.") from error
     return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def link(request: AnyRequest, cursor: str | None) -> str | None:
-    """This page's URL, with another cursor; None for no page."""
-    if cursor is None:
-        return None
-    query = {name: value for name, value in request.query_params.items() if name != "cursor"}
-    return f"{views(request).base}{request.scope['path']}?{urlencode({**query, 'cursor': cursor})}"
 
 
 async def _view(request: AnyRequest, p: Prediction) -> Response[bytes]:

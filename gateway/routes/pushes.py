@@ -25,7 +25,7 @@ from schemas.prediction import FINAL, Prediction
 )
 async def push(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
     """Make a version of a folder, given as a tar archive. 200: it is there, or on its way, already."""
-    account = await caller(request)
+    account = await caller(request, "write")
     here = parts(request)
     check_name("owner", model_owner)
     check_name("name", model_name)
@@ -54,7 +54,7 @@ async def show(request: AnyRequest, push_id: FromPath[str]) -> Response[bytes]:
 async def cancel(request: AnyRequest, push_id: FromPath[str]) -> Response[bytes]:
     """Stop a push. One that has ended stays as it is."""
     here = parts(request)
-    p = await _find(request, push_id, await caller(request))
+    p = await _find(request, push_id, await caller(request, "write"))
     if p.status not in FINAL and await here.predictions.wish_canceled(p.id):
         await here.cancels.cancel(p.id)
         p = await settled(request, p)

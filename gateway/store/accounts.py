@@ -2,18 +2,29 @@
 
 import hashlib
 import secrets
+from typing import Literal
 
 import asyncpg
 from msgspec import Struct, convert
 
 from gateway.store.pool import reached
 
+Right = Literal["predict", "write", "admin"]
+"""predict: run what there is. write: also change what there is. admin: also for others."""
+
 
 class Account(Struct, frozen=True):
+    """Who calls, and what the token that they show allows."""
+
     id: int
     type: str
     username: str
     name: str
+    github_url: str | None = None
+    avatar_url: str | None = None
+    token: str = ""
+    """The id of the token, which is no secret."""
+    scopes: frozenset[str] = frozenset({"predict", "write", "admin"})
 
 
 class Accounts:
@@ -23,8 +34,9 @@ class Accounts:
     async def by_token(self, hash: bytes) -> Account | None:
         with reached():
             row = await self._pool.fetchrow(
-                """SELECT a.id, a.type, a.username, a.name
-                     FROM tokens t JOIN accounts a ON a.id = t.account WHERE t.hash = $1""",
+                """SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes
+                     FROM tokens t JOIN accounts a ON a.id = t.account
+                    WHERE t.hash = $1 AND (t.expires_at IS NULL OR t.expires_at > now())""",
                 hash,
             )
         return convert(dict(row), Account) if row else None

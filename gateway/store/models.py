@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -10,6 +9,7 @@ from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import convert
 
 from gateway.catalog import Model
+from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import reached
 from schemas.models import Built, Manifest, Offer
 
@@ -49,32 +49,30 @@ class Models:
             row = await self._pool.fetchrow(f"SELECT {VERSION} FROM versions WHERE id = $1", id)
         return dict(row) if row else None
 
-    async def versions(self, owner: str, name: str, before: datetime, id: str, size: int) -> list[dict[str, Any]]:
-        """Newest first, after the version `id` made at `before`."""
-        with reached():
-            rows = await self._pool.fetch(
-                f"""SELECT {VERSION} FROM versions WHERE owner = $1 AND name = $2 AND (created_at, id) < ($3, $4)
-                    ORDER BY created_at DESC, id DESC LIMIT $5""",
-                owner,
-                name,
-                before,
-                id,
-                size,
-            )
-        return [dict(row) for row in rows]
+    async def versions(self, owner: str, name: str, cursor: Cursor | None, size: int) -> Listed[dict[str, Any]]:
+        """Newest first."""
+        return await listed(
+            self._pool,
+            f"SELECT {VERSION} FROM versions WHERE owner = $1 AND name = $2",
+            (owner, name),
+            by=("created_at", "id"),
+            cursor=cursor,
+            size=size,
+            read=dict,
+        )
 
-    async def page(self, sort_by: str, descending: bool, after: tuple[datetime, str, str], size: int) -> list[Model]:
-        column = SORTED_BY[sort_by]
-        way, than = ("DESC", "<") if descending else ("ASC", ">")
-        with reached():
-            rows = await self._pool.fetch(
-                f"""SELECT {MODEL} FROM models
-                     WHERE visibility = 'public' AND ({column}, owner, name) {than} ($1, $2, $3)
-                     ORDER BY {column} {way}, owner {way}, name {way} LIMIT $4""",
-                *after,
-                size,
-            )
-        return [convert(dict(row), Model) for row in rows]
+    async def page(self, sort_by: str, *, descending: bool, cursor: Cursor | None, size: int) -> Listed[Model]:
+        """The public ones; `sort_by` is a key of `SORTED_BY`."""
+        return await listed(
+            self._pool,
+            f"SELECT {MODEL} FROM models WHERE visibility = 'public'",
+            (),
+            by=(SORTED_BY[sort_by], "owner", "name"),
+            cursor=cursor,
+            size=size,
+            read=_model,
+            descending=descending,
+        )
 
     async def offer(self, offer: Offer) -> None:
         """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
@@ -214,3 +212,7 @@ def _about(offer: Offer) -> tuple[str | None, ...]:
     """The columns of `UPSERT_MODEL`."""
     urls = offer.github_url, offer.paper_url, offer.license_url
     return offer.owner, offer.name, offer.description, offer.readme, *urls
+
+
+def _model(row: asyncpg.Record) -> Model:
+    return convert(dict(row), Model)

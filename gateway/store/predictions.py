@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
-from msgspec import Raw, Struct, convert, json, msgpack
+from msgspec import Raw, Struct, convert, json
 
-from gateway.errors import BadRequest
 from gateway.store.group import Group
+from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import LOST, reached
 from schemas.events import Run
 from schemas.inputs import FILE, SEALED, WIPED
@@ -24,12 +24,19 @@ LINGER = 0.01
 """Seconds that an end waits for others to be written with; clients were told of it already, and can read it."""
 
 COLUMNS = """id, account, model, version, kind, source, status, input, output, many, files, logs, error, metrics, run,
-             created_at, started_at, completed_at, deadline, cancel_requested_at, attempt"""
+             created_at, started_at, completed_at, deadline, cancel_requested_at, attempt, deployment, destination,
+             webhook, webhook_events, removed"""
 
 INSERT = """
-    INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret)
-    SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[],
-                         $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bool[])
+    INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret,
+                             deployment, webhook, webhook_events, request)
+    SELECT id, account, model, version, pool, source, input, created_at, deadline, due_at, secret, deployment, webhook,
+           string_to_array(events, ','), request
+      FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[],
+                  $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::text[], $13::text[],
+                  $14::text[], $15::bytea[])
+           AS e (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret, deployment,
+                 webhook, events, request)
 """
 
 INSERT_BUILD = """
@@ -71,53 +78,14 @@ FINISH = f"""{IN_ORDER}
 
 LIST = f"""
     SELECT {COLUMNS} FROM predictions
-     WHERE kind = 'predict' AND account = $1 AND (created_at, id) < ($2, $3)
-       AND created_at >= $4 AND created_at <= $5 AND ($6::text IS NULL OR source = $6)
-     ORDER BY created_at DESC, id DESC
-     LIMIT $7
+     WHERE kind = '{{kind}}' AND account = $1 AND created_at >= $2 AND created_at <= $3{{source}}
 """
-
-PAGE_BEFORE = f"""
-    SELECT {COLUMNS} FROM (
-        SELECT * FROM predictions
-         WHERE kind = 'predict' AND account = $1 AND (created_at, id) > ($2, $3)
-           AND created_at >= $4 AND created_at <= $5 AND ($6::text IS NULL OR source = $6)
-         ORDER BY created_at, id
-         LIMIT $7) AS page
-     ORDER BY created_at DESC, id DESC
-"""
-
-
-class Cursor(Struct, frozen=True, array_like=True):
-    """The last row of a page: the next page starts after it; or the first one, and the page before ends there."""
-
-    created_at: datetime
-    id: str
-    back: bool = False
-
-    NEWEST: ClassVar[Self]
-
-    def token(self) -> str:
-        return msgpack.encode(self).hex()
-
-    @classmethod
-    def parse(cls, token: str | None) -> "Cursor":
-        """Raises `BadRequest` for a cursor that is not ours."""
-        if token is None:
-            return cls.NEWEST
-        try:
-            return msgpack.decode(bytes.fromhex(token), type=Cursor)
-        except ValueError as error:
-            raise BadRequest("cursor: take it from `next` or `previous` of a page.") from error
-
-
-Cursor.NEWEST = Cursor(datetime.max.replace(tzinfo=UTC), "")
 
 
 class Filter(Struct, frozen=True, kw_only=True):
     created_after: datetime = datetime(1, 1, 1, tzinfo=UTC)
     created_before: datetime = datetime.max.replace(tzinfo=UTC)
-    source: str | None = None
+    source: Literal["web", "api"] | None = None
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -134,7 +102,7 @@ class Due(Struct, frozen=True, kw_only=True):
     job: int | None
     stream: datetime | None
     cancel_requested_at: datetime | None
-    kind: Literal["predict", "build"] = "predict"
+    kind: Literal["predict", "build", "train"] = "predict"
     gone: bool = False
     """Its version was deleted."""
 
@@ -232,19 +200,21 @@ class Predictions:
             )
         return [row["id"] for row in rows[:most]]
 
-    async def page(self, account: int, after: Cursor, filter: Filter, size: int) -> list[Prediction]:
-        with reached():
-            rows = await self._pool.fetch(
-                PAGE_BEFORE if after.back else LIST,
-                account,
-                after.created_at,
-                after.id,
-                filter.created_after,
-                filter.created_before,
-                filter.source,
-                size,
-            )
-        return [as_prediction(row) for row in rows]
+    async def page(
+        self, account: int, filter: Filter, cursor: Cursor | None, size: int, *, kind: str = "predict"
+    ) -> Listed[Prediction]:
+        """Newest first."""
+        # Written out, as only so the index of what people run by hand can be used.
+        source = f" AND source = '{filter.source}'" if filter.source else ""
+        return await listed(
+            self._pool,
+            LIST.format(kind=kind, source=source),
+            (account, filter.created_after, filter.created_before),
+            by=("created_at", "id"),
+            cursor=cursor,
+            size=size,
+            read=as_prediction,
+        )
 
     async def wish_canceled(self, id: str, account: int | None = None) -> bool:
         """Note that somebody wants it canceled. False: it has ended, or is not theirs."""
@@ -385,6 +355,10 @@ class Predictions:
             [p.deadline for p in ps],
             [p.created_at + ON_ITS_WAY for p in ps],
             [p.secret for p in ps],
+            [p.deployment for p in ps],
+            [p.webhook for p in ps],
+            [None if p.webhook_events is None else ",".join(p.webhook_events) for p in ps],
+            [p.request for p in ps],
         )
         return [None] * len(rows)
 
@@ -439,6 +413,11 @@ def as_prediction(row: asyncpg.Record) -> Prediction:
         text=Chunks.of([row["logs"]] if row["logs"] else []),
         logged=len(row["logs"]),
         files=tuple(row["files"]),
+        deployment=row["deployment"],
+        destination=row["destination"],
+        webhook=row["webhook"],
+        webhook_events=None if row["webhook_events"] is None else tuple(row["webhook_events"]),
+        data_removed=row["removed"],
     )
 
 

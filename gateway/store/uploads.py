@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 from msgspec import Raw, Struct, convert
 
+from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import reached
 
 COLUMNS = "id, account, name, content_type, size, sha256, md5, metadata, created_at, expires_at"
@@ -58,19 +59,17 @@ class Uploads:
             )
         return _upload(row) if row else None
 
-    async def page(self, account: int, before: datetime, id: str, size: int) -> list[Upload]:
-        """Newest first, after the file `id` made at `before`."""
-        with reached():
-            rows = await self._pool.fetch(
-                f"""SELECT {COLUMNS} FROM files
-                     WHERE account = $1 AND (created_at, id) < ($2, $3) AND expires_at > now()
-                     ORDER BY created_at DESC, id DESC LIMIT $4""",
-                account,
-                before,
-                id,
-                size,
-            )
-        return [_upload(row) for row in rows]
+    async def page(self, account: int, cursor: Cursor | None, size: int) -> Listed[Upload]:
+        """Newest first."""
+        return await listed(
+            self._pool,
+            f"SELECT {COLUMNS} FROM files WHERE account = $1 AND expires_at > now()",
+            (account,),
+            by=("created_at", "id"),
+            cursor=cursor,
+            size=size,
+            read=_upload,
+        )
 
     async def remove(self, id: str, account: int) -> str | None:
         """The name of what was removed; None: there is no such file."""
