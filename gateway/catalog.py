@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from msgspec import Raw, Struct, json
 
 from gateway.errors import NotFound, UnknownVersion
+from gateway.store.accounts import Account
 from gateway.validation import Validator
 from schemas.models import Offer
 
@@ -59,9 +60,9 @@ class Rows(Protocol):
 
 
 class Catalog:
-    """Versions never change, so they are kept until they are deleted; a model's latest is asked for again.
+    """Versions never change, so they are kept until they are deleted; models are asked for again.
 
-    That is after `fresh` seconds: another gateway may have heard of a newer one.
+    That is after `fresh` seconds: another gateway may have changed one, or have heard of a newer version.
     """
 
     def __init__(self, rows: Rows, clock: Callable[[], float], fresh: float = 2.0) -> None:
@@ -69,7 +70,7 @@ class Catalog:
         self._clock = clock
         self._fresh = fresh
         self._versions: dict[str, Version] = {}
-        self._latest: dict[tuple[str, str], tuple[float, Version]] = {}
+        self._models: dict[tuple[str, str], tuple[float, Model]] = {}
         self._forgotten = 0
 
     def known(self, id: str) -> bool:
@@ -77,7 +78,7 @@ class Catalog:
 
     async def offered(self, offer: Offer) -> None:
         await self._rows.offer(offer)
-        self._latest.pop((offer.owner, offer.name), None)
+        self._models.pop((offer.owner, offer.name), None)
         await self.version(offer.version)
 
     def forget(self, ids: Iterable[str] | None = None) -> None:
@@ -85,7 +86,7 @@ class Catalog:
         self._forgotten += 1
         for id in list(self._versions) if ids is None else ids:
             self._versions.pop(id, None)
-        self._latest.clear()
+        self._models.clear()
 
     async def version(self, id: str) -> Version:
         """Raises `UnknownVersion`."""
@@ -100,38 +101,46 @@ class Catalog:
                 self._versions[id] = found
         return found
 
-    async def latest(self, owner: str, name: str) -> Version:
-        """Raises `NotFound` for a model that is not there or has no version."""
-        at, found = self._latest.get((owner, name), (0.0, None))
-        if found is not None and self._clock() - at < self._fresh:
-            return found
-        asked = self._forgotten
-        model = await self._rows.model(owner, name)
-        if model is None or model.latest_version is None:
+    async def model(self, owner: str, name: str, account: Account) -> Model:
+        """Raises `NotFound`, also for a private one of somebody else."""
+        at, found = self._models.get((owner, name), (0.0, None))
+        if found is None or self._clock() - at >= self._fresh:
+            asked = self._forgotten
+            found = await self._rows.model(owner, name)
+            if found is not None and asked == self._forgotten:
+                self._models[owner, name] = (self._clock(), found)
+        if found is None or not visible(found, account):
             raise NotFound
-        version = await self.version(model.latest_version)
-        if asked == self._forgotten:
-            self._latest[owner, name] = (self._clock(), version)
-        return version
+        return found
 
-    async def refer(self, reference: str) -> Version:
+    async def latest(self, owner: str, name: str, account: Account) -> Version:
+        """Raises `NotFound` for a model that is not there, is not to be seen, or has no version."""
+        model = await self.model(owner, name, account)
+        if model.latest_version is None:
+            raise NotFound("The model has no version yet: push one, or train one.")
+        return await self.version(model.latest_version)
+
+    async def refer(self, reference: str, account: Account) -> Version:
         """What `version` in a request means: an id, `owner/name:id` or `owner/name`. Raises `UnknownVersion`."""
-        if HEX.fullmatch(reference):
-            return await self.version(reference)
         name, _, id = reference.partition(":")
         parts = NAME.fullmatch(name)
-        if parts is None:
+        if parts is None and not HEX.fullmatch(reference):
             raise UnknownVersion
-        owner, model = parts.groups()
-        if not id:
-            try:
-                return await self.latest(owner, model)
-            except NotFound as error:
-                raise UnknownVersion from error
-        version = await self.version(id)
-        if (version.owner, version.name) != (owner, model):
+        try:
+            if parts is not None and not id:
+                return await self.latest(parts[1], parts[2], account)
+            version = await self.version(id or reference)
+            await self.model(version.owner, version.name, account)
+        except NotFound as error:
+            raise UnknownVersion from error
+        if parts is not None and (version.owner, version.name) != (parts[1], parts[2]):
             raise UnknownVersion
         return version
+
+
+def visible(model: Model, account: Account) -> bool:
+    """Private models are for their owner, and for who looks after the installation."""
+    return model.visibility == "public" or model.owner == account.username or "admin" in account.scopes
 
 
 def as_version(row: dict[str, Any]) -> Version:

@@ -116,7 +116,7 @@ async def create(request: AnyRequest, model_owner: FromPath[str], model_name: Fr
     """Run the model's latest version."""
     account = await caller(request, "predict")
     body = await read(request, Body)
-    return await run(request, account, await parts(request).catalog.latest(model_owner, model_name), body)
+    return await run(request, account, await parts(request).catalog.latest(model_owner, model_name, account), body)
 
 
 router = Router(

@@ -32,7 +32,7 @@ async def create(request: AnyRequest) -> Response[bytes]:
     body = await read(request, Body)
     if body.version is None:
         raise validation.missing("version")
-    return await run(request, account, await parts(request).catalog.refer(body.version), body)
+    return await run(request, account, await parts(request).catalog.refer(body.version, account), body)
 
 
 @get("/predictions", operation_id="predictions.list", operation_class=ListOperation)
