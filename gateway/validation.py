@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from json import JSONDecoder
 from typing import Any, Final, TypeVar
 
 import jsonschema_rs
@@ -19,6 +20,8 @@ RESERVED: Final = f"Text may not begin with {FILE} or {SEALED}"
 NUL: Final = "NUL characters (\\u0000) are not allowed"
 WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?")
 SPAN: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s?)?")
+SMALLEST: Final = -(2**63)
+LARGEST: Final = 2**64 - 1
 LONGEST: Final = 24 * 3600  # seconds
 SHORTEST: Final = 5
 
@@ -59,11 +62,39 @@ def decoded(content: bytes, media_type: str, max_depth: int, kind: type[T]) -> T
     shallow(content, max_depth)
     decoder = _decoders.get(kind) or _decoders.setdefault(kind, json.Decoder(kind))
     try:
-        return decoder.decode(content)
+        read = decoder.decode(content)
+        _strict.decode(content.decode())
     except msgspec.ValidationError as error:
         raise _wrong_field(error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise BadRequest(f"Failed to parse request body as JSON: {error}") from error
+    return read
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a key that stands twice readers take either value, and what was checked might not be what is run."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {json.encode(twice[:100]).decode()} stands more than once in an object")
+    return found
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > len(str(LARGEST)) or not SMALLEST <= int(digits) <= LARGEST:
+        raise ValueError(f"the number {digits[:20]}… is beyond 64 bits")
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is beyond the range of a double")
+    return number
+
+
+_strict: Final = JSONDecoder(object_pairs_hook=_once, parse_int=_bounded, parse_float=_finite)
+"""Three microseconds for what most requests hold."""
 
 
 def body(content: bytes, media_type: str, max_depth: int) -> Body:
