@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
+from deploy.cli.completing import Shell, complete
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.errors import DeployError, Unusable
@@ -282,6 +283,18 @@ def gc(
 
     with reached(url, token) as api:
         collect(api, delete=delete, as_json=json)
+
+
+@app.command
+def completion(shell: Shell | None = None, /) -> None:
+    """Print a script by which your shell completes commands and options: eval "$(samovar completion bash)".
+
+    Parameters
+    ----------
+    shell
+        The one that you use, if it is not the one that SHELL names.
+    """
+    complete(app, shell)
 
 
 @app.command
