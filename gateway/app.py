@@ -18,7 +18,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import broker as brokers
-from gateway import errors, ids, metrics
+from gateway import document, errors, ids, metrics
 from gateway.auth import Auth
 from gateway.broker import Broker, Failed
 from gateway.builds import Builds
@@ -78,7 +78,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
 
     resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             api,
             shared.router,
@@ -101,6 +101,8 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
             use_handler_docstrings=True,
         ),
     )
+    document.complete(app.openapi_schema)
+    return app
 
 
 def viewer() -> SwaggerRenderPlugin:

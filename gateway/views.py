@@ -89,6 +89,11 @@ class ModelView(Struct, kw_only=True):
     created_at: str
 
 
+class HealthView(Struct, kw_only=True):
+    status: str
+    checks: dict[str, bool] | UnsetType = UNSET
+
+
 class Page(Struct, kw_only=True):
     next: str | None
     previous: str | None

@@ -9,12 +9,13 @@ from gateway import gauges
 from gateway.broker import Failed
 from gateway.call import AnyRequest, Parts, answer, parts
 from gateway.overview import overview
+from gateway.views import HealthView
 
 
 @get("/healthz", operation_id="health.live")
 async def healthz(request: AnyRequest) -> Response[bytes]:
     """The process lives."""
-    return answer({"status": "ok"})
+    return answer(HealthView(status="ok"))
 
 
 @get("/readyz", operation_id="health.ready")
@@ -26,7 +27,7 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
     )
     checks = {"database": database, "broker": broker, "runner": runner}
     ready = all(checks.values())
-    return answer({"status": "ok" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+    return answer(HealthView(status="ok" if ready else "not ready", checks=checks), 200 if ready else 503)
 
 
 @get("/metrics", operation_id="metrics.get")

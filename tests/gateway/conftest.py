@@ -20,6 +20,7 @@ from schemas import events, subjects
 from schemas.events import Event, Final, Output, Run, Started, Succeeded
 from schemas.jobs import Job, decode_job
 from schemas.models import Built, Offer, Offers, Presence
+from tests.gateway import documented
 
 TOKEN = "test-token"
 FILES_TOKEN = "a-token-for-runners"
@@ -139,6 +140,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+SEEN = {"response": [documented.check]}
+
+
 @pytest.fixture
 def settings(database_url: str, nats_url: str, tmp_path: Path) -> Settings:
     return Settings(
@@ -193,7 +197,7 @@ async def url(start: Callable[..., Any]) -> str:
 @pytest.fixture
 async def client(url: str) -> AsyncGenerator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
-        base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10, trust_env=False
+        base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10, trust_env=False, event_hooks=SEEN
     ) as client:
         yield client
 

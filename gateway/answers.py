@@ -1,0 +1,64 @@
+"""What each operation answers when it goes well, by its id."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from gateway.gc import Found
+from gateway.overview import Overview
+from gateway.views import HealthView, ModelView, PredictionView, PushView, UploadView, VersionView
+
+JSON: Final = ("application/json",)
+TEXT: Final = ("text/plain; charset=utf-8",)
+EVENTS: Final = ("text/event-stream; charset=utf-8",)
+ANY: Final = ("*/*",)
+
+
+class Says(Struct, frozen=True):
+    statuses: tuple[int, ...] = (200,)
+    body: type[Struct] | None = None
+    """Of JSON; None: a text, or bytes."""
+    many: Literal["page", "array"] | None = None
+    media: tuple[str, ...] = JSON
+    empty: bool = False
+    refuses: tuple[int, ...] = ()
+    """Statuses that do not follow from what kind of operation it is."""
+    description: str = "It went well."
+
+
+DONE: Final = Says((204,), empty=True)
+CREATES: Final = Says((201, 202), PredictionView)
+
+ANSWERS: Final[dict[str, Says]] = {
+    "account.get": Says(),
+    "files.create": Says((201,), UploadView),
+    "files.delete": DONE,
+    "files.download": Says(media=("application/octet-stream",)),
+    "files.get": Says(body=UploadView, media=(*JSON, *EVENTS)),
+    "files.list": Says(body=UploadView, many="page"),
+    "gc.free": Says(body=Found),
+    "gc.survey": Says(body=Found, refuses=(403,)),
+    "health.live": Says(body=HealthView),
+    "health.ready": Says((200, 503), HealthView),
+    "metrics.get": Says(media=("text/plain; version=1.0.0; charset=utf-8",)),
+    "models.delete": Says((204,), empty=True, refuses=(422,)),
+    "models.get": Says(body=ModelView),
+    "models.list": Says(body=ModelView, many="page"),
+    "models.predictions.create": CREATES,
+    "models.readme.get": Says(media=TEXT),
+    "models.versions.delete": Says((202,), empty=True, refuses=(422,)),
+    "models.versions.get": Says(body=VersionView),
+    "models.versions.list": Says(body=VersionView, many="page"),
+    "models.versions.logs": Says(media=TEXT),
+    "models.versions.push": Says((200, 201), PushView),
+    "outputs.get": Says(media=ANY),
+    "predictions.cancel": Says(body=PredictionView),
+    "predictions.create": CREATES,
+    "predictions.get": Says(body=PredictionView),
+    "predictions.list": Says(body=PredictionView, many="page"),
+    "pushes.cancel": Says(body=PushView),
+    "pushes.get": Says(body=PushView),
+    "runners.events": Says(media=EVENTS),
+    "runners.list": Says(body=Overview),
+    "streams.get": Says(media=EVENTS),
+}
