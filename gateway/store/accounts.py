@@ -25,6 +25,12 @@ class Account(Struct, frozen=True):
     token: str = ""
     """The id of the token, which is no secret."""
     scopes: frozenset[str] = frozenset({"predict", "write", "admin"})
+    lasts: float | None = None
+    """Seconds until the token expires."""
+    creates_per_minute: int | None = None
+    others_per_minute: int | None = None
+    token_creates_per_minute: int | None = None
+    token_others_per_minute: int | None = None
 
 
 class Accounts:
@@ -34,7 +40,11 @@ class Accounts:
     async def by_token(self, hash: bytes) -> Account | None:
         with reached():
             row = await self._pool.fetchrow(
-                """SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes
+                """SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes,
+                          extract(epoch FROM t.expires_at - clock_timestamp())::float8 AS lasts,
+                          a.creates_per_minute, a.others_per_minute,
+                          t.creates_per_minute AS token_creates_per_minute,
+                          t.others_per_minute AS token_others_per_minute
                      FROM tokens t JOIN accounts a ON a.id = t.account
                     WHERE t.hash = $1 AND (t.expires_at IS NULL OR t.expires_at > now())""",
                 hash,
