@@ -40,7 +40,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, accounts, gc, health, models, predictions, pushes, shared, streams, tokens
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
@@ -50,6 +50,7 @@ from gateway.store.accounts import Accounts
 from gateway.store.allowances import Allowances
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from schemas import subjects
@@ -78,7 +79,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    resources = predictions, models, pushes, uploaded, account, accounts, tokens, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -179,6 +180,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             settings=settings,
             auth=Auth(accounts, time.monotonic),
             limiter=Limiter(Allowances(pool), time.monotonic, settings.creates_per_minute, settings.others_per_minute),
+            accounts=accounts,
+            tokens=Tokens(pool),
             capabilities=capabilities,
             catalog=catalog,
             models=rows,

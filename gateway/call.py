@@ -27,10 +27,11 @@ from gateway.limits import Limiter
 from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.settings import Settings
-from gateway.store.accounts import Account, Right
+from gateway.store.accounts import Account, Accounts, Right
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
+from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from gateway.views import Page, Views
@@ -45,6 +46,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     settings: Settings
     auth: Auth
     limiter: Limiter
+    accounts: Accounts
+    tokens: Tokens
     capabilities: Capabilities
     catalog: Catalog
     models: Models
