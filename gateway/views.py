@@ -237,8 +237,3 @@ def metrics(p: Prediction) -> dict[str, Any]:
 def rfc3339(moment: datetime) -> str:
     """Of a moment in UTC, as all of ours are."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def present(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without those that there is nothing to say of."""
-    return {name: value for name, value in fields.items() if value is not None}

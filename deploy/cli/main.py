@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
+from deploy.cli.access import account, accounts, tokens
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.errors import DeployError, Unusable
@@ -21,6 +22,9 @@ app = App(
 )
 app.command(predictions)
 app.command(models)
+app.command(tokens)
+app.command(accounts)
+app.command(account)
 
 
 def main() -> None:

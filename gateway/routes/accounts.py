@@ -1,18 +1,18 @@
 """/accounts: who there is, for those who look after it."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from gateway.access import profile_view
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.errors import NotFound, Unprocessable
 from gateway.pushes import check_name
 from gateway.routes.account_operations import CreateAccount, Paged, UpdateAccount
 from gateway.settings import MOST
 from gateway.store.accounts import Profile
-from gateway.views import present, rfc3339
 
 PAGE: Final = 100
 
@@ -50,7 +50,7 @@ async def create(request: AnyRequest) -> Response[bytes]:
     made = await parts(request).accounts.create(wanted.username, {"name": wanted.username, **wanted.given()})
     if made is None:
         raise Unprocessable(f"username: there is an account {wanted.username} already.")
-    return answer(_view(made), 201)
+    return answer(profile_view(made), 201)
 
 
 @get("/accounts", operation_id="accounts.list", operation_class=Paged)
@@ -58,14 +58,14 @@ async def page(request: AnyRequest) -> Response[bytes]:
     """All accounts, newest first."""
     await caller(request, "admin")
     found = await parts(request).accounts.page(cursor(request), PAGE)
-    return paged(request, found, [_view(profile) for profile in found.rows])
+    return paged(request, found, [profile_view(profile) for profile in found.rows])
 
 
 @get("/accounts/{username:str}", operation_id="accounts.get")
 async def show(request: AnyRequest, username: FromPath[str]) -> Response[bytes]:
     """An account and its limits."""
     await caller(request, "admin")
-    return answer(_view(_there(username, await parts(request).accounts.get(username))))
+    return answer(profile_view(_there(username, await parts(request).accounts.get(username))))
 
 
 @patch("/accounts/{username:str}", operation_id="accounts.update", operation_class=UpdateAccount)
@@ -76,7 +76,7 @@ async def update(request: AnyRequest, username: FromPath[str]) -> Response[bytes
     changes = await read(request, Changes)
     changed = _there(username, await here.accounts.update(username, changes.given()))
     here.auth.forget()
-    return answer(_view(changed))
+    return answer(profile_view(changed))
 
 
 @delete("/accounts/{username:str}", operation_id="accounts.delete", status_code=204)
@@ -101,7 +101,3 @@ def _there(username: str, profile: Profile | None) -> Profile:
     if profile is None:
         raise NotFound(f"There is no account {username}.")
     return profile
-
-
-def _view(profile: Profile) -> dict[str, Any]:
-    return present({**structs.asdict(profile), "created_at": rfc3339(profile.created_at)})

@@ -1,20 +1,19 @@
 """/tokens: what clients show to be let in."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 from gateway import ids
+from gateway.access import new_token_view, token_view
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.errors import BadToken, Forbidden, NotFound, Unprocessable
 from gateway.routes.account_operations import CreateToken, TokensOf
 from gateway.settings import MOST
 from gateway.store.accounts import Account, Right
-from gateway.store.tokens import Token
-from gateway.views import present, rfc3339
 
 PAGE: Final = 100
 LONGEST: Final = 100 * 366 * 86_400  # seconds
@@ -42,6 +41,8 @@ async def create(request: AnyRequest) -> Response[bytes]:
     username = _whose(account, wanted.account)
     if lacking := sorted(set(wanted.scopes) - account.scopes):
         raise Forbidden(f"scopes: your own token lacks {', '.join(lacking)}, so it cannot give that.")
+    if not await _there(request, username):
+        raise Unprocessable(f"account: there is no account {username}.")
     text = ids.draw_token()
     made = await here.tokens.create(
         text,
@@ -54,10 +55,8 @@ async def create(request: AnyRequest) -> Response[bytes]:
         others_per_minute=wanted.others_per_minute,
     )
     if made is None:
-        if not await here.accounts.named(username):
-            raise Unprocessable(f"account: there is no account {username}.")
         raise BadToken  # revoked or expired since it was looked up
-    return answer({**_view(made), "token": text}, 201, {"Cache-Control": "no-store"})
+    return answer(new_token_view(made, text), 201, {"Cache-Control": "no-store"})
 
 
 @get("/tokens", operation_id="tokens.list", operation_class=TokensOf)
@@ -65,8 +64,10 @@ async def page(request: AnyRequest) -> Response[bytes]:
     """Your tokens, newest first, without their texts; of another account for admins."""
     account = await caller(request)
     username = _whose(account, request.query_params.get("account"))
+    if not await _there(request, username):
+        raise NotFound(f"There is no account {username}.")
     found = await parts(request).tokens.page(username, cursor(request), PAGE)
-    return paged(request, found, [_view(token) for token in found.rows])
+    return paged(request, found, [token_view(token) for token in found.rows])
 
 
 @delete("/tokens/{token_id:str}", operation_id="tokens.delete", status_code=204)
@@ -101,16 +102,13 @@ def expiry(wanted: Wanted, now: datetime) -> datetime | None:
 
 
 def _whose(account: Account, asked: str | None) -> str:
-    """Raises `Forbidden`, and `NotFound` for what cannot be a name."""
+    """Raises `Forbidden`."""
     if asked is None or asked == account.username:
         return account.username
     if "admin" not in account.scopes:
         raise Forbidden("account: only tokens with the scope admin may name another one.")
-    if "\0" in asked:
-        raise NotFound
     return asked
 
 
-def _view(token: Token) -> dict[str, Any]:
-    expires_at = None if token.expires_at is None else rfc3339(token.expires_at)
-    return present({**structs.asdict(token), "created_at": rfc3339(token.created_at), "expires_at": expires_at})
+async def _there(request: AnyRequest, username: str) -> bool:
+    return "\0" not in username and await parts(request).accounts.named(username)

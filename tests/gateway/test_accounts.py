@@ -189,12 +189,13 @@ BAD_TOKENS: list[tuple[dict[str, Any], str]] = [
     ({"name": "a\0"}, "name"),  # NUL in the name
     ({"name": "a" * 201}, "name"),  # a long name
     ({"expires_in": 0}, "expires_in"),  # at once
-    ({"expires_in": 10**30}, "expires_in"),  # never
+    ({"expires_in": 10**12}, "expires_in"),  # never
     ({"expires_in": 5, "expires_at": "2099-01-01T00:00:00Z"}, "expires_in"),  # two ends
     ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),  # in the past
     ({"expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at"),  # at the end of time
     ({"expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),  # before time
     ({"account": "nobody"}, "account"),  # no such account
+    ({"account": "a\0"}, "account"),  # NUL in its name
     ({"creates_per_minute": 0}, "creates_per_minute"),  # none at all
     ({"others_per_minute": 2**31}, "others_per_minute"),  # more than the database counts
     ({"owner": "me"}, "owner"),  # no such field
@@ -210,7 +211,7 @@ async def test_a_token_that_makes_no_sense_is_refused(client: httpx.AsyncClient)
 
 async def test_hostile_names_of_accounts_are_not_there(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/tokens", params={"account": "a\0"})).status_code == 404
-    assert (await client.post("/v1/tokens", json={"scopes": ["write"], "account": "a\0"})).status_code == 404
+    assert (await client.get("/v1/tokens", params={"account": "nobody"})).status_code == 404
     assert (await client.get("/v1/accounts/a%00b")).status_code == 404
     assert (await client.get("/v1/accounts/%F0%9F%A6%86")).status_code == 404
     assert (await client.get("/v1/accounts", params={"cursor": "00"})).status_code == 400
