@@ -35,19 +35,22 @@ from gateway.follow import Follower
 from gateway.gc import Gc
 from gateway.ids import Capabilities
 from gateway.inputs import Inputs
+from gateway.limits import Limiter
 from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, accounts, gc, health, models, predictions, pushes, shared, streams, tokens
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
+from gateway.store.allowances import Allowances
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from schemas import subjects
@@ -76,7 +79,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    resources = predictions, models, pushes, uploaded, account, accounts, tokens, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[
@@ -178,6 +181,9 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
+            limiter=Limiter(Allowances(pool), time.monotonic, settings.creates_per_minute, settings.others_per_minute),
+            accounts=accounts,
+            tokens=Tokens(pool),
             capabilities=capabilities,
             catalog=catalog,
             models=rows,
@@ -243,7 +249,7 @@ async def running(*services: Coroutine[Any, Any, None], on_failure: Callable[[],
 
 
 def as_problem(_: Request[Any, Any, Any], error: GatewayError) -> Response[Any]:
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.QueueFull) else None
+    headers = error.headers() if isinstance(error, errors.TooMany) else None
     return Response(error.problem(), status_code=error.status, media_type="application/problem+json", headers=headers)
 
 
@@ -268,7 +274,7 @@ def cors(origins: str) -> CORSConfig:
     common: dict[str, Any] = {
         "allow_credentials": True,
         "allow_headers": ["*"],
-        "expose_headers": ["Location", "Preference-Applied", "Retry-After"],
+        "expose_headers": ["Location", "Preference-Applied", "Retry-After", "ratelimit-remaining", "ratelimit-reset"],
     }
     if "*" in allowed:
         return CORSConfig(allow_origins=[], allow_origin_regex=".*", **common)

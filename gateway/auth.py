@@ -15,26 +15,38 @@ class Tokens(Protocol):
 
 
 class Auth:
+    """By hash here, too: neither memory nor the time that a comparison takes tells a token."""
+
     def __init__(self, tokens: Tokens, clock: Callable[[], float]) -> None:
         self._tokens = tokens
         self._clock = clock
-        self._known: dict[str, tuple[float, Account]] = {}
+        self._known: dict[bytes, tuple[float, Account]] = {}
 
     async def account(self, authorization: str | None) -> Account:
         """By `Bearer` or `Token`, whatever their case; the token is all after the first space. Raises `NoToken`."""
         if not authorization:
             raise NoToken
-        at, account = self._known.get(authorization, (0.0, None))
-        if account is not None and self._clock() - at < FRESH:
-            return account
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() not in {"bearer", "token"} or not token.strip():
             raise BadToken
-        account = await self._tokens.by_token(digest(token.strip()))
+        hash = digest(token.strip())
+        until, account = self._known.get(hash, (0.0, None))
+        if account is None or self._clock() >= until:
+            account = await self._looked_up(hash)
+        return account
+
+    def forget(self) -> None:
+        """Tokens or accounts were changed here: all are looked up again. Other gateways notice within `FRESH`."""
+        self._known = {}
+
+    async def _looked_up(self, hash: bytes) -> Account:
+        known, asked = self._known, self._clock()
+        account = await self._tokens.by_token(hash)
         if account is None:
-            self._known.pop(authorization, None)
+            known.pop(hash, None)
             raise BadToken
-        if len(self._known) >= KEPT:
-            self._known.clear()
-        self._known[authorization] = (self._clock(), account)
+        if len(known) >= KEPT:
+            known.clear()
+        # Into what was there before the question: if it was forgotten meanwhile, so is the answer.
+        known[hash] = asked + (FRESH if account.lasts is None else min(FRESH, account.lasts)), account
         return account

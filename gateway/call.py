@@ -23,13 +23,15 @@ from gateway.follow import Follower
 from gateway.gc import Gc
 from gateway.ids import Capabilities
 from gateway.inputs import Inputs
+from gateway.limits import Limiter
 from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.settings import Settings
-from gateway.store.accounts import Account, Right
+from gateway.store.accounts import Account, Accounts, Right
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
+from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from gateway.views import Page, Views
@@ -43,6 +45,9 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     auth: Auth
+    limiter: Limiter
+    accounts: Accounts
+    tokens: Tokens
     capabilities: Capabilities
     catalog: Catalog
     models: Models
@@ -72,9 +77,16 @@ def header(request: AnyRequest, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), None)
 
 
-async def caller(request: AnyRequest, right: Right | None = None) -> Account:
-    """Raises `NoToken` or `BadToken`; `Forbidden` for a token that lacks the right. To read, any token will do."""
-    account = await parts(request).auth.account(header(request, b"authorization"))
+async def caller(request: AnyRequest, right: Right | None = None, *, create: bool = False) -> Account:
+    """Who calls. With `create` the call counts as one that makes a prediction or training. To read, any token will do.
+
+    Raises `NoToken` or `BadToken`; `Throttled`; `Forbidden` for a token that lacks the right.
+    """
+    here = parts(request)
+    account = await here.auth.account(header(request, b"authorization"))
+    left = await here.limiter.take(account, create=create)
+    if left is not None:
+        request.scope["state"]["left"] = left  # said in the headers of whatever is answered, by the edge
     if right is not None and right not in account.scopes:
         raise Forbidden(f"This token lacks the scope {right}. `samovar tokens create` makes one that has it.")
     return account

@@ -9,6 +9,7 @@ from schemas.problem import Problem
 
 API: Final = {
     "account",
+    "accounts",
     "collections",
     "deployments",
     "files",
@@ -21,6 +22,7 @@ API: Final = {
     "runners",
     "search",
     "streams",
+    "tokens",
     "trainings",
     "webhooks",
 }
@@ -51,7 +53,7 @@ class Edge:
         if scope["method"] == "HEAD" and not path.startswith(HEADS):
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
             send = bodiless(send)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, counted(scope, send))
 
 
 def canonical(path: str) -> str:
@@ -73,6 +75,17 @@ def bodiless(send: Send) -> Send:
         await send(message)
 
     return only_headers
+
+
+def counted(scope: Scope, send: Send) -> Send:
+    """Whatever is answered says what is left of the minute's allowance, when there is a limit."""
+
+    async def with_what_is_left(message: Message) -> None:
+        if message["type"] == "http.response.start" and (left := scope.get("state", {}).get("left")):
+            message = {**message, "headers": [*message["headers"], *left.headers()]}
+        await send(message)
+
+    return with_what_is_left
 
 
 async def refuse(send: Send, status: int, title: str, detail: str) -> None:

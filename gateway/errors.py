@@ -14,7 +14,9 @@ GatewayError 500
 │   ├── InvalidInput 422
 │   ├── UnknownVersion 422
 │   └── NotSupported 422
-├── QueueFull 429
+├── TooMany 429
+│   ├── QueueFull 429
+│   └── Throttled 429
 ├── NoFiles 503
 └── Unavailable 503
 """
@@ -128,8 +130,8 @@ class InvalidInput(Unprocessable):
         return Problem(title=self.title, detail=str(self), status=self.status, invalid_fields=self.fields)
 
 
-class QueueFull(GatewayError):
-    """Too many predictions wait for this model."""
+class TooMany(GatewayError):
+    """Too many requests. Try again later."""
 
     status = 429
     title = "Too many requests"
@@ -137,6 +139,27 @@ class QueueFull(GatewayError):
 
     def problem(self) -> Problem:
         return Problem(title=self.title, detail=str(self), status=self.status, retry_after=self.retry_after)
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class QueueFull(TooMany):
+    """Too many predictions wait for this model."""
+
+
+class Throttled(TooMany):
+    """The allowance of the minute is used up."""
+
+    def __init__(self, resets_in: int) -> None:
+        super().__init__(f"Request was throttled. Your rate limit resets in ~{resets_in}s.")
+        self.retry_after = resets_in
+
+    def problem(self) -> Problem:
+        return Problem(detail=str(self), status=self.status, retry_after=self.retry_after)
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "ratelimit-remaining": "0", "ratelimit-reset": str(self.retry_after)}
 
 
 class NoFiles(GatewayError):

@@ -3,6 +3,8 @@
 import base64
 import hmac
 import os
+import secrets
+import string
 from hashlib import blake2b
 from typing import Final
 
@@ -10,6 +12,7 @@ from schemas.subjects import ALPHABET, ID_LENGTH, TAG_LENGTH
 
 MAC: Final = 18  # bytes: 144 bits, and base64 needs no padding
 UPLOAD_LENGTH: Final = 48
+TOKEN_LENGTH: Final = 37
 LETTERS: Final = bytes(ALPHABET[byte & 31].encode()[0] for byte in range(256))  # as even as the bytes are
 
 
@@ -25,6 +28,11 @@ def draw(tag: str) -> str:
 
 def draw_upload() -> str:
     return _random(UPLOAD_LENGTH)
+
+
+def draw_token() -> str:
+    """An API token, in the shape that Replicate's have: 220 random bits."""
+    return "r8_" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(TOKEN_LENGTH))
 
 
 def _random(length: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct, convert, structs
 
 PREFIX: Final = "SAMOVAR_"
+MOST: Final = 1_000_000_000  # calls in a minute; the database counts further than that
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +46,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_connections: Annotated[int, Meta(ge=2, le=100)] = 8
     queue_cap: Annotated[int, Meta(ge=1)] = 100_000
     """Jobs that may wait per model; more are answered with 429."""
+    creates_per_minute: Annotated[int, Meta(ge=0, le=MOST)] = 0
+    """Predictions and trainings that an account may create; 0: no limit."""
+    others_per_minute: Annotated[int, Meta(ge=0, le=MOST)] = 0
+    """All other calls."""
     events_age: Annotated[float, Meta(ge=60)] = 3600.0
     """Seconds for which the event stream is kept; longer than a run may take."""
     events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
+from deploy.cli.access import account, accounts, tokens
 from deploy.cli.completing import Shell, complete
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
@@ -22,6 +23,9 @@ app = App(
 )
 app.command(predictions)
 app.command(models)
+app.command(tokens)
+app.command(accounts)
+app.command(account)
 
 
 def main() -> None:

@@ -3,17 +3,17 @@
 ALTER TABLE accounts
     ADD COLUMN github_url text,
     ADD COLUMN avatar_url text,
-    ADD COLUMN creates_per_minute integer CHECK (creates_per_minute > 0), -- null: what the settings say
-    ADD COLUMN others_per_minute  integer CHECK (others_per_minute > 0);
+    ADD COLUMN creates_per_minute integer CHECK (creates_per_minute >= 0), -- 0: no limit; null: what the settings say
+    ADD COLUMN others_per_minute  integer CHECK (others_per_minute >= 0);
 
 ALTER TABLE tokens
     ADD COLUMN id         text NOT NULL DEFAULT replace(gen_random_uuid()::text, '-', '') UNIQUE,
     ADD COLUMN hint       text NOT NULL DEFAULT '', -- its first characters, by which its owner knows it
     ADD COLUMN scopes     text[] NOT NULL DEFAULT '{predict,write,admin}',
     ADD COLUMN expires_at timestamptz,
-    ADD COLUMN creates_per_minute integer CHECK (creates_per_minute > 0),
+    ADD COLUMN creates_per_minute integer CHECK (creates_per_minute > 0), -- null: what its account may
     ADD COLUMN others_per_minute  integer CHECK (others_per_minute > 0);
-CREATE INDEX tokens_of_account ON tokens (account, created_at);
+CREATE INDEX tokens_of_account ON tokens (account, created_at, id);
 
 -- What was taken of a minute's allowance; gateways take blocks of it, never one at a time.
 CREATE UNLOGGED TABLE allowances (

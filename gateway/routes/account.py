@@ -2,13 +2,14 @@
 
 from litestar import Response, Router, get
 
+from gateway.access import account_view
 from gateway.call import AnyRequest, answer, caller
 
 
 @get("/account", operation_id="account.get")
 async def show(request: AnyRequest) -> Response[bytes]:
-    account = await caller(request)
-    return answer({"type": account.type, "username": account.username, "name": account.name})
+    """The account that the token belongs to."""
+    return answer(account_view(await caller(request)))
 
 
 router = Router("/", route_handlers=[show], tags=["account"])

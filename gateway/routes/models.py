@@ -114,7 +114,7 @@ async def remove(request: AnyRequest, model_owner: FromPath[str], model_name: Fr
 )
 async def create(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
     """Run the model's latest version."""
-    account = await caller(request, "predict")
+    account = await caller(request, "predict", create=True)
     body = await read(request, Body)
     return await run(request, account, await parts(request).catalog.latest(model_owner, model_name, account), body)
 

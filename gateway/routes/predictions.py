@@ -28,7 +28,7 @@ A_MOMENT: Final = 1.0  # seconds that a cancel is held, so that most clients see
 @post("/predictions", operation_id="predictions.create", operation_class=CreateOperation)
 async def create(request: AnyRequest) -> Response[bytes]:
     """Run a version, given by its id, by `owner/name:id`, or by `owner/name` for the latest."""
-    account = await caller(request, "predict")
+    account = await caller(request, "predict", create=True)
     body = await read(request, Body)
     if body.version is None:
         raise validation.missing("version")
