@@ -48,6 +48,7 @@ from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.repeats import Repeats
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from schemas import subjects
@@ -140,6 +141,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         pools.connected(settings.database_url, settings.database_connections) as pool,
         brokers.connected(settings.nats_url, on_gap) as client,
     ):
+        repeats = Repeats(pool)
         accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool)
         if settings.token:
             await accounts.admit(settings.account, settings.token)
@@ -164,6 +166,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
         creator = Creator(
             record=record,
+            repeats=repeats,
             broker=broker,
             live=live,
             follower=follower,
