@@ -39,6 +39,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
+from gateway.retention import Retention
 from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
@@ -49,6 +50,7 @@ from gateway.store.accounts import Accounts
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
+from gateway.store.retention import Retention as Contents
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from schemas import subjects
@@ -176,6 +178,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             warm=fleet.warm,
             count=counts.add,
         )
+        kept = {"api": settings.retention_api, "web": settings.retention_web}
+        retention = Retention(Contents(pool), record, repeats, files, kept)
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
@@ -214,7 +218,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
-        async with running(*services, on_failure=on_failure):
+        async with running(*services, retention.serve(), on_failure=on_failure):
             yield parts
         await counts.flush()
         await record.close()
