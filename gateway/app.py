@@ -40,6 +40,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
+from gateway.retention import Retention
 from gateway.routes import account, accounts, gc, health, models, predictions, pushes, shared, streams, tokens
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
@@ -50,6 +51,8 @@ from gateway.store.accounts import Accounts
 from gateway.store.allowances import Allowances
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.repeats import Repeats
+from gateway.store.retention import Retention as Contents
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
@@ -145,6 +148,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         pools.connected(settings.database_url, settings.database_connections) as pool,
         brokers.connected(settings.nats_url, on_gap) as client,
     ):
+        repeats = Repeats(pool)
         accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool)
         if settings.token:
             await accounts.admit(settings.account, settings.token)
@@ -169,6 +173,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
         creator = Creator(
             record=record,
+            repeats=repeats,
             broker=broker,
             live=live,
             follower=follower,
@@ -178,6 +183,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             warm=fleet.warm,
             count=counts.add,
         )
+        kept = {"api": settings.retention_api, "web": settings.retention_web}
+        retention = Retention(Contents(pool), record, repeats, files, kept)
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
@@ -219,7 +226,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
-        async with running(*services, on_failure=on_failure):
+        async with running(*services, retention.serve(), on_failure=on_failure):
             yield parts
         await counts.flush()
         await record.close()

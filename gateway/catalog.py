@@ -13,7 +13,7 @@ from gateway.validation import Validator
 from schemas.models import Offer
 
 HEX: Final = re.compile(r"[0-9a-f]{64}")
-NAME: Final = re.compile(r"([^/\s]{1,255})/([^/:\s]{1,255})")
+NAME: Final = re.compile(r"([^/\s\0]{1,255})/([^/:\s\0]{1,255})")
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -122,12 +122,12 @@ class Catalog:
 
     async def refer(self, reference: str, account: Account) -> Version:
         """What `version` in a request means: an id, `owner/name:id` or `owner/name`. Raises `UnknownVersion`."""
-        name, _, id = reference.partition(":")
+        name, colon, id = reference.partition(":")
         parts = NAME.fullmatch(name)
-        if parts is None and not HEX.fullmatch(reference):
+        if (parts is None or colon) and not HEX.fullmatch(id if colon else reference):
             raise UnknownVersion
         try:
-            if parts is not None and not id:
+            if parts is not None and not colon:
                 return await self.latest(parts[1], parts[2], account)
             version = await self.version(id or reference)
             await self.model(version.owner, version.name, account)

@@ -18,7 +18,9 @@ from gateway.job import job_of
 from gateway.live import Closing, Live
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
+from gateway.repeats import Sent
 from gateway.store.predictions import Predictions
+from gateway.store.repeats import Repeats
 from schemas.models import Manifest
 from schemas.prediction import Prediction
 
@@ -30,6 +32,7 @@ class Creator:
         self,
         *,
         record: Predictions,
+        repeats: Repeats,
         broker: Broker,
         live: Live,
         follower: Follower,
@@ -40,6 +43,7 @@ class Creator:
         count: Callable[[str], None],
     ) -> None:
         self._record = record
+        self._repeats = repeats
         self._broker = broker
         self._live = live
         self._follower = follower
@@ -79,6 +83,13 @@ class Creator:
         metrics.stage("answer", time.perf_counter() - arrived)
         return p, True
 
+    async def once(self, p: Prediction, version: Version, sent: Sent) -> Prediction:
+        """The same for a request that may have been sent before: then it is the prediction that the first one made."""
+        while (id := await self._first(p, version, sent)) is not None:
+            if (found := await self._follower.read(id, p.account)) is not None:
+                return found
+        return p
+
     def draw_build(self, account: int, manifest: Manifest) -> Prediction:
         """A push: its row's input is the manifest, its job has none."""
         return Prediction(
@@ -105,9 +116,7 @@ class Creator:
         commit = asyncio.get_running_loop().create_task(self._commit(p, version.pool))
         self._recorder.expect(p.id, commit)
         try:
-            sequence = await self._submit(p, version.pool)
-            if sequence is not None and not self._warm(version.id):
-                await self._broker.wake(version.pool, version.id)
+            sequence = await self._send(p, version)
         except QueueFull:
             await commit
             await self._record.remove(p.id)
@@ -118,6 +127,36 @@ class Creator:
             if sequence is not None:
                 await self._broker.discard_job(sequence)
             raise
+        self._accepted(p, sequence)
+
+    async def _first(self, p: Prediction, version: Version, sent: Sent) -> str | None:
+        """The id of the one that was made before; None: there was none, and this one is accepted."""
+        if sent.key is None:
+            first = await self._repeats.lately(p.account, sent.request)
+            if first is None:
+                await self._accept(p, version)
+            return first
+        first = await self._repeats.reserve(p, version.pool, sent.key, sent.request)
+        if first is None:
+            await self._accept_reserved(p, version, sent.key)
+        return first
+
+    async def _accept_reserved(self, p: Prediction, version: Version, key: str) -> None:
+        """Its row is committed already: who has the key could not be told earlier."""
+        try:
+            sequence = await self._send(p, version)
+        except QueueFull:
+            await self._repeats.release(p, key)
+            raise
+        self._accepted(p, sequence)
+
+    async def _send(self, p: Prediction, version: Version) -> int | None:
+        sequence = await self._submit(p, version.pool)
+        if sequence is not None and not self._warm(version.id):
+            await self._broker.wake(version.pool, version.id)
+        return sequence
+
+    def _accepted(self, p: Prediction, sequence: int | None) -> None:
         metrics.CREATED.inc()
         self._count(p.model)
         if sequence is not None:

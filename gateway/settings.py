@@ -43,6 +43,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds that `Prefer: wait` is held at most."""
     keep_alive: Annotated[float, Meta(gt=0)] = 15.0
     """Seconds between comments on an idle stream."""
+    retention_api: Annotated[float, Meta(ge=0, le=3e9)] = 2_592_000.0
+    """Seconds after its end for which input, output, logs and files of a prediction are kept; 0: for ever."""
+    retention_web: Annotated[float, Meta(ge=0, le=3e9)] = 2_592_000.0
+    """The same of those made on the website."""
     database_connections: Annotated[int, Meta(ge=2, le=100)] = 8
     queue_cap: Annotated[int, Meta(ge=1)] = 100_000
     """Jobs that may wait per model; more are answered with 429."""

@@ -39,7 +39,7 @@ class Api:
         self._client = client
 
     def get(self, path: str, **params: str) -> dict[str, Any]:
-        return self._asked("GET", path, params=params)
+        return self._asked("GET", path, params=params or None)  # none at all would take away those of the path
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self._asked("POST", path, json=body)

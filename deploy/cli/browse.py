@@ -3,6 +3,7 @@
 import sys
 from itertools import islice
 from typing import Any
+from urllib.parse import urlencode
 
 from msgspec import json
 
@@ -14,8 +15,10 @@ from deploy.cli.values import resolved
 from deploy.errors import Unusable
 
 
-def list_predictions(api: Api, *, limit: int, as_json: bool) -> None:
-    found = list(islice(api.pages("/v1/predictions"), limit))
+def list_predictions(api: Api, *, limit: int, source: str | None, since: str | None, as_json: bool) -> None:
+    wanted = {name: value for name, value in (("source", source), ("created_after", since)) if value}
+    path = "/v1/predictions" + (f"?{urlencode(wanted)}" if wanted else "")
+    found = list(islice(api.pages(path), limit))
     if as_json:
         print(pretty(found))
         return

@@ -1,6 +1,6 @@
 """`samovar predictions …` and `samovar models …`, as they are typed."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,35 +14,50 @@ models: Final = App(name="models", help="Look at the models that can be run, and
 def list_predictions(
     *,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    source: Literal["api", "web"] | None = None,
+    since: str | None = None,
     json: Json = False,
     url: Url = LOCAL,
     token: Token = None,
 ) -> None:
-    """The newest predictions: id, model, status, when it was made, seconds that it took."""
+    """The newest predictions: id, model, status, when it was made, seconds that it took.
+
+    Parameters
+    ----------
+    limit
+        How many, at most.
+    source
+        Only those that were made through the API, or on the website.
+    since
+        Only those made since then: 2026-01-31T12:00:00Z, or as long ago as 30min, 2h or 7d.
+    """
     from deploy.cli.api import reached
     from deploy.cli.browse import list_predictions
+    from deploy.cli.moments import moment
 
     with reached(url, token) as api:
-        list_predictions(api, limit=limit, as_json=json)
+        list_predictions(api, limit=limit, source=source, since=moment(since) if since else None, as_json=json)
 
 
 @predictions.command(name="show")
 def show_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """A prediction as JSON."""
+    """A prediction as JSON. The first characters of its id suffice, as for `cancel` and `watch`."""
     from deploy.cli.api import reached
     from deploy.cli.browse import show
+    from deploy.cli.references import prediction
 
     with reached(url, token) as api:
-        show(api, f"/v1/predictions/{id}")
+        show(api, f"/v1/predictions/{prediction(api, id)}")
 
 
 @predictions.command(name="cancel")
 def cancel_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
     """Stop a prediction."""
     from deploy.cli.api import reached
+    from deploy.cli.references import prediction
 
     with reached(url, token) as api:
-        print(api.post(f"/v1/predictions/{id}/cancel")["status"])
+        print(api.post(f"/v1/predictions/{prediction(api, id)}/cancel")["status"])
 
 
 @predictions.command(name="watch")
@@ -50,9 +65,10 @@ def watch_prediction(id: str, *, json: Json = False, url: Url = LOCAL, token: To
     """Follow a prediction from its beginning: status, logs and output as they come."""
     from deploy.cli.api import reached
     from deploy.cli.browse import watch
+    from deploy.cli.references import prediction
 
     with reached(url, token) as api:
-        return watch(api, id, as_json=json)
+        return watch(api, prediction(api, id), as_json=json)
 
 
 @models.command(name="list")

@@ -1,15 +1,19 @@
-"""`owner/name` and `owner/name:version`, where the first digits of a version suffice."""
+"""`owner/name`, `owner/name:version`, and predictions: the first characters of an id suffice."""
 
 import re
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
 
 from deploy.cli.api import Api
 from deploy.errors import Unusable
+from schemas.subjects import ID_LENGTH
 
 WHOLE: Final = re.compile(r"[0-9a-f]{64}")
+BEGINNING: Final = re.compile(r"[0-9a-z]{4,}")
 PREFIX: Final = re.compile(r"[0-9a-f]{4,63}")
+LATELY: Final = 1000  # predictions among which the beginning of an id is looked for
 PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -47,6 +51,16 @@ def read(api: Api, text: str) -> Reference:
     if not PREFIX.fullmatch(version):
         raise Unusable(f"{text}: a version is 64 hex digits, or the first of them, 4 at least")
     return Reference(name, _only(found, version, [each["id"] for each in api.pages(f"{found.path}/versions")]))
+
+
+def prediction(api: Api, text: str) -> str:
+    """The whole id of one that was made lately; what is not the beginning of any is left to the gateway to refuse."""
+    if len(text) >= ID_LENGTH or not BEGINNING.fullmatch(text):
+        return text
+    fitting = [p["id"] for p in islice(api.pages("/v1/predictions"), LATELY) if p["id"].startswith(text)]
+    if len(fitting) > 1:
+        raise Unusable(f"{text}: several predictions begin so, give more of it: {', '.join(fitting[:5])}")
+    return fitting[0] if fitting else text
 
 
 def _only(found: Reference, prefix: str, ids: list[str]) -> str:

@@ -105,7 +105,8 @@ ALTER TABLE predictions
 CREATE INDEX predictions_of_account_web ON predictions (account, created_at DESC, id DESC)
     WHERE kind = 'predict' AND source = 'web';
 CREATE INDEX trainings_of_account ON predictions (account, created_at DESC, id DESC) WHERE kind = 'train';
-CREATE INDEX predictions_ended ON predictions (completed_at) WHERE completed_at IS NOT NULL AND NOT removed;
+CREATE INDEX predictions_ended ON predictions (source, completed_at)
+    WHERE kind = 'predict' AND completed_at IS NOT NULL AND NOT removed;
 CREATE INDEX predictions_by_request ON predictions (account, request, created_at) WHERE request IS NOT NULL;
 
 -- What clients call a request by, so that it is followed once.

@@ -111,4 +111,7 @@ def header(name: str, description: str) -> Parameter:
 CREATE_HEADERS = [
     header("Prefer", "`wait` or `wait=n`: hold the answer until the end, for 1 to 60 seconds."),
     header("Cancel-After", "Cancel unless it has ended by then: 30s, 5m, 1h30m45s."),
+    header(
+        "Idempotency-Key", "1 to 255 characters: the same request again within 24 hours gives the first prediction."
+    ),
 ]

@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 from msgspec import structs
 
-from gateway import validation
+from gateway import repeats, validation
 from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
@@ -83,22 +82,39 @@ async def run(
 ) -> Response[bytes]:
     """Create, and hold if the client would rather wait; shared by all endpoints that create."""
     here = parts(request)
+    sent = await _sent(request)
     wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
     webhook, events = validation.hook(body)
     input = version.validator.check(body.input)
     p = here.creator.draw(account.id, version, cancel_after=cancel_after)
     p = structs.replace(p, source=source, deployment=deployment, webhook=webhook, webhook_events=events)
+    p = structs.replace(p, request=sent.request) if sent and sent.counts else p
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
-    if wait is None:
+    if sent is not None and sent.once:
+        p = await here.creator.once(p, version, sent)
+        version = await known_version(request, p) or version
+        p = await settled(request, p, wait) if wait is not None else p
+        ended = p.status in FINAL
+    elif wait is None:
         await here.creator.create(p, version)
-        shown, status, headers = view.prediction(p, version), 201, {}
+        ended = False
     else:
         p, ended = await here.creator.run(p, version, wait)
+    if wait is None:
+        shown, status, headers = view.prediction(p, version), 201, {}
+    else:
         shown = view.prediction(p, version) if ended else view.waiting(p, version)
         status, headers = 201 if ended else 202, {"Preference-Applied": f"wait={round(wait)}"}
     return answer(shown, status, {"Location": shown.urls["get"], **headers})
+
+
+async def _sent(request: AnyRequest) -> repeats.Sent | None:
+    key, count = header(request, b"idempotency-key"), header(request, b"x-stainless-retry-count")
+    if key is None and count is None:
+        return None
+    return repeats.sent(request.scope["path"], await request.body(), key, count)
 
 
 async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
@@ -129,20 +145,20 @@ def filters(query: Any) -> Filter:
 def moment(name: str, text: str) -> datetime:
     try:
         # A plus sign that was not escaped arrives as a blank.
-        at = msgspec.convert(text.strip().replace(" ", "+") if "T" in text else text, datetime)
-    except msgspec.ValidationError as error:
+        at = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise BadRequest(f"{name}: give a moment such as 2026-01-31T12:00:00Z.") from error
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 async def _view(request: AnyRequest, p: Prediction) -> Response[bytes]:
     return answer(views(request).prediction(p, await known_version(request, p)))
 
 
-async def settled(request: AnyRequest, p: Prediction) -> Prediction:
+async def settled(request: AnyRequest, p: Prediction, seconds: float = A_MOMENT) -> Prediction:
     """The state a moment later, or at once when it has ended."""
     try:
-        async with asyncio.timeout(A_MOMENT), aclosing(parts(request).follower.watch(p.id)) as states:
+        async with asyncio.timeout(seconds), aclosing(parts(request).follower.watch(p.id)) as states:
             async for p in states:  # noqa: B007
                 pass
     except (TimeoutError, Closing):

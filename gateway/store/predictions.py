@@ -341,25 +341,7 @@ class Predictions:
             )
 
     async def _insert(self, rows: Sequence[tuple[Prediction, str]]) -> list[None]:
-        ps = [p for p, _ in rows]
-        await self._pool.execute(
-            INSERT,
-            [p.id for p in ps],
-            [p.account for p in ps],
-            [p.model for p in ps],
-            [p.version for p in ps],
-            [pool for _, pool in rows],
-            [p.source for p in ps],
-            [bytes(p.input).decode() for p in ps],
-            [p.created_at for p in ps],
-            [p.deadline for p in ps],
-            [p.created_at + ON_ITS_WAY for p in ps],
-            [p.secret for p in ps],
-            [p.deployment for p in ps],
-            [p.webhook for p in ps],
-            [None if p.webhook_events is None else ",".join(p.webhook_events) for p in ps],
-            [p.request for p in ps],
-        )
+        await self._pool.execute(INSERT, *inserted(rows))
         return [None] * len(rows)
 
     async def _finish(self, ps: Sequence[Prediction]) -> list[str | None]:
@@ -369,6 +351,28 @@ class Predictions:
             known = await self._pool.fetch("SELECT id, kind FROM predictions WHERE id = ANY($1)", others)
             there.update((row["id"], row["kind"]) for row in known)
         return [there.get(p.id) for p in ps]
+
+
+def inserted(rows: Sequence[tuple[Prediction, str]]) -> list[list[Any]]:
+    """The columns of `INSERT`."""
+    ps = [p for p, _ in rows]
+    return [
+        [p.id for p in ps],
+        [p.account for p in ps],
+        [p.model for p in ps],
+        [p.version for p in ps],
+        [pool for _, pool in rows],
+        [p.source for p in ps],
+        [bytes(p.input).decode() for p in ps],
+        [p.created_at for p in ps],
+        [p.deadline for p in ps],
+        [p.created_at + ON_ITS_WAY for p in ps],
+        [p.secret for p in ps],
+        [p.deployment for p in ps],
+        [p.webhook for p in ps],
+        [None if p.webhook_events is None else ",".join(p.webhook_events) for p in ps],
+        [p.request for p in ps],
+    ]
 
 
 def _finals(ps: Sequence[Prediction]) -> list[list[Any]]:

@@ -58,6 +58,10 @@ class FakeGateway:
         """Why a prediction has not begun, one at each look, or all on its stream; then it succeeds."""
         self.streams = False
         """Whether a prediction has a stream."""
+        self.listed: list[str] = []
+        """Ids of all predictions, newest first."""
+        self.queries: list[str] = []
+        """Of the requests for that list."""
         self._pushed = ""
 
     def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
@@ -85,6 +89,11 @@ class FakeGateway:
                 if body:
                     self.inputs.append(json.decode(body)["input"])
                 return 200, self._prediction()
+            case ["GET", "v1", "predictions"]:
+                made = {"model": "me/mine", "status": "succeeded", "created_at": "2026-01-31T12:00:00Z"}
+                return 200, {"results": [made | {"id": id} for id in self.listed], "next": None}
+            case ["POST", "v1", "predictions", _, "cancel"]:
+                return 200, {"status": "canceled"}
             case ["GET", "v1", "runners"]:
                 return 200, self.runners
             case [_, "v1", "gc"]:
@@ -154,7 +163,10 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        status, value = self.gateway.answer(self.command, self.path.partition("?")[0], body, headers)
+        path, _, query = self.path.partition("?")
+        if query:
+            self.gateway.queries.append(query)
+        status, value = self.gateway.answer(self.command, path, body, headers)
         text = value.encode() if isinstance(value, str) else json.encode(value)
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))

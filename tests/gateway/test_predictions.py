@@ -94,7 +94,22 @@ async def test_a_version_can_be_named_in_every_way(client: httpx.AsyncClient, ru
     assert (answer.json()["version"], answer.json()["model"]) == ("a" * 64, "acme/echo")
 
 
-@pytest.mark.parametrize("reference", ["f" * 64, "acme/none", "acme/lines:" + "a" * 64, "x", "a/b/c:d", ""])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "f" * 64,
+        "acme/none",
+        "acme/lines:" + "a" * 64,
+        "acme/echo:",
+        "acme/echo:" + "a" * 63,
+        "acme/echo:\0",
+        "acme/ec\0ho",
+        "a" * 64 + ":",
+        "x",
+        "a/b/c:d",
+        "",
+    ],
+)
 async def test_an_unknown_version_is_a_422(client: httpx.AsyncClient, runner: Runner, reference: str):
     answer = await client.post("/v1/predictions", json={"version": reference, "input": {"text": "hi"}})
     assert (answer.status_code, answer.json()["title"]) == (422, "Invalid version or not permitted")
@@ -265,10 +280,56 @@ async def test_a_list_can_be_narrowed(client: httpx.AsyncClient, runner: Runner)
     before = (await client.get("/v1/predictions", params={"created_before": one["created_at"]})).json()
     assert [p["id"] for p in before["results"]] == [one["id"]]
     assert (await client.get("/v1/predictions", params={"source": "web"})).json()["results"] == []
+    made = (await client.get("/v1/predictions", params={"source": "api", "created_after": one["created_at"]})).json()
+    assert [p["id"] for p in made["results"]] == [two["id"], one["id"]]
+
+
+async def test_pages_stay_right_while_others_create(client: httpx.AsyncClient, runner: Runner):
+    old = [(await create(client, "echo"))["id"] for _ in range(8)][::-1]
+    walking = True
+
+    async def go_on() -> None:
+        while walking:
+            await create(client, "echo")
+
+    others = asyncio.create_task(go_on())
+    try:
+        page = (await client.get("/v1/predictions", params={"source": "api"})).json()
+        seen = [p["id"] for p in page["results"]]
+        while page["next"]:
+            page = (await client.get(page["next"])).json()
+            seen += [p["id"] for p in page["results"]]
+        assert seen[-len(old) :] == old
+        back = [p["id"] for p in page["results"]]
+        while page["previous"]:
+            page = (await client.get(page["previous"])).json()
+            back = [p["id"] for p in page["results"]] + back
+    finally:
+        walking = False
+        await others
+    assert len(back) == len(set(back))
+    assert back[-len(seen) :] == seen
+    assert len(back) > len(seen)  # it went on to what was made meanwhile
 
 
 @pytest.mark.parametrize(
-    "query", ["cursor=x", "cursor=00", "created_after=yesterday", "source=mail", "created_before=0001-01-01T00:00:00"]
+    "query",
+    [
+        "cursor=x",
+        "cursor=00",
+        "created_after=yesterday",
+        "source=mail",
+        "source=%00",
+        "created_after=0001-01-01T00:00:00%2B14:00",
+        "created_before=9999-12-31T23:59:59-14:00",
+        "created_after=2026-13-01",
+    ],
 )
 async def test_a_wrong_query_is_no_fault_of_ours(client: httpx.AsyncClient, runner: Runner, query: str):
-    assert (await client.get(f"/v1/predictions?{query}")).status_code in {200, 400}
+    assert (await client.get(f"/v1/predictions?{query}")).status_code == 400
+
+
+@pytest.mark.parametrize("bound", ["0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "2026-01-31", "2026-01-31T00:00:00"])
+@pytest.mark.parametrize("name", ["created_after", "created_before"])
+async def test_any_moment_may_bound_a_list(client: httpx.AsyncClient, runner: Runner, name: str, bound: str):
+    assert (await client.get("/v1/predictions", params={name: bound})).status_code == 200
