@@ -6,6 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 MODEL_PACKAGES := .venv/.models
 JS := tests/contract/js/node_modules/.ready
+PYTHON2 := tests/contract/python2/packages/.ready
 
 PORT ?=
 DATA_DIR ?=
@@ -37,7 +38,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not slow"
 
-test-all: setup weights $(JS)
+test-all: setup weights $(JS) $(PYTHON2)
 	$(BIN)/pytest -m slow
 
 bench: setup
@@ -80,4 +81,9 @@ weights: setup
 $(JS): tests/contract/js/package.json $(wildcard tests/contract/js/package-lock.json)
 	@echo "installing the JavaScript client for the contract tests"
 	cd tests/contract/js && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+	@touch $@
+
+$(PYTHON2): tests/contract/python2/requirements.txt $(READY)
+	@echo "installing the second Python client for the contract tests"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
