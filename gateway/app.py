@@ -39,10 +39,11 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, gc, health, models, predictions, pushes, shared, site, streams
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
+from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
@@ -81,6 +82,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
     return Litestar(
         route_handlers=[
             api,
+            site.router,
             shared.router,
             health.router,
             create_static_files_router(VIEWER, [viewer_files()], name="viewer"),
@@ -176,6 +178,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
+            sessions=Sessions(accounts, await accounts.secret("sessions"), time.time),
             capabilities=capabilities,
             catalog=catalog,
             models=rows,
