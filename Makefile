@@ -6,6 +6,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 MODEL_PACKAGES := .venv/.models
 JS := tests/contract/js/node_modules/.ready
+# Of Debian; where it cannot be installed, the tests that need a browser are skipped, and say so.
+CHROMIUM := $(if $(or $(SAMOVAR_TEST_CHROMIUM),$(shell command -v chromium)),,$(if $(and $(filter 0,$(shell id -u)),$(shell \
+	command -v apt-get)),chromium))
 
 PORT ?=
 DATA_DIR ?=
@@ -13,7 +16,7 @@ TOKEN ?=
 MODELS ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
-.PHONY: help up test test-all bench batching cold memory hosts format weights setup
+.PHONY: help up test test-all bench batching cold memory hosts format weights setup chromium
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
@@ -37,7 +40,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not slow"
 
-test-all: setup weights $(JS)
+test-all: setup weights $(JS) $(CHROMIUM)
 	$(BIN)/pytest -m slow
 
 bench: setup
@@ -81,3 +84,8 @@ $(JS): tests/contract/js/package.json $(wildcard tests/contract/js/package-lock.
 	@echo "installing the JavaScript client for the contract tests"
 	cd tests/contract/js && if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
 	@touch $@
+
+chromium:
+	@echo "installing chromium for the tests of the page"
+	@{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null \
+		|| echo "it could not be installed: the tests of the page will be skipped" >&2

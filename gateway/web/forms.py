@@ -61,7 +61,7 @@ class Field(Struct, frozen=True, kw_only=True):
         if self.shortest and self.longest:
             return f"{self.shortest} to {self.longest:,} characters"
         if self.shortest:
-            return f"at least {self.shortest} characters"
+            return f"at least {self.shortest} character{'s' if self.shortest > 1 else ''}"
         return f"at most {self.longest:,} characters" if self.longest else ""
 
 

@@ -167,6 +167,7 @@ async def test_pictures_are_shown_and_files_are_taken(page: Page, tmp_path: Path
     picture = tmp_path / "in.png"
     picture.write_bytes(PNG)
     await choose(page, "upscale")
+    await expect(page.locator(".chooser").first).to_be_enabled()
     await page.locator(".chooser").first.set_input_files(picture)
     await expect(page.locator(".field").first.locator("input[type=text]")).to_have_value(re.compile("/v1/files/"))
     await run(page)

@@ -31,6 +31,7 @@ export function prepareRuns(list) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   at("cancel").addEventListener("click", () => view.cancel());
+  for (const each of form.querySelectorAll(":disabled")) each.disabled = false; // until now nobody would have listened
   if (form.dataset.prediction) view.open(form.dataset.prediction);
 }
 
@@ -141,6 +142,13 @@ class View {
 
   /** As the form's schema says what it is; what it really was is shown once it has ended. */
   output(piece) {
+    const box = at("result");
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+    this.append(piece);
+    if (atEnd) box.scrollTop = box.scrollHeight; // who has scrolled up stays where they are
+  }
+
+  append(piece) {
     if (this.shows === "files" && isFile(piece)) {
       at("output").append(file(piece));
       return;
