@@ -7,6 +7,9 @@ READY := .venv/.ready
 MODEL_PACKAGES := .venv/.models
 JS := tests/contract/js/node_modules/.ready
 PYTHON2 := tests/contract/python2/packages/.ready
+# Of Debian; where it cannot be installed, the tests that need a browser are skipped, and say so.
+CHROMIUM := $(if $(or $(SAMOVAR_TEST_CHROMIUM),$(shell command -v chromium)),,$(if $(and $(filter 0,$(shell id -u)),$(shell \
+	command -v apt-get)),chromium))
 
 PORT ?=
 DATA_DIR ?=
@@ -14,7 +17,7 @@ TOKEN ?=
 MODELS ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
-.PHONY: help up test test-all bench batching cold memory hosts format weights setup
+.PHONY: help up test test-all bench batching cold memory hosts format weights setup chromium
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
@@ -38,7 +41,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not slow"
 
-test-all: setup weights $(JS) $(PYTHON2)
+test-all: setup weights $(JS) $(PYTHON2) $(CHROMIUM)
 	$(BIN)/pytest -m slow
 
 bench: setup
@@ -87,3 +90,8 @@ $(PYTHON2): tests/contract/python2/requirements.txt $(READY)
 	@echo "installing the second Python client for the contract tests"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
+
+chromium:
+	@echo "installing chromium for the tests of the page"
+	@{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null \
+		|| echo "it could not be installed: the tests of the page will be skipped" >&2

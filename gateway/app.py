@@ -41,10 +41,11 @@ from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.retention import Retention
-from gateway.routes import account, accounts, gc, health, models, predictions, pushes, shared, streams, tokens
+from gateway.routes import account, accounts, gc, health, models, predictions, pushes, shared, site, streams, tokens
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
+from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
@@ -87,6 +88,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
     app = Litestar(
         route_handlers=[
             api,
+            site.router,
             shared.router,
             health.router,
             create_static_files_router(VIEWER, [viewer_files()], name="viewer"),
@@ -191,6 +193,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             limiter=Limiter(Allowances(pool), time.monotonic, settings.creates_per_minute, settings.others_per_minute),
             accounts=accounts,
             tokens=Tokens(pool),
+            sessions=Sessions(accounts, await accounts.secret("sessions"), time.time),
             capabilities=capabilities,
             catalog=catalog,
             models=rows,

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from litestar import Request, Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
-from gateway import validation
+from gateway import sessions, validation
 from gateway.auth import Auth
 from gateway.broker import Broker
 from gateway.builds import Builds
@@ -26,6 +26,7 @@ from gateway.inputs import Inputs
 from gateway.limits import Limiter
 from gateway.live import Live
 from gateway.pushes import Pushes
+from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Accounts, Right
 from gateway.store.models import Models
@@ -48,6 +49,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     limiter: Limiter
     accounts: Accounts
     tokens: Tokens
+    sessions: Sessions
     capabilities: Capabilities
     catalog: Catalog
     models: Models
@@ -78,18 +80,40 @@ def header(request: AnyRequest, name: bytes) -> str | None:
 
 
 async def caller(request: AnyRequest, right: Right | None = None, *, create: bool = False) -> Account:
-    """Who calls. With `create` the call counts as one that makes a prediction or training. To read, any token will do.
+    """By token, or by the session of a browser. To read, any token will do.
 
+    With `create` the call counts as one that makes a prediction or training.
     Raises `NoToken` or `BadToken`; `Throttled`; `Forbidden` for a token that lacks the right.
     """
-    here = parts(request)
-    account = await here.auth.account(header(request, b"authorization"))
-    left = await here.limiter.take(account, create=create)
+    account = await _account(request)
+    left = await parts(request).limiter.take(account, create=create)
     if left is not None:
         request.scope["state"]["left"] = left  # said in the headers of whatever is answered, by the edge
     if right is not None and right not in account.scopes:
         raise Forbidden(f"This token lacks the scope {right}. `samovar tokens create` makes one that has it.")
     return account
+
+
+def source(request: AnyRequest) -> str:
+    """How what this request makes came in: from our own pages, or not."""
+    return "api" if header(request, b"authorization") else "web"
+
+
+def same_origin(request: AnyRequest) -> None:
+    """Raises `NoToken` for a request that a page of another origin may have caused.
+
+    X-Forwarded-Host is not asked: a page may send it. Behind a proxy that rewrites Host, `public_url` says our origin.
+    """
+    called = f"{scheme(request)}://{header(request, b'host')}"
+    public = urlsplit(parts(request).settings.public_url or called)
+    homes = frozenset({called, f"{public.scheme}://{public.netloc}"})
+    origin, site = header(request, b"origin"), header(request, b"sec-fetch-site")
+    sessions.same_origin(request.scope["method"], origin, site, homes)
+
+
+def scheme(request: AnyRequest) -> str:
+    """http or https, as the client sees it."""
+    return (header(request, b"x-forwarded-proto") or request.scope["scheme"]).partition(",")[0].strip()
 
 
 def views(request: AnyRequest) -> Views:
@@ -151,6 +175,14 @@ def _link(request: AnyRequest, cursor: Cursor | None) -> str | None:
 
 def _called(request: AnyRequest) -> str:
     """The base that the client itself used, also behind a proxy."""
-    scheme = header(request, b"x-forwarded-proto") or request.scope["scheme"]
     host = header(request, b"x-forwarded-host") or header(request, b"host") or "localhost"
-    return f"{scheme.partition(',')[0].strip()}://{host.partition(',')[0].strip()}"
+    return f"{scheme(request)}://{host.partition(',')[0].strip()}"
+
+
+async def _account(request: AnyRequest) -> Account:
+    authorization = header(request, b"authorization")
+    session = None if authorization else sessions.shown(header(request, b"cookie"))
+    if session is None:
+        return await parts(request).auth.account(authorization)
+    same_origin(request)
+    return await parts(request).sessions.account(session)

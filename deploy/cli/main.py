@@ -96,8 +96,8 @@ def up(
         print(
             f"  curl -s {ready.url}/v1/models/samovar/hello-world/predictions -H 'Authorization: Bearer {ready.token}' "
             """-H 'Content-Type: application/json' -H 'Prefer: wait' -d '{"input": {"text": "world"}}'""",
-            flush=True,
         )
+        print(f"Open {ready.url} in a browser to choose a model there; the token signs you in.", flush=True)
 
     asyncio.run(run_up(options, os.environ, announce))  # not uvloop: it starts nothing as another user
 

@@ -10,7 +10,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 from msgspec import structs
 
-from gateway import repeats, validation
+from gateway import call, repeats, validation
 from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound, UnknownVersion
@@ -77,7 +77,6 @@ async def run(
     version: Version,
     body: Body,
     *,
-    source: str = "api",
     deployment: str | None = None,
 ) -> Response[bytes]:
     """Create, and hold if the client would rather wait; shared by all endpoints that create."""
@@ -88,7 +87,7 @@ async def run(
     webhook, events = validation.hook(body)
     input = version.validator.check(body.input)
     p = here.creator.draw(account.id, version, cancel_after=cancel_after)
-    p = structs.replace(p, source=source, deployment=deployment, webhook=webhook, webhook_events=events)
+    p = structs.replace(p, source=call.source(request), deployment=deployment, webhook=webhook, webhook_events=events)
     p = structs.replace(p, request=sent.request) if sent and sent.counts else p
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)

@@ -36,10 +36,16 @@ async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
     p = await here.predictions.get(id) if id is not None else None
     if p is None:
         raise NotFound
+    return await followed(request, p, everything=request.query_params.get("events") == "all")
+
+
+async def followed(request: AnyRequest, p: Prediction, *, everything: bool) -> Stream:
+    """From where the client left off."""
+    here = parts(request)
     push = p.kind == "build"
     view = views(request)
     place = sse.place(request.headers.get("last-event-id") or request.query_params.get("last_event_id"))
-    everything = push or request.query_params.get("events") == "all"
+    everything = everything or push
     version = await known_version(request, p) if everything and not push else None
     why = partial(here.fleet.reason, version) if version else None
     feed = sse.Feed(place, view.chunk, everything=everything, why=why)

@@ -129,6 +129,17 @@ class Accounts:
             await self._pool.execute("DELETE FROM allowances WHERE holder = $1", f"account:{gone}")
         return True
 
+    async def by_token_id(self, id: str) -> Account | None:
+        """As long as the token is valid."""
+        with reached():
+            row = await self._pool.fetchrow(
+                """SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes
+                     FROM tokens t JOIN accounts a ON a.id = t.account
+                    WHERE t.id = $1 AND (t.expires_at IS NULL OR t.expires_at > now())""",
+                id,
+            )
+        return convert(dict(row), Account) if row else None
+
     async def named(self, username: str) -> bool:
         """Whether an account of this name is there."""
         with reached():

@@ -74,6 +74,18 @@ class Models:
             descending=descending,
         )
 
+    async def catalogue(self, username: str, *, everything: bool, cursor: Cursor | None, size: int) -> Listed[Model]:
+        """What somebody of this name may see, or all there is; those with the newest versions first."""
+        return await listed(
+            self._pool,
+            f"SELECT {MODEL} FROM models WHERE (visibility = 'public' OR owner = $1 OR $2)",
+            (username, everything),
+            by=(SORTED_BY["latest_version_created_at"], "owner", "name"),
+            cursor=cursor,
+            size=size,
+            read=_model,
+        )
+
     async def offer(self, offer: Offer) -> None:
         """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
         async with self._pool.acquire() as connection, connection.transaction():

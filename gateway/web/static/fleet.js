@@ -1,0 +1,29 @@
+// Whether each model that the page shows is ready, as runners say it.
+
+import { followWhileVisible } from "./streams.js";
+
+const WORDS = { ready: "Ready", cold: "Loads on demand", none: "No version yet" };
+
+export function watchFleet() {
+  const shown = [...document.querySelectorAll(".state")];
+  for (const each of shown) show(each, each.dataset.state);
+  followWhileVisible("v1/runners/events", {
+    runners(text) {
+      const instances = JSON.parse(text).runners.flatMap((runner) => runner.instances);
+      for (const each of shown) {
+        if (each.dataset.version) show(each, state(instances.filter((one) => one.version === each.dataset.version)));
+      }
+    },
+  });
+}
+
+function state(instances) {
+  if (instances.some((each) => each.state === "hot")) return "ready";
+  return instances.find((each) => each.phase)?.phase ?? "cold";
+}
+
+function show(element, state) {
+  const words = WORDS[state] ?? state[0].toUpperCase() + state.slice(1);
+  element.dataset.state = state in WORDS ? state : "loading";
+  if (element.textContent !== words) element.textContent = words;
+}

@@ -1,0 +1,14 @@
+// What makes the pages live; each part looks for its own place on the page.
+
+import { watchFleet } from "./fleet.js";
+import { watchPredictions } from "./list.js";
+import { prepareRuns } from "./run.js";
+
+document.getElementById("sign-out").addEventListener("click", async () => {
+  await fetch("-/session", { method: "DELETE" });
+  location.assign(".");
+});
+
+watchFleet();
+const list = watchPredictions();
+if (document.getElementById("form")) prepareRuns(list);
