@@ -39,7 +39,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams, trainings
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
@@ -49,6 +49,8 @@ from gateway.store.accounts import Accounts
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.uploads import Uploads
+from gateway.trained import Results
+from gateway.trainings import Trainings
 from gateway.uploads import Uploading
 from schemas import subjects
 from schemas.events import Final as FinalEvent
@@ -76,7 +78,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    resources = predictions, models, pushes, trainings, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -147,7 +149,9 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         broker, files, uploads = Broker(client, streams), Files(settings.files_url), Uploads(pool)
         catalog = Catalog(rows, time.monotonic)
         builds = Builds(record, rows, catalog)
-        recorder = Recorder(client, broker, record, builds.recorded)
+        results = Results(record, rows, catalog, files)
+
+        recorder = Recorder(client, broker, record, {"build": builds.recorded, "train": results.recorded})
         reconciler = Reconciler(record, broker, recorder, files)
 
         def on_final(event: FinalEvent, heard: bool) -> None:
@@ -173,6 +177,11 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             warm=fleet.warm,
             count=counts.add,
         )
+        pushing = Pushes(
+            owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
+        )
+        inputs = Inputs(settings.secrets_public_key)
+        uploading = Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload)
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
@@ -187,13 +196,15 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             broker=broker,
             fleet=fleet,
             files=files,
-            inputs=Inputs(settings.secrets_public_key),
+            inputs=inputs,
             uploads=uploads,
-            uploading=Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload),
-            pushes=Pushes(
-                owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
-            ),
+            uploading=uploading,
+            pushes=pushing,
             builds=builds,
+            trainings=Trainings(
+                owners=pushing, record=record, models=rows, creator=creator, inputs=inputs, uploading=uploading
+            ),
+            results=results,
             deleting=Deleting(
                 record=record,
                 models=rows,
