@@ -1,4 +1,4 @@
-"""Every version that can be had here, ready to be loaded: of our own folders, as it was pushed, or as it was trained."""
+"""Every version that can be had here, ready to be loaded: of our own folders, as pushed, or as trained."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
