@@ -41,7 +41,20 @@ from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.retention import Retention
-from gateway.routes import account, accounts, gc, health, models, predictions, pushes, shared, site, streams, tokens
+from gateway.routes import (
+    account,
+    accounts,
+    gc,
+    health,
+    models,
+    predictions,
+    pushes,
+    shared,
+    site,
+    streams,
+    tokens,
+    trainings,
+)
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
@@ -56,6 +69,8 @@ from gateway.store.repeats import Repeats
 from gateway.store.retention import Retention as Contents
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
+from gateway.trained import Results
+from gateway.trainings import Trainings
 from gateway.uploads import Uploading
 from schemas import subjects
 from schemas.events import Final as FinalEvent
@@ -83,7 +98,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, accounts, tokens, streams, hosts, gc
+    resources = predictions, models, pushes, trainings, uploaded, account, accounts, tokens, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[
@@ -158,7 +173,9 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         broker, files, uploads = Broker(client, streams), Files(settings.files_url), Uploads(pool)
         catalog = Catalog(rows, time.monotonic)
         builds = Builds(record, rows, catalog)
-        recorder = Recorder(client, broker, record, builds.recorded)
+        results = Results(record, rows, catalog, files)
+
+        recorder = Recorder(client, broker, record, {"build": builds.recorded, "train": results.recorded})
         reconciler = Reconciler(record, broker, recorder, files)
 
         def on_final(event: FinalEvent, heard: bool) -> None:
@@ -187,6 +204,11 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         )
         kept = {"api": settings.retention_api, "web": settings.retention_web}
         retention = Retention(Contents(pool), record, repeats, files, kept)
+        pushing = Pushes(
+            owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
+        )
+        inputs = Inputs(settings.secrets_public_key)
+        uploading = Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload)
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
@@ -205,13 +227,15 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             broker=broker,
             fleet=fleet,
             files=files,
-            inputs=Inputs(settings.secrets_public_key),
+            inputs=inputs,
             uploads=uploads,
-            uploading=Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload),
-            pushes=Pushes(
-                owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
-            ),
+            uploading=uploading,
+            pushes=pushing,
             builds=builds,
+            trainings=Trainings(
+                owners=pushing, record=record, models=rows, creator=creator, inputs=inputs, uploading=uploading
+            ),
+            results=results,
             deleting=Deleting(
                 record=record,
                 models=rows,

@@ -89,13 +89,11 @@ class Broker:
 
     async def submit(self, job: Job, pool: str) -> int:
         """The job's sequence. Raises `QueueFull`, or `Failed`: the reconciler will publish it then."""
-        building = job.kind == "build"
-        subject = subjects.builds(pool) if building else subjects.job(pool, job.model, job.version)
+        subject, what = _queue(job, pool)
         try:
             ack = await self._publish(subject, json.encode(job), {"Nats-Msg-Id": f"{job.id}:{job.attempt}"})
         except Failed as error:
             if error.code == QUEUE_FULL:
-                what = "pushes wait" if building else f"predictions wait for {job.model}"
                 raise QueueFull(f"Too many {what}.") from error
             raise
         return ack.seq
@@ -251,6 +249,17 @@ class Broker:
 
 class NoStream(Failed):
     """Nobody answers for the stream: it is not there, or the broker is just coming up."""
+
+
+def _queue(job: Job, pool: str) -> tuple[str, str]:
+    """Where a job waits, and what to call those that do."""
+    match job.kind:
+        case "build":
+            return subjects.builds(pool), "pushes wait"
+        case "train":
+            return subjects.trainings(pool), "trainings wait"
+        case _:
+            return subjects.job(pool, job.model, job.version), f"predictions wait for {job.model}"
 
 
 def _status(message: Msg) -> int:

@@ -1,6 +1,6 @@
 """The end of a push becomes a version, once, before anybody is told of it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -8,7 +8,7 @@ import structlog
 from msgspec import DecodeError, structs
 
 from gateway.catalog import Catalog
-from gateway.errors import Unavailable
+from gateway.errors import NoFiles, Unavailable
 from schemas.models import Built, Manifest, decode_built, decode_manifest
 from schemas.prediction import FINAL, Prediction, Status
 
@@ -56,15 +56,21 @@ class Builds:
             log.info("version_made", model=p.model, version=p.version, push=p.id)
         return p
 
-    async def follow(self, states: AsyncGenerator[Prediction]) -> AsyncGenerator[Prediction]:
-        """Ends early when the record is away just then: who follows comes back."""
-        async with aclosing(states):
-            async for p in states:
-                try:
-                    yield await self.settled(p)
-                except Unavailable as error:
-                    log.info("push_not_told_yet", id=p.id, reason=str(error))
-                    return
+    def follow(self, states: AsyncGenerator[Prediction]) -> AsyncGenerator[Prediction]:
+        return following(states, self.settled)
+
+
+async def following(
+    states: AsyncGenerator[Prediction], settled: Callable[[Prediction], Awaitable[Prediction]]
+) -> AsyncGenerator[Prediction]:
+    """Each state as it may be told. Ends early when the record is away just then: who follows comes back."""
+    async with aclosing(states):
+        async for p in states:
+            try:
+                yield await settled(p)
+            except (Unavailable, NoFiles) as error:
+                log.info("end_not_told_yet", id=p.id, reason=str(error))
+                return
 
 
 def answer(p: Prediction) -> Built | None:

@@ -34,6 +34,8 @@ from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
+from gateway.trained import Results
+from gateway.trainings import Trainings
 from gateway.uploads import Uploading
 from gateway.views import Page, Views
 
@@ -66,6 +68,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     uploading: Uploading
     pushes: Pushes
     builds: Builds
+    trainings: Trainings
+    results: Results
     deleting: Deleting
     gc: Gc
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from msgspec import Raw, Struct, json
+from msgspec import Raw, Struct, json, structs
 
 from gateway.errors import NotFound, UnknownVersion
 from gateway.store.accounts import Account
 from gateway.validation import Validator
 from schemas.models import Offer
 
+TRAINING: Final = "TrainingInput"
 HEX: Final = re.compile(r"[0-9a-f]{64}")
 NAME: Final = re.compile(r"([^/\s\0]{1,255})/([^/:\s\0]{1,255})")
 
@@ -45,6 +46,12 @@ class Version(Struct, frozen=True, kw_only=True):
     """Its output is a file, or files."""
     pushed: bool
     """Any runner can fetch it; else only those can run it that have it in a folder of their own."""
+    trainer: Validator | None = None
+    """Of the inputs of its `train`; None: it cannot be trained."""
+    base: str | None = None
+    """Of a trained version: the one that was trained."""
+    root: str | None = None
+    """Of a trained version: the one whose folder it runs, which nobody trained."""
 
     @property
     def model(self) -> str:
@@ -96,10 +103,17 @@ class Catalog:
             row = await self._rows.version(id)
             if row is None:
                 raise UnknownVersion
-            found = as_version(row)
+            found = await self._rooted(as_version(row))
             if asked == self._forgotten:  # else it may have been deleted since the row was read
                 self._versions[id] = found
         return found
+
+    async def _rooted(self, version: Version) -> Version:
+        """A trained version can be run by whoever can run the folder that it was trained from."""
+        if version.base is None:
+            return version
+        base = await self.version(version.base)
+        return structs.replace(version, root=base.root or base.id, pushed=base.pushed)
 
     async def model(self, owner: str, name: str, account: Account) -> Model:
         """Raises `NotFound`, also for a private one of somebody else."""
@@ -146,7 +160,8 @@ def visible(model: Model, account: Account) -> bool:
 def as_version(row: dict[str, Any]) -> Version:
     schema = row["openapi_schema"]
     document = json.decode(schema)
-    output = document.get("components", {}).get("schemas", {}).get("Output", {})
+    schemas = document.get("components", {}).get("schemas", {})
+    output = schemas.get("Output", {})
     iterator = output.get("x-cog-array-type") == "iterator"
     item = output.get("items", output) if output.get("type") == "array" else output
     return Version(
@@ -156,4 +171,6 @@ def as_version(row: dict[str, Any]) -> Version:
         streamable=iterator or output.get("type") == "string",
         files=item.get("format") == "uri",
         pushed=row["pack"] is not None,
+        trainer=Validator(document, TRAINING) if TRAINING in schemas else None,
+        base=row["base"],
     )

@@ -102,8 +102,8 @@ class Creator:
             created_at=datetime.now(UTC),
         )
 
-    async def build(self, p: Prediction, pool: str) -> None:
-        """Send a push, whose row is committed, on its way. Raises `QueueFull`: then its row is gone."""
+    async def send(self, p: Prediction, pool: str) -> None:
+        """Send a push or a training, whose row is committed, on its way. Raises `QueueFull`: then its row is gone."""
         try:
             sequence = await self._submit(p, pool)
         except QueueFull:

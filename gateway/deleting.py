@@ -11,7 +11,7 @@ from gateway.cancels import DELETED, Cancels
 from gateway.catalog import Catalog, Version
 from gateway.errors import Unprocessable
 from gateway.files import Files
-from gateway.store.models import Models
+from gateway.store.models import Left, Models
 from gateway.store.predictions import Predictions
 from schemas import keys
 from schemas.models import Retired
@@ -47,16 +47,16 @@ class Deleting:
         self._fleet = fleet
 
     async def version(self, version: Version) -> None:
-        """Raises `Unprocessable` for one that a runner has in a folder of its own."""
+        """Raises `Unprocessable` for one that a runner has in a folder of its own, or that another was trained from."""
         self._refuse_offered([version.id])
-        pack = await self._models.delete_version(version.owner, version.name, version.id)
-        await self._gone({version.id: pack}, version.model, None)
+        left = await self._models.delete_version(version.owner, version.name, version.id)
+        await self._gone(left or {version.id: Left(None, None)}, version.model, None)
 
     async def model(self, owner: str, name: str) -> None:
         """With all its versions, and the pushes that are under way. Raises `Unprocessable`."""
         self._refuse_offered(await self._models.version_ids(owner, name))
-        packs = await self._models.delete_model(owner, name)
-        await self._gone(packs, f"{owner}/{name}", f"{owner}/{name}")
+        left = await self._models.delete_model(owner, name)
+        await self._gone(left, f"{owner}/{name}", f"{owner}/{name}")
 
     def _refuse_offered(self, versions: Iterable[str]) -> None:
         for id in versions:
@@ -66,17 +66,27 @@ class Deleting:
                     "Take the folder from its SAMOVAR_MODELS, and restart it."
                 )
 
-    async def _gone(self, packs: Mapping[str, str | None], model: str, pushes_of: str | None) -> None:
-        versions = list(packs)
+    async def _gone(self, left: Mapping[str, Left], model: str, pushes_of: str | None) -> None:
+        versions = list(left)
         self._catalog.forget(versions)
         await self._broker.retire(Retired(versions=versions))
         open = await self._record.wish_all_canceled(versions, pushes_of, AT_ONCE)
         await asyncio.gather(*(self._cancels.cancel(id, DELETED) for id in open))
-        for version, pack in packs.items():
+        for version, (pack, weights) in left.items():
             await self._broker.discard_jobs(model, version)
             if pack is not None:
                 await self._drop(version, pack)
+            if weights is not None:
+                await self._drop_weights(version, weights)
         log.info("deleted", model=model, versions=versions)
+
+    async def _drop_weights(self, version: str, key: str) -> None:
+        """Unless another training has made the same version again."""
+        async with self._models.holding(version) as on:
+            if not await self._models.versions_needed([version], on):
+                await self._files.remove(keys.manifest(version))
+            if not await self._models.weights_needed([key], on):
+                await self._files.remove(key)
 
     async def _drop(self, version: str, pack: str) -> None:
         """Unless it has been pushed again."""

@@ -28,6 +28,8 @@ class Sought(Protocol):
     @property
     def pool(self) -> str: ...
     @property
+    def root(self) -> str | None: ...
+    @property
     def pushed(self) -> bool: ...
 
 
@@ -107,7 +109,8 @@ class Fleet:
         if phase := index.starting.get(version.id):
             return phase
         # What was pushed, any runner of its pool can fetch.
-        could = version.id in index.offered or (version.pushed and version.pool in index.pools)
+        folder = version.root or version.id
+        could = folder in index.offered or (version.pushed and version.pool in index.pools)
         return QUEUED if could else NOBODY
 
     def offering(self, version: str) -> str | None:

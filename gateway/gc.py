@@ -104,9 +104,12 @@ class Gc:
     async def _outputs(self, stored: Sequence[Stored]) -> dict[str, str]:
         ids = {each.key: each.key.split("/")[1] for each in stored}
         kept = await self._record.output_files(list(set(ids.values())))
+        weights = await self._models.weights_needed(list(ids))
         reasons: dict[str, str] = {}
         for key, id in ids.items():
             named = kept.get(id, frozenset())
+            if key in weights:
+                continue
             if id not in kept:
                 reasons[key] = "an output of a prediction that is gone"
             elif named is not None and key not in named:
@@ -118,7 +121,7 @@ class Gc:
         return {each.key: "an input of a prediction that has ended" for each in stored if each.key not in needed}
 
     async def _remove(self, key: str) -> bool:
-        """Archives and manifests may have come into use again; nobody pushes the same archive meanwhile."""
+        """Archives and manifests may have come into use again; nobody pushes or trains the same meanwhile."""
         folder = key.partition("/")[0]
         if folder not in {"packs", "versions"}:
             await self._files.remove(key)
@@ -136,7 +139,7 @@ class Gc:
         if key.startswith("packs/"):
             return _stem(key)
         try:
-            return decode_manifest(await self._files.read(key)).pack
+            return decode_manifest(await self._files.read(key)).pack or _stem(key)
         except (DecodeError, NotFound):
             return _stem(key)
 

@@ -10,7 +10,7 @@ from schemas.prediction import Prediction
 
 async def job_of(p: Prediction | Due, files: Files, *, attempt: int = 1) -> Job:
     """An input too large for a message is put into the file store."""
-    text, key = await files.spill(p.input) if p.kind == "predict" else (Raw(b"null"), None)
+    text, key = await files.spill(p.input) if p.kind != "build" else (Raw(b"null"), None)
     return Job(
         id=p.id,
         model=p.model,

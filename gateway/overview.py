@@ -98,7 +98,7 @@ def _queues(jobs: Mapping[subjects.Queue, int], fleet: Fleet, running: Mapping[s
             starting=fleet.starting(queue.version),
         )
         for queue, count in sorted(jobs.items(), key=lambda item: (item[0].model, item[0].version, item[0].pool))
-        if queue.version != subjects.BUILD
+        if queue.version not in {subjects.BUILD, subjects.TRAIN}
     ]
 
 

@@ -84,7 +84,7 @@ class Pushes:
             p = self._creator.draw_build(account.id, manifest)
             if await self._commit(p, manifest, key):
                 log.info("pushed", model=p.model, version=p.version, push=p.id, bytes=manifest.size)
-                await self._creator.build(p, POOL)
+                await self._creator.send(p, POOL)
                 return p, True
 
     async def _commit(self, p: Prediction, manifest: Manifest, key: str) -> bool:

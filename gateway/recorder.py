@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -57,8 +57,8 @@ class Recorder:
 
     What this gateway tells its clients is written at once, as it was told, so that even a broker that loses its
     directory a moment later cannot make it untrue. The durable consumer sees that nothing else is missed: events of
-    gateways that are gone, and all that was said while nobody listened. Of a push `on_build` is called after its end
-    is written, until that succeeds.
+    gateways that are gone, and all that was said while nobody listened. Who is in `on_made` for its kind, of a push or
+    of a training, is called after its end is written, until that succeeds.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Recorder:
         client: Client,
         broker: Broker,
         record: Record,
-        on_build: Callable[[str], Awaitable[None]],
+        on_made: Mapping[str, Callable[[str], Awaitable[None]]],
     ) -> None:
         self._client = client
         self._broker = broker
         self._record = record
-        self._on_build = on_build
+        self._on_made = on_made
         self._recorded: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[bool]] = {}
         self._kept: dict[str, tuple[Prediction, asyncio.Task[None]]] = {}
@@ -143,8 +143,8 @@ class Recorder:
         kind = await self._record.finish(p)
         if kind is None:
             return False
-        if kind == "build":
-            await self._on_build(p.id)
+        if (made := self._on_made.get(kind)) is not None:
+            await made(p.id)
         self._remember(p.id)
         return True
 

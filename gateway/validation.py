@@ -168,12 +168,12 @@ def cancel_after(header: str | None) -> float | None:
 
 
 class Validator:
-    """Inputs against the `Input` schema of a version."""
+    """Inputs against the `Input` schema of a version, or its `TrainingInput`."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        schema = {"$ref": "#/components/schemas/Input", "components": document.get("components", {})}
+    def __init__(self, document: dict[str, Any], name: str = "Input") -> None:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document.get("components", {})}
         self._schema = jsonschema_rs.Draft7Validator(schema, validate_formats=True)
-        properties = document.get("components", {}).get("schemas", {}).get("Input", {}).get("properties", {})
+        properties = document.get("components", {}).get("schemas", {}).get(name, {}).get("properties", {})
         self._nullable = frozenset(name for name, rule in properties.items() if rule.get("nullable"))
         self.files = frozenset(name for name, rule in properties.items() if _any(rule, _is_file))
         """Fields that take files, alone or in a list."""

@@ -11,6 +11,7 @@ from gateway import inputs
 from gateway.catalog import Model, Version
 from gateway.ids import Capabilities
 from gateway.store.uploads import Upload
+from gateway.trained import answer, output_of
 from schemas.prediction import FINAL, Prediction, Status
 
 
@@ -48,6 +49,28 @@ class PushView(Struct, kw_only=True):
     created_at: str
     started_at: str | UnsetType = UNSET
     completed_at: str | UnsetType = UNSET
+    metrics: dict[str, Any] | UnsetType = UNSET
+    urls: dict[str, str]
+
+
+class TrainingView(Struct, kw_only=True):
+    id: str
+    model: str
+    version: str
+    destination: str | None
+    input: Raw
+    logs: str
+    output: Raw | None
+    data_removed: bool
+    error: str | None
+    source: str
+    status: str
+    created_at: str
+    started_at: str | UnsetType = UNSET
+    completed_at: str | UnsetType = UNSET
+    deadline: str | UnsetType = UNSET
+    webhook: str | UnsetType = UNSET
+    webhook_events_filter: tuple[str, ...] | UnsetType = UNSET
     metrics: dict[str, Any] | UnsetType = UNSET
     urls: dict[str, str]
 
@@ -190,6 +213,38 @@ class Views:
             metrics=metrics(p) if p.completed_at else UNSET,
             urls={"get": get, "cancel": f"{get}/cancel", "stream": stream},
         )
+
+    def training(self, p: Prediction) -> TrainingView:
+        """One that is settled: what it says of a version is true."""
+        get = f"{self.base}/v1/trainings/{p.id}"
+        stream = f"{self.base}/v1/streams/{self._capabilities.token(p.id)}"
+        return TrainingView(
+            id=p.id,
+            model=p.model,
+            version=p.version,
+            destination=p.destination,
+            input=inputs.shown(p.input, self._file_url),
+            logs=p.logs,
+            output=self._trained(p),
+            data_removed=p.data_removed,
+            error=p.error,
+            source=p.source,
+            status=p.status.value,
+            created_at=rfc3339(p.created_at),
+            started_at=rfc3339(p.started_at) if p.started_at else UNSET,
+            completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
+            deadline=rfc3339(p.deadline) if p.deadline else UNSET,
+            webhook=p.webhook or UNSET,
+            webhook_events_filter=UNSET if p.webhook_events is None else p.webhook_events,
+            metrics=metrics(p) if p.status in FINAL else UNSET,
+            urls={"get": get, "cancel": f"{get}/cancel", "web": f"{self.base}/p/{p.id}", "stream": stream},
+        )
+
+    def _trained(self, p: Prediction) -> Raw | None:
+        if p.status is not Status.SUCCEEDED or (trained := answer(p)) is None:
+            return None
+        output = output_of(p, self.file(trained.weights.key))
+        return self.shown(p, output) if output is not None else None
 
     def upload(self, upload: Upload, download: str) -> UploadView:
         return UploadView(

@@ -68,8 +68,9 @@ class Delivery:
         await self._say(b"+ACK")
         await self._inbox.let_go(self)
 
-    async def give_back(self) -> None:
-        await self._say(b"-NAK")
+    async def give_back(self, *, later: float = 0.0) -> None:
+        """For whoever asks next, or is asking in so many seconds."""
+        await self._say(b"-NAK " + json.encode({"delay": int(later * SECOND)}) if later else b"-NAK")
         await self._inbox.let_go(self)
 
     async def refuse(self) -> None:

@@ -185,7 +185,9 @@ class Life:
             ended = done.at if done is not None else time.time()
             ours["wait_time"] = _seconds(call.began - pulled)
             ours["predict_time"] = said.pop("predict_time", _seconds(ended - call.began))
-            ours["batch_size"] = said.pop("batch_size", call.together)
+            together = said.pop("batch_size", call.together)
+            if self._kind == "predict":
+                ours["batch_size"] = together
         return {**_bounded(said), **ours}
 
     async def _outlast(self, call: Call) -> None:

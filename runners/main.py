@@ -18,6 +18,7 @@ from runners.environments import FOLDER, Environments
 from runners.errors import RunnerError
 from runners.files import Files
 from runners.inputs import Inputs
+from runners.library import Library
 from runners.life import Agent
 from runners.link import Link, connected
 from runners.needs import Needs
@@ -34,6 +35,7 @@ from runners.serving import Serving
 from runners.settings import Settings
 from runners.stock import Stock, taken
 from runners.streams import Streams
+from runners.trainings import Trainings
 from runners.upkeep import Upkeep
 from runners.warm import Shared
 from schemas import subjects
@@ -104,7 +106,8 @@ async def _work(
         replaced=lambda: pool.count("replaced"),
         grew=lambda: upkeep.grew(),
     )
-    serving = Serving(stock.models, pushed, shared)
+    library = Library(stock.models, pushed)
+    serving = Serving(stock.models, library, pushed, shared)
     claims = Claims(link, settings.agent, replicas=settings.replicas)
     parts = Parts(host=host, settings=settings, serving=serving, claims=claims, needs=known, left=lambda: demand.look())
     pool = Pool(stock.models, parts)
@@ -115,11 +118,12 @@ async def _work(
         link, offers, lambda: census.taken(settings, host, pool, upkeep), pool.changed, agent=settings.agent
     )
     builds = Builds(pushed, pool, settings, agent, link, streams)
+    trainings = Trainings(library, pool, settings, agent, link, streams)
     retired = Retired(pool, pushed.packs)
     introduction = asyncio.Event()
 
     def inboxes() -> list[Ticking]:
-        return [*pool.inboxes, builds.inbox]
+        return [*pool.inboxes, builds.inbox, trainings.inbox]
 
     def reconnected() -> None:
         for inbox in inboxes():
@@ -154,6 +158,8 @@ async def _work(
         ]
         if settings.builds:
             chores.append(tasks.create_task(builds.keep()))
+        if settings.trainings:
+            chores.append(tasks.create_task(trainings.keep()))
         heart = tasks.create_task(_beat(inboxes, settings.heartbeat))
         try:
             await _until(stop, link)
@@ -162,7 +168,7 @@ async def _work(
             link.leave()
             for chore in chores:
                 chore.cancel()
-            await asyncio.gather(pool.close(), builds.close())
+            await asyncio.gather(pool.close(), builds.close(), trainings.close())
             heart.cancel()
     await link.flush()
     log.info("stopped")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from msgspec import DecodeError, Raw, Struct, json
+from msgspec import DecodeError, Raw, Struct, json, structs
 
 from runners import instance, needs
 from runners.environments import Environment
@@ -33,6 +33,8 @@ class Model(Struct, frozen=True, kw_only=True):
     offer: Offer
     program: Program
     hints: Hints = Hints()
+    trainer: Program | None = None
+    """What trains it, if something does."""
 
     @property
     def name(self) -> str:
@@ -110,7 +112,8 @@ async def model_of(
         readme=folder.readme,
         pool=settings.pool,
     )
-    return Model(offer=offer, program=program, hints=hints)
+    trainer = structs.replace(program, ref=folder.train, train=True) if folder.train else None
+    return Model(offer=offer, program=program, hints=hints, trainer=trainer)
 
 
 def program_of(folder: Folder, environment: Environment, settings: Settings) -> Program:

@@ -1,4 +1,4 @@
-"""Archives of pushed versions, fetched from the file store and unpacked, as far as this host has room for them."""
+"""Archives of pushed versions and weights of trained ones, fetched from the file store as far as there is room here."""
 
 import asyncio
 import time
@@ -13,11 +13,13 @@ from runners.errors import BadPack, NotThere
 from runners.files import Files
 from runners.shelf import Shelf
 from schemas import keys
-from schemas.models import Manifest, decode_manifest
+from schemas.models import Manifest, Weights, decode_manifest
 
 log = structlog.stdlib.get_logger()
 
 FOLDER: Final = "packs"
+TRAINED: Final = "trained"
+"""Beside it, for weights."""
 UNKNOWN_FOR: Final = 5.0  # seconds for which a version that has no manifest is not looked up again
 _MOST_UNKNOWN: Final = 10_000
 
@@ -25,14 +27,17 @@ _MOST_UNKNOWN: Final = 10_000
 class Packs:
     def __init__(self, files: Files, root: Path) -> None:
         self.shelf = Shelf(root)
+        self.trained = Shelf(root.parent / TRAINED)
         self._root = root
         self._files = files
         self._unknown: dict[str, float] = {}
         self._packs: dict[str, str] = {}
         """By version, of those that were looked up."""
+        self._weights: dict[str, str] = {}
+        """The same: their hashes."""
 
     async def manifest(self, version: str) -> Manifest | None:
-        """None: nobody pushed this version, or it has been deleted. Raises `FileStoreError` and `BadPack`."""
+        """None: nobody made this version, or it has been deleted. Raises `FileStoreError` and `BadPack`."""
         if time.monotonic() < self._unknown.get(version, 0.0):
             return None
         try:
@@ -47,7 +52,10 @@ class Packs:
             raise BadPack(f"{keys.manifest(version)} cannot be read: {error}") from error
         if manifest.version != version:
             raise BadPack(f"{keys.manifest(version)} speaks of another version")
-        self._packs[version] = manifest.pack
+        if manifest.weights is not None:
+            self._weights[version] = manifest.weights.sha256
+        else:
+            self._packs[version] = manifest.pack
         return manifest
 
     async def hold(self, manifest: Manifest) -> Path:
@@ -59,14 +67,33 @@ class Packs:
         folder, _ = await self.shelf.hold(manifest.pack, make)
         return folder
 
+    async def hold_weights(self, weights: Weights) -> Path:
+        """The file, which stays until it is released. Raises `FileStoreError` and `BadPack`."""
+        name = weights.key.rpartition("/")[2]
+
+        async def make(folder: Path) -> None:
+            await asyncio.to_thread(folder.mkdir, parents=True)
+            came = await self._files.fetch_to(weights.key, folder / name, weights.size)
+            if came != weights.sha256:
+                raise BadPack(f"the sha256 of the weights is {came}, and was {weights.sha256}; train it anew")
+            log.info("fetched weights", sha256=weights.sha256[:12], bytes=weights.size)
+
+        folder, _ = await self.trained.hold(weights.sha256, make)
+        # The same may have been fetched under another name.
+        return next(iter(await asyncio.to_thread(lambda: list(folder.iterdir()))))
+
     async def forget(self, version: str) -> None:
-        """It was deleted: its folder goes, unless something uses it."""
-        pack = self._packs.pop(version, None)
-        if pack is not None and pack not in self._packs.values():
-            await asyncio.to_thread(self.shelf.remove, pack)
+        """It was deleted: its folder goes, and its weights, unless something uses them."""
+        for shelf, known in ((self.shelf, self._packs), (self.trained, self._weights)):
+            key = known.pop(version, None)
+            if key is not None and key not in known.values():
+                await asyncio.to_thread(shelf.remove, key)
 
     def release(self, manifest: Manifest) -> None:
         self.shelf.release(manifest.pack)
+
+    def release_weights(self, weights: Weights) -> None:
+        self.trained.release(weights.sha256)
 
     async def _fetched(self, manifest: Manifest, folder: Path) -> None:
         tar = self._root / f"{manifest.pack}.tar"

@@ -12,7 +12,7 @@ from runners.folders import Folder
 from runners.offers import Model
 from runners.packs import Packs
 from runners.settings import Settings
-from schemas.models import Manifest
+from schemas.models import Manifest, Weights
 
 
 class Pushed:
@@ -36,6 +36,12 @@ class Pushed:
     async def fetched(self, manifest: Manifest, held: ExitStack) -> Path:
         path = await self.packs.hold(manifest)
         held.callback(self.packs.release, manifest)
+        await self.tidy()
+        return path
+
+    async def weights(self, weights: Weights, held: ExitStack) -> Path:
+        path = await self.packs.hold_weights(weights)
+        held.callback(self.packs.release_weights, weights)
         await self.tidy()
         return path
 
@@ -66,7 +72,7 @@ class Pushed:
 
     async def tidy(self) -> None:
         """Make room, should there be too little."""
-        shelves = (self.packs.shelf, self.environments.shelf)
+        shelves = (self.packs.shelf, self.packs.trained, self.environments.shelf)
         await asyncio.to_thread(shelf.tidy, shelves, self._settings.cache_bytes)
 
 

@@ -1,4 +1,4 @@
-"""How a version that is wanted is served here: from a folder of ours, or as it was pushed."""
+"""How a version that is wanted is served here: from a folder of ours, or as it was pushed or trained."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from runners.errors import BadPack, FileStoreError, NotOffered, SetupFailed, Unavailable
 from runners.instance import Instance, Program
+from runners.library import Library
 from runners.needs import Hints
 from runners.offers import Model
 from runners.pushed import Pushed
@@ -17,15 +18,19 @@ from schemas.models import Manifest, Offer
 
 
 class Serving:
-    def __init__(self, models: dict[str, Model], pushed: Pushed, shared: Shared) -> None:
+    def __init__(self, models: dict[str, Model], library: Library, pushed: Pushed, shared: Shared) -> None:
         self._models = models
         """By version; more may come."""
+        self._library = library
         self._pushed = pushed
         self._shared = shared
 
     async def ours(self, version: str) -> bool:
         """Whether it can be had here. Raises `Unavailable`."""
-        return version in self._models or await self._manifest(version) is not None
+        try:
+            return await self._library.has(version)
+        except (FileStoreError, BadPack) as error:
+            raise Unavailable(str(error)) from error
 
     def hints(self) -> dict[str, Hints]:
         """What the models of our own folders say of themselves."""
@@ -47,7 +52,7 @@ class Serving:
     async def _fetched(self, manifest: Manifest, say: Callable[[str], None]) -> Warm:
         held = ExitStack()
         try:
-            served = Borrowing(await self._pushed.model(manifest, held, say), self._shared)
+            served = Borrowing(await self._library.made(manifest, held, say), self._shared)
             served.held = held.pop_all()
         except FileStoreError as error:
             raise Unavailable(str(error)) from error

@@ -39,6 +39,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The private key of the installation, which opens secret inputs."""
     builds: bool = True
     """Take pushes: build what is pushed, and try it."""
+    trainings: bool = True
+    """Take trainings, one at a time."""
+    train_limit: Seconds = 86_400
+    """How long one may take."""
     build_limit: Seconds = 1800
     """How long an environment may take to be made."""
     cache_bytes: Annotated[int, Meta(ge=0)] = 50_000_000_000
@@ -90,7 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)
-_SWITCHES: Final = ("bundled", "builds", "private_inputs")
+_SWITCHES: Final = ("bundled", "builds", "trainings", "private_inputs")
 
 
 class BadSetting(RunnerError):

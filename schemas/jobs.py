@@ -13,7 +13,8 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str
     version: str
     kind: Literal["predict", "train", "introspect", "build"] = "predict"
-    """build: make the environment of a pushed version, ask it what it takes, set it up once; answers `models.Built`."""
+    """build: make the environment of a pushed version, ask it what it takes, set it up once; answers `models.Built`.
+    train: run the version's `train`; answers `models.Trained`."""
     input: Raw = Raw(b"null")
     """null: it is in the file store. Secrets are sealed and our own files are keys: see `schemas.inputs`."""
     input_key: str | None = None

@@ -94,19 +94,37 @@ class Presence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What has happened since the agent started: `loads`, `parks`, `unparks`, `evictions`, `replaced`, ..."""
 
 
-class Manifest(Struct, frozen=True, kw_only=True):
-    """What a pushed version is made of. Runners find it in the file store, under `keys.manifest(version)`."""
+class Weights(Struct, frozen=True, kw_only=True):
+    """A file that a training made."""
+
+    key: str
+    """Where it is in the file store."""
+    sha256: str
+    size: int
+
+
+class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a version is made of that was pushed or trained.
+
+    Runners find it in the file store, under `keys.manifest(version)`. One that was pushed has a `pack`; one that was
+    trained has the folder of its `base`, and `weights` of its own.
+    """
 
     owner: str
     name: str
-    pack: str
+    pack: str = ""
     """64 hex digits: the sha256 of the tar archive of its folder, kept under `keys.pack(pack)`."""
-    size: int
+    size: int = 0
     """Bytes of that archive."""
+    base: str | None = None
+    """The version that was trained; it may have been trained itself."""
+    weights: Weights | None = None
 
     @property
     def version(self) -> str:
-        return version_id(self.owner, self.name, self.pack)
+        if self.base is None or self.weights is None:
+            return version_id(self.owner, self.name, self.pack)
+        return version_id(self.owner, self.name, f"{self.base} {self.weights.sha256}")
 
 
 class Built(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,6 +140,15 @@ class Built(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for and is not done here, such as system packages."""
 
 
+class Trained(Struct, frozen=True, kw_only=True):
+    """The output of a job of kind `train`."""
+
+    output: Raw
+    """What `train` returned; files stand in it as in any output."""
+    weights: Weights
+    """The file among them that is given to `setup`. Its key stands here as `file:<key>`."""
+
+
 class Retired(Struct, frozen=True, kw_only=True):
     """Versions that were deleted: forget them."""
 
@@ -129,7 +156,7 @@ class Retired(Struct, frozen=True, kw_only=True):
 
 
 def version_id(owner: str, name: str, pack: str) -> str:
-    """A version's id, of 64 hex digits, from its model's name and the sha256 of its archive."""
+    """A version's id, of 64 hex digits, from its model's name and the sha256 of its archive, or what it is made of."""
     return hashlib.sha256(f"{owner}/{name}\n{pack}".encode()).hexdigest()
 
 
@@ -137,4 +164,5 @@ decode_offers = json.Decoder(Offers).decode
 decode_presence = json.Decoder(Presence).decode
 decode_manifest = json.Decoder(Manifest).decode
 decode_built = json.Decoder(Built).decode
+decode_trained = json.Decoder(Trained).decode
 decode_retired = json.Decoder(Retired).decode

@@ -9,6 +9,7 @@ TAG_LENGTH: Final = 4
 ID_LENGTH: Final = 26
 
 BUILD: Final = "build"  # in the place of a version, which is 64 hex digits
+TRAIN: Final = "train"  # the same
 
 JOBS: Final = "JOBS"
 EVENTS: Final = "EVENTS"
@@ -61,6 +62,16 @@ def builds(pool: str) -> str:
 def builders(pool: str) -> str:
     """The name of the consumer that all of them share."""
     return f"{escape(pool)}-{BUILD}"
+
+
+def trainings(pool: str) -> str:
+    """Where jobs of kind `train` wait. Every agent of the pool that trains takes from it."""
+    return f"jobs.{pool}.-.{TRAIN}.0"
+
+
+def trainers(pool: str) -> str:
+    """The name of the consumer that all of them share."""
+    return f"{escape(pool)}-{TRAIN}"
 
 
 def consumer(pool: str, version: str) -> str:

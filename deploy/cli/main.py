@@ -12,6 +12,7 @@ from deploy.cli.access import account, accounts, tokens
 from deploy.cli.completing import Shell, complete
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
+from deploy.cli.training import train, trainings
 from deploy.errors import DeployError, Unusable
 from deploy.local.places import default_data_dir
 
@@ -26,6 +27,8 @@ app.command(models)
 app.command(tokens)
 app.command(accounts)
 app.command(account)
+app.command(train)
+app.command(trainings)
 
 
 def main() -> None:

@@ -50,6 +50,8 @@ ALTER TABLE versions
     ADD COLUMN labels  json NOT NULL DEFAULT '{}', -- what it says of itself, such as openai: chat
     ADD COLUMN base    text, -- of a trained version: the version that was trained
     ADD COLUMN weights text; -- and the key of what came of it in the file store
+CREATE INDEX versions_of_base ON versions (base) WHERE base IS NOT NULL;
+CREATE INDEX versions_of_weights ON versions (weights) WHERE weights IS NOT NULL;
 
 CREATE TABLE collections (
     slug             text PRIMARY KEY,

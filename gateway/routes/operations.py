@@ -59,6 +59,28 @@ class PushOperation(Operation):
 
 
 @dataclass
+class TrainOperation(Operation):
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING)
+        events = Schema(type=OpenAPIType.ARRAY, items=text)
+        destination = Schema(type=OpenAPIType.STRING, description="owner/name of the model that gets a new version.")
+        input = Schema(type=OpenAPIType.OBJECT, description="What the version's TrainingInput schema asks for.")
+        properties = {
+            "destination": destination,
+            "input": input,
+            "webhook": text,
+            "webhook_events_filter": events,
+        }
+        self.request_body = body(properties, ["destination", "input"])
+
+
+@dataclass
+class TrainingsOperation(Operation):
+    def __post_init__(self) -> None:
+        self.parameters = [*(self.parameters or []), query("cursor", "From `next` or `previous` of a page.")]
+
+
+@dataclass
 class UploadOperation(Operation):
     def __post_init__(self) -> None:
         text = Schema(type=OpenAPIType.STRING)

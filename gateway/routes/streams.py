@@ -29,7 +29,7 @@ async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
     """A prediction as server-sent events: `output`, `error`, `done`; from the start, or after `Last-Event-ID`.
 
     With `events=all` also `status`, which says the reason while a prediction is starting, `logs`, `metrics` and
-    `restarted`. Of a push: `status`, `logs`, `error`, `done`.
+    `restarted`. Of a push and of a training: `status`, `logs`, `error`, `done`.
     """
     here = parts(request)
     id = here.capabilities.id(token)
@@ -42,15 +42,17 @@ async def stream(request: AnyRequest, token: FromPath[str]) -> Stream:
 async def followed(request: AnyRequest, p: Prediction, *, everything: bool) -> Stream:
     """From where the client left off."""
     here = parts(request)
-    push = p.kind == "build"
+    making = p.kind != "predict"
     view = views(request)
     place = sse.place(request.headers.get("last-event-id") or request.query_params.get("last_event_id"))
-    everything = everything or push
-    version = await known_version(request, p) if everything and not push else None
+    everything = everything or making
+    version = await known_version(request, p) if everything and not making else None
     why = partial(here.fleet.reason, version) if version else None
     feed = sse.Feed(place, view.chunk, everything=everything, why=why)
     states = here.follower.watch(p.id, partial(here.fleet.watch, version) if version else None)
-    content = _frames(here.builds.follow(states) if push else states, feed)
+    if making:
+        states = here.results.follow(states) if p.kind == "train" else here.builds.follow(states)
+    content = _frames(states, feed)
     return Stream(kept_alive(content, here.settings.keep_alive), media_type="text/event-stream", headers=HEADERS)
 
 

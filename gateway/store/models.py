@@ -2,20 +2,21 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import convert
 
 from gateway.catalog import Model
+from gateway.errors import Unprocessable
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import reached
 from schemas.models import Built, Manifest, Offer
 
 MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, latest_version, run_count,
            created_at, updated_at"""
-VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack"
+VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack, base"
 UPSERT_MODEL = """
     INSERT INTO models (owner, name, description, readme, github_url, paper_url, license_url)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -29,6 +30,15 @@ LATEST = """
      WHERE owner = $1 AND name = $2
 """
 SORTED_BY = {"latest_version_created_at": "updated_at", "model_created_at": "created_at"}
+
+
+class Left(NamedTuple):
+    """Of a deleted version, in the file store."""
+
+    pack: str | None
+    """Its archive's hash, if it was pushed."""
+    weights: str | None
+    """Their key, if it was trained."""
 
 
 class Models:
@@ -148,31 +158,91 @@ class Models:
                 )
         return True
 
-    async def logs(self, id: str) -> tuple[str, str] | None:
-        """Of a pushed version's push, and of its set-up."""
+    async def outcome(self, training: str) -> tuple[bool, str | None]:
+        """Whether it is decided what became of a training that succeeded, and why it has no version, if so."""
         with reached():
             row = await self._pool.fetchrow(
-                "SELECT logs, setup_log FROM versions WHERE id = $1 AND pack IS NOT NULL", id
+                "SELECT built, CASE status WHEN 'failed' THEN error END AS error FROM predictions WHERE id = $1",
+                training,
+            )
+        return (row["built"], row["error"]) if row else (False, None)
+
+    async def trained(self, training: str, manifest: Manifest, logs: str, on: Connection) -> tuple[bool, str | None]:
+        """The version that a training made, in the transaction that `on` is in.
+
+        Whether it is new, and why it cannot be, which then is how the training ended. It may have been made before, by
+        this training or by another one that came to the same weights.
+        """
+        assert manifest.weights is not None
+        if not await on.fetchval(
+            "UPDATE predictions SET built = true WHERE id = $1 AND NOT built RETURNING true", training
+        ):
+            return False, await on.fetchval(
+                "SELECT error FROM predictions WHERE id = $1 AND status = 'failed'", training
+            )
+        # Locked in the order in which versions are deleted.
+        base = await on.fetchval("SELECT true FROM versions WHERE id = $1 FOR SHARE", manifest.base)
+        model = await on.fetchval(
+            "SELECT true FROM models WHERE owner = $1 AND name = $2 FOR UPDATE", manifest.owner, manifest.name
+        )
+        if not (base and model):
+            what = f"The model {manifest.owner}/{manifest.name}" if base else "The version that was trained"
+            error = f"{what} was deleted before the training ended."
+            await on.execute("UPDATE predictions SET status = 'failed', error = $2 WHERE id = $1", training, error)
+            return False, error
+        new = await on.fetchval(
+            """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, labels, base, weights, logs)
+               SELECT $1, $2, $3, pool, cog_version, openapi_schema, labels, id, $4, $5 FROM versions WHERE id = $6
+               ON CONFLICT (id) DO NOTHING RETURNING true""",
+            manifest.version,
+            manifest.owner,
+            manifest.name,
+            manifest.weights.key,
+            logs,
+            manifest.base,
+        )
+        await on.execute(
+            "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
+            manifest.owner,
+            manifest.name,
+            manifest.version,
+        )
+        return bool(new), None
+
+    async def logs(self, id: str) -> tuple[str, str] | None:
+        """Of a pushed version's push, and of its set-up; of a trained one's training."""
+        with reached():
+            row = await self._pool.fetchrow(
+                "SELECT logs, setup_log FROM versions WHERE id = $1 AND coalesce(pack, base) IS NOT NULL", id
             )
         return (row["logs"], row["setup_log"]) if row else None
 
-    async def delete_version(self, owner: str, name: str, id: str) -> str | None:
-        """The model's newest version of those that are left becomes its latest. Its archive's hash, if it had one."""
-        with reached():
-            async with self._pool.acquire() as connection, connection.transaction():
-                pack = await connection.fetchval("DELETE FROM versions WHERE id = $1 RETURNING pack", id)
-                await connection.execute(LATEST, owner, name)
-        return pack
+    async def delete_version(self, owner: str, name: str, id: str) -> dict[str, Left]:
+        """The model's newest version of those that are left becomes its latest. What there is of it in the file store.
 
-    async def delete_model(self, owner: str, name: str) -> dict[str, str | None]:
-        """The versions that it had, each with its archive's hash."""
+        Raises `Unprocessable` if another version was trained from it.
+        """
         with reached():
             async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT FROM versions WHERE id = $1 FOR UPDATE", id)
+                await _none_trained_from([id], connection)
+                rows = await connection.fetch("DELETE FROM versions WHERE id = $1 RETURNING id, pack, weights", id)
+                await connection.execute(LATEST, owner, name)
+        return {row["id"]: Left(row["pack"], row["weights"]) for row in rows}
+
+    async def delete_model(self, owner: str, name: str) -> dict[str, Left]:
+        """The versions that it had. Raises `Unprocessable` if another model's version was trained from one of them."""
+        with reached():
+            async with self._pool.acquire() as connection, connection.transaction():
+                mine = await connection.fetch(
+                    "SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY id FOR UPDATE", owner, name
+                )
+                await _none_trained_from([row["id"] for row in mine], connection)
                 rows = await connection.fetch(
-                    "DELETE FROM versions WHERE owner = $1 AND name = $2 RETURNING id, pack", owner, name
+                    "DELETE FROM versions WHERE owner = $1 AND name = $2 RETURNING id, pack, weights", owner, name
                 )
                 await connection.execute("DELETE FROM models WHERE owner = $1 AND name = $2", owner, name)
-        return {row["id"]: row["pack"] for row in rows}
+        return {row["id"]: Left(row["pack"], row["weights"]) for row in rows}
 
     async def version_ids(self, owner: str, name: str) -> list[str]:
         with reached():
@@ -181,7 +251,10 @@ class Models:
 
     @asynccontextmanager
     async def holding(self, pack: str) -> AsyncGenerator[Connection]:
-        """Nobody else decides about this archive meanwhile, whichever gateway they ask; in one transaction."""
+        """Nobody else decides about this archive, or this trained version, meanwhile, whichever gateway they ask.
+
+        All in one transaction.
+        """
         with reached():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"pack:{pack}")
@@ -198,6 +271,12 @@ class Models:
                 list(packs),
             )
         return {row["pack"] for row in rows}
+
+    async def weights_needed(self, keys: Sequence[str], on: Connection | None = None) -> set[str]:
+        """Those of these files that a trained version has."""
+        with reached():
+            rows = await (on or self._pool).fetch("SELECT weights FROM versions WHERE weights = ANY($1)", list(keys))
+        return {row["weights"] for row in rows}
 
     async def versions_needed(self, ids: Sequence[str], on: Connection | None = None) -> set[str]:
         """Those of them that are there, or are being built."""
@@ -218,6 +297,19 @@ class Models:
                 "UPDATE models SET run_count = run_count + $3 WHERE owner = $1 AND name = $2",
                 [(*model.split("/", 1), runs[model]) for model in sorted(runs)],  # sorted: no two can wait in a ring
             )
+
+
+async def _none_trained_from(ids: Sequence[str], on: Connection) -> None:
+    """Versions about to be deleted, which are locked: a training that ends meanwhile waits. Raises `Unprocessable`."""
+    row = await on.fetchrow(
+        "SELECT id, owner, name, base FROM versions WHERE base = ANY($1) AND id <> ALL($1) ORDER BY id LIMIT 1",
+        list(ids),
+    )
+    if row:
+        raise Unprocessable(
+            f"Version {row['base'][:12]} is what {row['owner']}/{row['name']}:{row['id'][:12]} was trained from, which "
+            "runs its folder. Delete that one first."
+        )
 
 
 def _about(offer: Offer) -> tuple[str | None, ...]:

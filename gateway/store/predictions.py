@@ -46,6 +46,12 @@ INSERT_BUILD = """
     RETURNING id
 """
 
+INSERT_TRAINING = """
+    INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret,
+                             destination, webhook, webhook_events, kind)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'train')
+"""
+
 # Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
 # would sooner or later each wait for the other (the kill loop saw it).
 IN_ORDER = """
@@ -172,6 +178,33 @@ class Predictions:
             )
         )
 
+    async def create_training(self, p: Prediction, pool: str) -> None:
+        """Committed when it returns. Raises `Unavailable`."""
+        with reached():
+            await self._pool.execute(
+                INSERT_TRAINING,
+                p.id,
+                p.account,
+                p.model,
+                p.version,
+                pool,
+                p.source,
+                bytes(p.input).decode(),
+                p.created_at,
+                p.deadline,
+                p.created_at + ON_ITS_WAY,
+                p.secret,
+                p.destination,
+                p.webhook,
+                p.webhook_events,
+            )
+
+    async def unmade(self, ids: Sequence[str]) -> set[str]:
+        """Those of these pushes and trainings of which no version was made yet."""
+        with reached():
+            rows = await self._pool.fetch("SELECT id FROM predictions WHERE id = ANY($1) AND NOT built", list(ids))
+        return {row["id"] for row in rows}
+
     async def build_under_way(self, version: str) -> Prediction | None:
         with reached():
             row = await self._pool.fetchrow(
@@ -182,7 +215,9 @@ class Predictions:
         return as_prediction(row) if row else None
 
     async def wish_all_canceled(self, versions: Sequence[str], model: str | None, most: int) -> list[str]:
-        """Note it for all predictions of these versions, and for all builds of the model, that have not ended.
+        """Note it for all predictions and trainings of these versions that have not ended.
+
+        With a model also for all of its builds, and for trainings that would make a version of it.
 
         Up to `most` of them are told, all are due at once.
         """
@@ -191,7 +226,7 @@ class Predictions:
                 """WITH mine AS MATERIALIZED (
                        SELECT id FROM predictions
                         WHERE status IN ('starting', 'processing')
-                          AND CASE kind WHEN 'predict' THEN version = ANY($1) ELSE model = $2 END
+                          AND CASE kind WHEN 'build' THEN model = $2 ELSE version = ANY($1) OR destination = $2 END
                         ORDER BY id FOR NO KEY UPDATE)
                    UPDATE predictions p SET cancel_requested_at = coalesce(cancel_requested_at, now()), due_at = now()
                      FROM mine WHERE p.id = mine.id RETURNING p.id""",
@@ -301,7 +336,7 @@ class Predictions:
                         ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
                    RETURNING id, pool, model, version, input, created_at, deadline, attempt, job, stream,
                              cancel_requested_at, kind,
-                             kind = 'predict' AND NOT EXISTS (SELECT FROM versions v WHERE v.id = version) AS gone""",
+                             kind <> 'build' AND NOT EXISTS (SELECT FROM versions v WHERE v.id = version) AS gone""",
                 most,
                 again,
             )

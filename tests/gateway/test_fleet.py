@@ -19,6 +19,7 @@ class Clock:
 class Sought(Struct, frozen=True):
     id: str = "v"
     pool: str = "default"
+    root: str | None = None
     pushed: bool = True
 
 
@@ -83,6 +84,9 @@ def test_runners_are_in_order(fleet: Fleet):
         pytest.param(Sought(), [presence()], QUEUED, id="somebody can fetch it"),
         pytest.param(OFFERED, [presence()], NOBODY, id="nobody has its folder"),
         pytest.param(OFFERED, [presence(versions=["v"])], QUEUED, id="somebody has its folder"),
+        pytest.param(
+            Sought(pushed=False, root="r"), [presence(versions=["r"])], QUEUED, id="trained from what somebody has"
+        ),
         pytest.param(Sought(), [presence(warm=["v"])], QUEUED, id="warm"),
         pytest.param(Sought(), [presence(starting={"v": "building"})], "building", id="on its way"),
         pytest.param(Sought(), [presence(starting={"v": "stretching"})], "stretching", id="a phase of tomorrow"),

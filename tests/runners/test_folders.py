@@ -29,7 +29,9 @@ def test_a_folder_is_a_model(folder: Path):
     assert found.readme == "# Echo\n\nSays it\nagain.\n\nMore.\n"
 
 
-@pytest.mark.parametrize("name", ["hello-world", "count", "minilm", "smollm2", "classify", "upscale", "emoji", "ocr"])
+@pytest.mark.parametrize(
+    "name", ["hello-world", "count", "minilm", "smollm2", "classify", "classify-text", "upscale", "emoji", "ocr"]
+)
 def test_the_bundled_models_can_be_read(name: str):
     found = read(BUNDLED / name)
     assert (found.owner, found.name) == ("samovar", name)

@@ -29,6 +29,9 @@ MESSAGES: dict[str, Struct] = {
     "job_of_a_large_input": jobs.Job(
         id=ID, model="acme/echo", version="a" * 64, input_key="in/" + "b" * 64, created_at=AT
     ),
+    "job_of_a_training": jobs.Job(
+        id=ID, kind="train", model="acme/echo", version="a" * 64, input=Raw(b'{"data":"https://x/y"}'), created_at=AT
+    ),
     "cancel": jobs.Cancel(id=ID, reason="late"),
     "started": events.Started(id=ID, run=RUN, at=AT),
     "output": events.Output(id=ID, run=RUN, index=3, values=[Raw(b'"a"'), Raw(b"[1,2]")], files=["out/x/y/z.png"]),
@@ -64,6 +67,16 @@ MESSAGES: dict[str, Struct] = {
         ],
     ),
     "manifest": models.Manifest(owner="acme", name="echo", pack="b" * 64, size=10240),
+    "manifest_of_a_trained_version": models.Manifest(
+        owner="acme",
+        name="echo-mine",
+        base="a" * 64,
+        weights=models.Weights(key="out/x/y/head.safetensors", sha256="b" * 64, size=1024),
+    ),
+    "trained": models.Trained(
+        output=Raw(b'{"weights":"file:out/x/y/head.safetensors"}'),
+        weights=models.Weights(key="file:out/x/y/head.safetensors", sha256="b" * 64, size=1024),
+    ),
     "built": models.Built(
         offer=models.Offer(
             owner="acme", name="echo", version="a" * 64, openapi_schema=Raw(b"{}"), cog_version="0.23.1"

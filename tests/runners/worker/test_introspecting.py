@@ -207,7 +207,7 @@ def test_a_trace_has_no_frames_of_the_sdk(tmp_path: Path):
 
 def test_the_bundled_models_are_told_without_their_weights():
     bundled = Path(__file__).parents[3] / "runners" / "models"
-    names = ("hello-world", "count", "minilm", "smollm2", "classify", "upscale", "emoji", "ocr")
+    names = ("hello-world", "count", "minilm", "smollm2", "classify", "classify-text", "upscale", "emoji", "ocr")
     found = {name: told(bundled / name) for name in names}
     inputs = {
         name: list(told["schema"]["components"]["schemas"]["Input"]["properties"]) for name, told in found.items()
@@ -218,6 +218,7 @@ def test_the_bundled_models_are_told_without_their_weights():
         "minilm": ["text"],
         "smollm2": ["prompt", "system_prompt", "max_tokens", "temperature", "top_p", "seed"],
         "classify": ["image", "top_k"],
+        "classify-text": ["text"],
         "upscale": ["image", "scale"],
         "emoji": ["prompt", "seed", "steps", "size"],
         "ocr": ["image"],

@@ -1,0 +1,254 @@
+"""A training, from the job to the weights that a version made of them is set up with."""
+
+import hashlib
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from msgspec import Raw, json
+
+from runners.settings import Settings
+from schemas import keys, subjects
+from schemas.events import Canceled, Crashed, Failed, Log, Started, Succeeded
+from schemas.inputs import FILE
+from schemas.jobs import Job
+from schemas.models import Manifest, Trained, Weights, decode_trained
+from tests.runners.conftest import Front, eventually, running, text_of, workers
+from tests.runners.pushing import folder_of, log_of, predict, put
+
+PREDICT = """
+from cog import BasePredictor
+
+
+class Predictor(BasePredictor):
+    def setup(self, weights=None):
+        self.learned = open(weights).read() if weights else "nothing"
+
+    def predict(self, text: str) -> str:
+        return f"{self.learned} {text}"
+"""
+
+TRAIN = """
+import os
+import tempfile
+import time
+
+from cog import BaseModel, Input, Path
+
+
+class TrainingOutput(BaseModel):
+    weights: Path
+    steps: int
+
+
+def train(data: Path, steps: int = Input(default=1, ge=1), gate: str = "", ending: str = "") -> TrainingOutput:
+    print(f"from {os.path.basename(os.environ.get('COG_WEIGHTS', 'nothing'))}")
+    print(f"nice {os.nice(0)}")
+    while gate and not os.path.exists(gate):
+        time.sleep(0.01)
+    if ending == "raises":
+        raise ValueError("nothing to learn from")
+    if ending == "dies":
+        os._exit(7)
+    if ending == "no weights":
+        return "done"
+    weights = Path(tempfile.mkdtemp()) / "learned.txt"
+    weights.write_text(data.read_text() * steps)
+    return TrainingOutput(weights=weights, steps=steps)
+"""
+
+ID = "t" * 26
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def pupil(tmp_path: Path) -> Path:
+    return folder_of(tmp_path / "pupil", PREDICT, 'train: "train.py:train"\n', **{"train.py": TRAIN})
+
+
+@pytest.fixture
+def changed(files: Path, tmp_path: Path, nats_url: str) -> dict[str, Any]:
+    return {"nats_url": nats_url, "files_url": f"file://{files}", "cache_dir": str(tmp_path / "cache"), "models": ()}
+
+
+@pytest.fixture
+async def trainer(front: Front, settings: Settings, changed: dict[str, Any]) -> AsyncGenerator[Front]:
+    async with running(settings, **changed):
+        yield front
+
+
+async def train(front: Front, base: str, files: Path, id: str = ID, **input: Any) -> None:
+    (files / "up/u1").mkdir(parents=True, exist_ok=True)
+    (files / "up/u1/data.txt").write_text("lesson ")
+    given = Raw(json.encode({"data": f"{FILE}up/u1/data.txt", **input}))
+    job = Job(id=id, kind="train", model="ann/pupil", version=base, input=given, created_at=datetime.now(UTC))
+    headers = {"Nats-Msg-Id": f"{id}:1"}
+    await front.nc.jetstream().publish(subjects.trainings("default"), json.encode(job), headers=headers)
+
+
+async def learned(front: Front, id: str = ID) -> Trained:
+    final = await front.final(id, within=60)
+    assert isinstance(final, Succeeded), final
+    return decode_trained(bytes(final.values[0]))
+
+
+def made(files: Path, base: str, trained: Trained, name: str = "tuned") -> Manifest:
+    """As a gateway makes a version of what came."""
+    weights = Weights(
+        key=trained.weights.key.removeprefix("file:"), sha256=trained.weights.sha256, size=trained.weights.size
+    )
+    manifest = Manifest(owner="ann", name=name, base=base, weights=weights)
+    (files / keys.manifest(manifest.version)).parent.mkdir(parents=True, exist_ok=True)
+    (files / keys.manifest(manifest.version)).write_bytes(json.encode(manifest))
+    return manifest
+
+
+async def test_a_training_gives_weights_that_another_version_is_set_up_with(
+    trainer: Front, files: Path, pupil: Path
+) -> None:
+    base = put(files, pupil, name="pupil").version
+    await train(trainer, base, files, steps=2)
+    trained = await learned(trainer)
+    final = trainer.finals(ID)[0]
+    key = trained.weights.key.removeprefix("file:")
+    assert (files / key).read_text() == "lesson lesson "
+    assert (trained.weights.size, trained.weights.sha256) == (14, hashlib.sha256(b"lesson lesson ").hexdigest())
+    assert json.decode(bytes(trained.output)) == {"weights": f"file:{key}", "steps": 2}
+    assert final.files == [key]
+    assert {"predict_time", "queue_time"} <= final.metrics.keys()
+    assert "batch_size" not in final.metrics
+    assert "from nothing\nnice 10\n" in log_of(trainer, ID)
+    await eventually(lambda: not workers())
+    manifest = made(files, base, trained)
+    await predict(trainer, manifest, "p" * 26, text="said")
+    assert text_of(await trainer.final("p" * 26)) == "lesson lesson  said"
+
+
+async def test_what_was_trained_is_trained_further(trainer: Front, files: Path, pupil: Path) -> None:
+    base = put(files, pupil, name="pupil").version
+    await train(trainer, base, files)
+    first = made(files, base, await learned(trainer))
+    await train(trainer, first.version, files, "u" * 26, steps=3)
+    second = made(files, first.version, await learned(trainer, "u" * 26))
+    assert "from learned.txt\n" in log_of(trainer, "u" * 26)
+    await predict(trainer, second, "p" * 26, text="said")
+    assert text_of(await trainer.final("p" * 26)) == "lesson lesson lesson  said"
+
+
+async def test_an_agent_leaves_what_it_has_no_folder_for_to_another(
+    front: Front, settings: Settings, changed: dict[str, Any], files: Path, pupil: Path
+) -> None:
+    async with running(settings, **{**changed, "agent": "bare"}):
+        async with running(settings, **{**changed, "models": (str(pupil),), "agent": "full"}):
+            await front.until(lambda: "pupil" in front.offers)
+        base = front.offers["pupil"].version
+        await train(front, base, files)
+
+        async def it_waits() -> bool:
+            info = await front.nc.jetstream().consumer_info(subjects.JOBS, subjects.trainers("default"))
+            return (info.num_redelivered or 0) > 0 or (info.delivered.consumer_seq or 0) > 1
+
+        await eventually(it_waits)
+        assert ID not in front.said
+        async with running(settings, **{**changed, "models": (str(pupil),), "agent": "full"}):
+            trained = await learned(front)
+            assert front.finals(ID)[0].run.agent == "full"
+            manifest = made(files, base, trained)
+            await predict(front, manifest, "p" * 26, text="said")
+            final = await front.final("p" * 26)
+            assert (text_of(final), final.run.agent) == ("lesson  said", "full")
+
+
+async def test_a_canceled_training_is_killed_with_its_worker(
+    trainer: Front, files: Path, pupil: Path, tmp_path: Path
+) -> None:
+    await train(trainer, put(files, pupil, name="pupil").version, files, gate=str(tmp_path / "never"))
+    await trainer.until(lambda: "nice" in "".join(event.text for event in trainer.events(ID, Log)), within=30)
+    [worker] = workers()
+    await trainer.cancel(ID, "not wanted")
+    final = await trainer.final(ID)
+    assert isinstance(final, Canceled)
+    assert final.error == "not wanted"
+    await eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
+BAD = [
+    pytest.param("raises", "nothing to learn from", id="raises"),
+    pytest.param("no weights", "train returned no weights", id="no weights"),
+]
+
+
+@pytest.mark.parametrize(("ending", "error"), BAD)
+async def test_a_training_that_fails_says_why(
+    trainer: Front, files: Path, pupil: Path, ending: str, error: str
+) -> None:
+    await train(trainer, put(files, pupil, name="pupil").version, files, ending=ending)
+    final = await trainer.final(ID, within=30)
+    assert isinstance(final, Failed)
+    assert final.error.startswith(error)
+    assert final.files == []
+
+
+async def test_a_version_without_a_train_fails_a_training(trainer: Front, files: Path, tmp_path: Path) -> None:
+    await train(trainer, put(files, folder_of(tmp_path / "m", PREDICT)).version, files)
+    final = await trainer.final(ID, within=30)
+    assert isinstance(final, Failed)
+    assert final.error == "this version cannot be trained: its cog.yaml names no train"
+
+
+async def test_a_training_whose_worker_dies_is_tried_three_times(trainer: Front, files: Path, pupil: Path) -> None:
+    await train(trainer, put(files, pupil, name="pupil").version, files, ending="dies")
+    final = await trainer.final(ID, within=60)
+    assert isinstance(final, Failed)
+    assert final.error.startswith("the worker died 3 times: exit code 7")
+    assert len(trainer.events(ID, Crashed)) == 2
+
+
+async def test_a_training_whose_agent_leaves_is_begun_anew_by_another(
+    front: Front, settings: Settings, changed: dict[str, Any], files: Path, pupil: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    base = put(files, pupil, name="pupil").version
+    async with running(settings, **changed):
+        await train(front, base, files, gate=str(gate))
+        await front.until(lambda: front.events(ID, Started), within=30)
+    assert not front.finals(ID)
+    gate.touch()
+    async with running(settings, **{**changed, "trainings": False, "agent": "other"}):
+        await predict(front, put(files, pupil, name="pupil"), "p" * 26, text="said")
+        assert text_of(await front.final("p" * 26)) == "nothing said"
+        assert not front.finals(ID)  # it leaves trainings to others
+        async with running(settings, **{**changed, "agent": "second"}):
+            await learned(front)
+            assert front.finals(ID)[0].run.agent == "second"
+
+
+async def test_predictions_run_beside_a_training(trainer: Front, files: Path, pupil: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    manifest = put(files, pupil, name="pupil")
+    await train(trainer, manifest.version, files, gate=str(gate))
+    await trainer.until(lambda: trainer.events(ID, Started), within=30)
+    await predict(trainer, manifest, "p" * 26, text="said")
+    assert text_of(await trainer.final("p" * 26)) == "nothing said"
+    assert not trainer.finals(ID)
+    gate.touch()
+    await learned(trainer)
+
+
+async def test_weights_that_were_changed_are_not_used(trainer: Front, files: Path, pupil: Path) -> None:
+    base = put(files, pupil, name="pupil").version
+    await train(trainer, base, files)
+    manifest = made(files, base, await learned(trainer))
+    assert manifest.weights is not None
+    (files / manifest.weights.key).write_text("lessoN ")
+    await predict(trainer, manifest, "p" * 26, text="said")
+    final = await trainer.final("p" * 26)
+    assert isinstance(final, Failed)
+    assert "the sha256 of the weights is" in final.error
