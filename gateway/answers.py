@@ -4,9 +4,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from gateway.access import AccountView, NewTokenView, ProfileView, TokenView
 from gateway.gc import Found
 from gateway.overview import Overview
-from gateway.views import HealthView, ModelView, PredictionView, PushView, UploadView, VersionView
+from gateway.views import HealthView, ModelView, PredictionView, PushView, TrainingView, UploadView, VersionView
 
 JSON: Final = ("application/json",)
 TEXT: Final = ("text/plain; charset=utf-8",)
@@ -30,7 +31,12 @@ DONE: Final = Says((204,), empty=True)
 CREATES: Final = Says((201, 202), PredictionView)
 
 ANSWERS: Final[dict[str, Says]] = {
-    "account.get": Says(),
+    "account.get": Says(body=AccountView),
+    "accounts.create": Says((201,), ProfileView),
+    "accounts.delete": Says((204,), empty=True, refuses=(422,)),
+    "accounts.get": Says(body=ProfileView, refuses=(403,)),
+    "accounts.list": Says(body=ProfileView, many="page", refuses=(400, 403)),
+    "accounts.update": Says(body=ProfileView),
     "files.create": Says((201,), UploadView),
     "files.delete": DONE,
     "files.download": Says(media=("application/octet-stream",)),
@@ -61,4 +67,11 @@ ANSWERS: Final[dict[str, Says]] = {
     "runners.events": Says(media=EVENTS),
     "runners.list": Says(body=Overview),
     "streams.get": Says(media=EVENTS),
+    "tokens.create": Says((201,), NewTokenView),
+    "tokens.delete": DONE,
+    "tokens.list": Says(body=TokenView, many="page", refuses=(400, 403)),
+    "trainings.cancel": Says(body=TrainingView),
+    "trainings.create": Says((201,), TrainingView),
+    "trainings.get": Says(body=TrainingView),
+    "trainings.list": Says(body=TrainingView, many="page", refuses=(400,)),
 }

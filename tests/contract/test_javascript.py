@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from tests.contract.greeters import collected
 from tests.stack import Stack
 
 HERE = Path(__file__).parent / "js"
@@ -99,3 +100,31 @@ def test_a_failing_stream_ends_with_its_error(play: Play) -> None:
     seen = play("brokenStream")
     said = json.encode(seen).decode()
     assert "no more parts" in said
+
+
+@pytest.fixture(scope="session")
+def seen(installed: Path, stack: Stack) -> dict[str, Any]:
+    """What every method for the resources gave, by scene."""
+    env = {**os.environ, "REPLICATE_BASE_URL": stack.url, "REPLICATE_API_TOKEN": stack.token}
+    with collected(stack):
+        said = subprocess.run(["node", "resources.mjs"], cwd=installed, env=env, capture_output=True, check=False)
+    assert said.returncode == 0, said.stderr.decode()
+    return json.decode(said.stdout)
+
+
+@pytest.mark.parametrize(
+    ("scene", "saw"),
+    [
+        ("account", ["user", "samovar"]),
+        ("hardware", True),
+        ("collections", [True, ["hello-world"]]),
+        ("files", ["text/plain", 6, {"ticket": "7"}, True, True]),
+        ("models", ["private", True, 0, 422]),
+        ("predictions", ["hello Ann", True, "succeeded"]),
+        ("deployments", [[1, 2, 2], "hello Ann", True, True]),
+        ("trainings", ["succeeded", True, "servus Ann", "succeeded"]),
+        ("webhook", [True, True, "succeeded"]),
+    ],
+)
+def test_every_method_works(seen: dict[str, Any], scene: str, saw: Any) -> None:
+    assert seen[scene] == {"saw": saw}

@@ -1,0 +1,25 @@
+"""A collection for the clients that can only read them."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import httpx
+
+from tests.stack import Stack
+
+GREETERS = {
+    "name": "Greeters",
+    "slug": "greeters",
+    "description": "They say hello",
+    "models": ["samovar/hello-world"],
+}
+
+
+@contextmanager
+def collected(stack: Stack) -> Generator[None]:
+    with httpx.Client(base_url=stack.url, headers=stack.headers) as api:
+        assert api.post("/v1/collections", json=GREETERS).status_code == 201
+        try:
+            yield
+        finally:
+            assert api.delete("/v1/collections/greeters").status_code == 204
