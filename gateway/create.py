@@ -11,7 +11,7 @@ from msgspec import Raw, json
 from gateway import ids, metrics
 from gateway.broker import Broker, Failed
 from gateway.catalog import Version
-from gateway.errors import QueueFull, Unavailable
+from gateway.errors import BadToken, QueueFull, Unavailable
 from gateway.files import Files
 from gateway.follow import Follower
 from gateway.job import job_of
@@ -123,7 +123,7 @@ class Creator:
             raise
         try:
             await commit
-        except Unavailable:
+        except (Unavailable, BadToken):
             if sequence is not None:
                 await self._broker.discard_job(sequence)
             raise

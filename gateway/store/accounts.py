@@ -115,14 +115,14 @@ class Accounts:
 
         Raises `Unprocessable` for one that has made predictions.
         """
-        try:
-            with reached():
+        with reached():
+            try:
                 gone = await self._pool.fetchval("DELETE FROM accounts WHERE username = $1 RETURNING id", username)
-        except asyncpg.ForeignKeyViolationError as error:
-            raise Unprocessable(
-                f"{username} has made predictions, which are kept. Revoke its tokens instead: "
-                f"`samovar tokens list --account {username}` names them."
-            ) from error
+            except asyncpg.ForeignKeyViolationError as error:
+                raise Unprocessable(
+                    f"{username} has made predictions, which are kept. Revoke its tokens instead: "
+                    f"`samovar tokens list --account {username}` names them."
+                ) from error
         if gone is None:
             return False
         with reached():

@@ -52,7 +52,7 @@ class Group(Generic[I, O]):
     async def _settle(self, batch: list[tuple[I, asyncio.Future[O]]]) -> None:
         try:
             answers = await self._write([item for item, _ in batch])
-        except asyncpg.DataError as error:
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
                 await self._settle(batch[:middle])

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 
-from gateway.errors import Unavailable
+from gateway.errors import BadToken, Unavailable
 
 LOST = (
     asyncpg.PostgresConnectionError,
@@ -41,8 +41,12 @@ async def _keep(_: asyncpg.Connection) -> None:
 
 @contextmanager
 def reached() -> Generator[None]:
-    """Raises `Unavailable` for a database that does not answer."""
+    """Raises `Unavailable` for a database that does not answer, `BadToken` for a row of an account that is gone."""
     try:
         yield
     except LOST as error:
         raise Unavailable from error
+    except asyncpg.ForeignKeyViolationError as error:
+        if (error.constraint_name or "").endswith("_account_fkey"):
+            raise BadToken from error  # deleted a moment ago, by way of a gateway that this one has not heard of yet
+        raise

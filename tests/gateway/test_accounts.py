@@ -9,10 +9,12 @@ import asyncpg
 import httpx
 import pytest
 from msgspec import structs
+from nats.js import JetStreamContext
 
 from gateway.auth import FRESH, Auth
 from gateway.errors import BadToken
 from gateway.store.accounts import Account, digest
+from schemas import subjects
 from tests.gateway.conftest import TOKEN, Runner
 
 PATH = "/v1/models/acme/echo/predictions"
@@ -273,6 +275,28 @@ async def test_accounts_that_are_needed_are_not_deleted(client: httpx.AsyncClien
     answer = await client.delete("/v1/accounts/bob")
     assert (answer.status_code, "bob has made predictions" in answer.json()["detail"]) == (422, True)
     assert await status(client, token) == 200
+
+
+async def test_an_account_that_another_gateway_deleted_creates_nothing_and_disturbs_nobody(
+    client: httpx.AsyncClient, runner: Runner, js: JetStreamContext, database_url: str
+) -> None:
+    await client.post("/v1/accounts", json={"username": "bob"})
+    token = (await made(client, "predict", account="bob"))["token"]
+    assert await status(client, token) == 200
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DELETE FROM accounts WHERE username = 'bob'")
+
+    async def create(shown: str) -> int:
+        answer = await client.post(PATH, json={"input": {"text": "hi"}}, headers={"Authorization": f"Bearer {shown}"})
+        return answer.status_code
+
+    answers = await asyncio.gather(*(create(each) for each in [TOKEN, token] * 5))
+    assert answers == [201, 401] * 5
+    upload = await client.post("/v1/files", files={"content": b"x"}, headers=shown(token))
+    assert upload.status_code == 401
+    assert await connection.fetchval("SELECT count(*) FROM predictions") == 5
+    await connection.close()
+    assert (await js.stream_info(subjects.JOBS)).state.messages == 5
 
 
 async def test_limits_of_an_account_and_a_token_count_from_their_next_call(
