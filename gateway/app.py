@@ -29,6 +29,7 @@ from gateway.counts import RunCounts
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import GatewayError
+from gateway.feed import Feed
 from gateway.files import Files
 from gateway.fleet import Fleet
 from gateway.follow import Follower
@@ -41,12 +42,14 @@ from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.retention import Retention
 from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import feed as feeds
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
+from gateway.store.changes import Changed
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
@@ -79,7 +82,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    resources = feeds, predictions, models, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -143,8 +146,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         pools.connected(settings.database_url, settings.database_connections) as pool,
         brokers.connected(settings.nats_url, on_gap) as client,
     ):
-        repeats = Repeats(pool)
-        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool)
+        feed, repeats = Feed(client), Repeats(pool)
+        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool, feed.tell)
         if settings.token:
             await accounts.admit(settings.account, settings.token)
         capabilities = Capabilities(await accounts.secret("capabilities"))
@@ -169,6 +172,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         creator = Creator(
             record=record,
             repeats=repeats,
+            tell=feed.tell,
             broker=broker,
             live=live,
             follower=follower,
@@ -211,6 +215,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 fleet=fleet,
             ),
             gc=Gc(files, rows, record, uploads),
+            feed=feed,
+            changed=Changed(pool),
         )
         try:
             await broker.ensure()

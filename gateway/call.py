@@ -17,6 +17,7 @@ from gateway.catalog import Catalog
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import Forbidden
+from gateway.feed import Feed
 from gateway.files import Files
 from gateway.fleet import Fleet
 from gateway.follow import Follower
@@ -27,6 +28,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Right
+from gateway.store.changes import Changed
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
@@ -61,6 +63,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     builds: Builds
     deleting: Deleting
     gc: Gc
+    feed: Feed
+    changed: Changed
 
 
 def parts(request: AnyRequest) -> Parts:
