@@ -29,6 +29,7 @@ from gateway.counts import RunCounts
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import GatewayError
+from gateway.feed import Feed
 from gateway.files import Files
 from gateway.fleet import Fleet
 from gateway.follow import Follower
@@ -55,6 +56,7 @@ from gateway.routes import (
     tokens,
     trainings,
 )
+from gateway.routes import feed as feeds
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
@@ -63,6 +65,7 @@ from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
 from gateway.store.allowances import Allowances
+from gateway.store.changes import Changed
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
@@ -98,7 +101,20 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, trainings, uploaded, account, accounts, tokens, streams, hosts, gc
+    resources = (
+        feeds,
+        predictions,
+        models,
+        pushes,
+        trainings,
+        uploaded,
+        account,
+        accounts,
+        tokens,
+        streams,
+        hosts,
+        gc,
+    )
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[
@@ -165,8 +181,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         pools.connected(settings.database_url, settings.database_connections) as pool,
         brokers.connected(settings.nats_url, on_gap) as client,
     ):
-        repeats = Repeats(pool)
-        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool)
+        feed, repeats = Feed(client), Repeats(pool)
+        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool, feed.tell)
         if settings.token:
             await accounts.admit(settings.account, settings.token)
         capabilities = Capabilities(await accounts.secret("capabilities"))
@@ -193,6 +209,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         creator = Creator(
             record=record,
             repeats=repeats,
+            tell=feed.tell,
             broker=broker,
             live=live,
             follower=follower,
@@ -246,6 +263,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 fleet=fleet,
             ),
             gc=Gc(files, rows, record, uploads),
+            feed=feed,
+            changed=Changed(pool),
         )
         try:
             await broker.ensure()

@@ -17,6 +17,7 @@ from gateway.catalog import Catalog
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import Forbidden
+from gateway.feed import Feed
 from gateway.files import Files
 from gateway.fleet import Fleet
 from gateway.follow import Follower
@@ -29,6 +30,7 @@ from gateway.pushes import Pushes
 from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Accounts, Right
+from gateway.store.changes import Changed
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
@@ -72,6 +74,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     results: Results
     deleting: Deleting
     gc: Gc
+    feed: Feed
+    changed: Changed
 
 
 def parts(request: AnyRequest) -> Parts:

@@ -19,8 +19,10 @@ from gateway.live import Closing, Live
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.repeats import Sent
+from gateway.store.changes import Tell
 from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
+from schemas.changes import Change
 from schemas.models import Manifest
 from schemas.prediction import Prediction
 
@@ -33,6 +35,7 @@ class Creator:
         *,
         record: Predictions,
         repeats: Repeats,
+        tell: Tell,
         broker: Broker,
         live: Live,
         follower: Follower,
@@ -44,6 +47,7 @@ class Creator:
     ) -> None:
         self._record = record
         self._repeats = repeats
+        self._tell = tell
         self._broker = broker
         self._live = live
         self._follower = follower
@@ -122,12 +126,12 @@ class Creator:
             await self._record.remove(p.id)
             raise
         try:
-            await commit
+            at = await commit
         except (Unavailable, BadToken):
             if sequence is not None:
                 await self._broker.discard_job(sequence)
             raise
-        self._accepted(p, sequence)
+        await self._accepted(p, sequence, at)
 
     async def _first(self, p: Prediction, version: Version, sent: Sent) -> str | None:
         """The id of the one that was made before; None: there was none, and this one is accepted."""
@@ -136,19 +140,20 @@ class Creator:
             if first is None:
                 await self._accept(p, version)
             return first
-        first = await self._repeats.reserve(p, version.pool, sent.key, sent.request)
-        if first is None:
-            await self._accept_reserved(p, version, sent.key)
-        return first
+        made = await self._repeats.reserve(p, version.pool, sent.key, sent.request)
+        if isinstance(made, str):
+            return made
+        await self._accept_reserved(p, version, sent.key, made)
+        return None
 
-    async def _accept_reserved(self, p: Prediction, version: Version, key: str) -> None:
+    async def _accept_reserved(self, p: Prediction, version: Version, key: str, at: datetime) -> None:
         """Its row is committed already: who has the key could not be told earlier."""
         try:
             sequence = await self._send(p, version)
         except QueueFull:
             await self._repeats.release(p, key)
             raise
-        self._accepted(p, sequence)
+        await self._accepted(p, sequence, at)
 
     async def _send(self, p: Prediction, version: Version) -> int | None:
         sequence = await self._submit(p, version.pool)
@@ -156,16 +161,19 @@ class Creator:
             await self._broker.wake(version.pool, version.id)
         return sequence
 
-    def _accepted(self, p: Prediction, sequence: int | None) -> None:
+    async def _accepted(self, p: Prediction, sequence: int | None, at: datetime) -> None:
         metrics.CREATED.inc()
         self._count(p.model)
         if sequence is not None:
             self._reconciler.submitted(p.id, sequence)
+        if p.kind == "predict":
+            await self._tell([_made(p, at)])
 
-    async def _commit(self, p: Prediction, pool: str) -> None:
+    async def _commit(self, p: Prediction, pool: str) -> datetime:
         started = time.perf_counter()
-        await self._record.create(p, pool)
+        at = await self._record.create(p, pool)
         metrics.stage("commit", time.perf_counter() - started)
+        return at
 
     async def _submit(self, p: Prediction, pool: str) -> int | None:
         """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""
@@ -177,3 +185,17 @@ class Creator:
             return None
         metrics.stage("publish", time.perf_counter() - started)
         return sequence
+
+
+def _made(p: Prediction, at: datetime) -> Change:
+    return Change(
+        id=p.id,
+        account=p.account,
+        at=at,
+        model=p.model,
+        version=p.version,
+        status=p.status,
+        created_at=p.created_at,
+        source=p.source,
+        deployment=p.deployment,
+    )

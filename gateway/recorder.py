@@ -75,9 +75,9 @@ class Recorder:
         self._recorded: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[bool]] = {}
         self._kept: dict[str, tuple[Prediction, asyncio.Task[None]]] = {}
-        self._coming: dict[str, asyncio.Future[None]] = {}
+        self._coming: dict[str, asyncio.Future[datetime]] = {}
 
-    def expect(self, id: str, commit: asyncio.Future[None]) -> None:
+    def expect(self, id: str, commit: asyncio.Future[datetime]) -> None:
         """The row of `id` is being committed: a final event that is faster waits for it."""
         self._coming[id] = commit
         commit.add_done_callback(lambda _: self._coming.pop(id, None))

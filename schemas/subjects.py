@@ -94,6 +94,11 @@ def instance(version: str, number: int) -> str:
     return f"$KV.INSTANCES.{version}.{number}"
 
 
+def account(id: int) -> str:
+    """schemas.changes.Changes of its predictions, to every gateway where somebody listens to them."""
+    return f"account.{id}"
+
+
 def tag(id: str) -> str:
     """The first characters of an id, drawn once by the gateway that makes it."""
     return id[:TAG_LENGTH]

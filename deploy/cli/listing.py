@@ -71,6 +71,24 @@ def watch_prediction(id: str, *, json: Json = False, url: Url = LOCAL, token: To
         return watch(api, prediction(api, id), as_json=json)
 
 
+@predictions.command(name="follow")
+def follow_predictions(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
+    """All predictions from now on, a line whenever one is made, begins or ends.
+
+    In a pipe: id, model, status, the moment of that, seconds that it took, error.
+
+    Parameters
+    ----------
+    json
+        A line of JSON each.
+    """
+    from deploy.cli.api import reached
+    from deploy.cli.following import follow
+
+    with reached(url, token) as api:
+        follow(api, as_json=json)
+
+
 @models.command(name="list")
 def list_models(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
     """All models: name, runs, description."""

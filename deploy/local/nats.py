@@ -34,8 +34,18 @@ class User(Struct, frozen=True, kw_only=True):
 
 GATEWAY: Final = User(
     name="gateway",
-    publish=("jobs.>", "events.>", "cancels", "wake.>", "runners.>", "$JS.API.>", "$JS.ACK.EVENTS.>", "_INBOX.>"),
-    subscribe=("events.>", "live.>", "runners.>", "_INBOX.>"),
+    publish=(
+        "jobs.>",
+        "events.>",
+        "cancels",
+        "wake.>",
+        "runners.>",
+        "account.*",
+        "$JS.API.>",
+        "$JS.ACK.EVENTS.>",
+        "_INBOX.>",
+    ),
+    subscribe=("events.>", "live.>", "runners.>", "account.*", "_INBOX.>"),
 )
 RUNNER: Final = User(
     name="runner",

@@ -111,6 +111,11 @@ CREATE INDEX predictions_ended ON predictions (source, completed_at)
     WHERE kind = 'predict' AND completed_at IS NOT NULL AND NOT removed;
 CREATE INDEX predictions_by_request ON predictions (account, request, created_at) WHERE request IS NOT NULL;
 
+-- When it was last written of its status, for those who were away: the clock of the database, not of a machine.
+ALTER TABLE predictions ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now();
+ALTER TABLE predictions ALTER COLUMN changed_at SET DEFAULT clock_timestamp();
+CREATE INDEX predictions_changed ON predictions (account, changed_at) WHERE kind = 'predict';
+
 -- What clients call a request by, so that it is followed once.
 CREATE TABLE idempotency (
     account    integer NOT NULL REFERENCES accounts ON DELETE CASCADE,

@@ -117,6 +117,16 @@ class RunnersOperation(Operation):
         self.parameters = [*(self.parameters or []), header("Last-Event-ID", "Nothing is said until it is outdated.")]
 
 
+@dataclass
+class FeedOperation(Operation):
+    def __post_init__(self) -> None:
+        self.parameters = [
+            *(self.parameters or []),
+            header("Last-Event-ID", "Go on after this event."),
+            query("last_event_id", "The same, for clients that cannot send headers."),
+        ]
+
+
 def body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
     schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required, additional_properties=False)
     return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)

@@ -9,6 +9,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Raw, Struct, convert, json
 
+from gateway.store.changes import COLUMNS as CHANGE
+from gateway.store.changes import Tell, as_change, nobody
 from gateway.store.group import Group
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import LOST, reached
@@ -61,9 +63,10 @@ IN_ORDER = """
 """
 
 START = f"""{IN_ORDER}
-    UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run
+    UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run, changed_at = clock_timestamp()
       FROM mine JOIN unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run) USING (id)
      WHERE p.id = mine.id
+    RETURNING {CHANGE}
 """
 
 # The quote that opens a text is never escaped, so a text that merely speaks of sealed ones stays as it is.
@@ -73,13 +76,14 @@ FINISH = f"""{IN_ORDER}
     UPDATE predictions p
        SET status = e.status, output = e.output, many = e.many, files = string_to_array(e.files, E'\\n'), logs = e.logs,
            error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at,
+           changed_at = clock_timestamp(),
            input = CASE WHEN p.secret THEN {WIPE} ELSE p.input END
       FROM mine
       JOIN unnest($1::text[], $2::text[], $3::json[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::json[],
                   $9::json[], $10::timestamptz[], $11::timestamptz[])
            AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at) USING (id)
      WHERE p.id = mine.id
-    RETURNING p.id, p.kind
+    RETURNING {CHANGE}
 """
 
 LIST = f"""
@@ -114,8 +118,11 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 class Predictions:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    """`tell` is called after a beginning or an end has been written: at least once for each."""
+
+    def __init__(self, pool: asyncpg.Pool, tell: Tell = nobody) -> None:
         self._pool = pool
+        self._tell = tell
         self._created = Group(self._insert)
         self._finished: Group[Prediction, str | None] = Group(self._finish, linger=LINGER)
 
@@ -128,10 +135,10 @@ class Predictions:
         except (asyncpg.PostgresError, *LOST):
             return False
 
-    async def create(self, p: Prediction, pool: str) -> None:
-        """Committed when it returns. Raises `Unavailable`."""
+    async def create(self, p: Prediction, pool: str) -> datetime:
+        """Committed when it returns; the moment by the database's clock. Raises `Unavailable`."""
         with reached():
-            await self._created((p, pool))
+            return await self._created((p, pool))
 
     async def finish(self, p: Prediction) -> str | None:
         """Write a final state, unless there is one; what kind of job it was. None: no such row yet."""
@@ -140,12 +147,13 @@ class Predictions:
 
     async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None:
         with reached():
-            await self._pool.execute(
+            rows = await self._pool.fetch(
                 START,
                 [id for id, _, _ in started],
                 [at for _, at, _ in started],
                 [json.encode(run).decode() for _, _, run in started],
             )
+        await self._told(rows)
 
     async def remove(self, id: str) -> None:
         """For a prediction that was not accepted after all."""
@@ -375,17 +383,23 @@ class Predictions:
                 "INSERT INTO parked_events (subject, data, reason) VALUES ($1, $2, $3)", subject, data, reason
             )
 
-    async def _insert(self, rows: Sequence[tuple[Prediction, str]]) -> list[None]:
-        await self._pool.execute(INSERT, *inserted(rows))
-        return [None] * len(rows)
+    async def _insert(self, rows: Sequence[tuple[Prediction, str]]) -> list[datetime]:
+        made = await self._pool.fetch(f"{INSERT} RETURNING id, changed_at", *inserted(rows))
+        at: dict[str, datetime] = {row["id"]: row["changed_at"] for row in made}
+        return [at[p.id] for p, _ in rows]
 
     async def _finish(self, ps: Sequence[Prediction]) -> list[str | None]:
-        there: dict[str, str] = {row["id"]: row["kind"] for row in await self._pool.fetch(FINISH, *_finals(ps))}
-        others = [p.id for p in ps if p.id not in there]
-        if others:
-            known = await self._pool.fetch("SELECT id, kind FROM predictions WHERE id = ANY($1)", others)
-            there.update((row["id"], row["kind"]) for row in known)
+        rows = await self._pool.fetch(FINISH, *_finals(ps))
+        written = {row["id"] for row in rows}
+        others = [p.id for p in ps if p.id not in written]
+        if others:  # who wrote them may have died before it told anyone, so they are told again
+            rows += await self._pool.fetch(f"SELECT {CHANGE} FROM predictions p WHERE id = ANY($1)", others)
+        await self._told(rows)
+        there: dict[str, str] = {row["id"]: row["kind"] for row in rows}
         return [there.get(p.id) for p in ps]
+
+    async def _told(self, rows: Sequence[asyncpg.Record]) -> None:
+        await self._tell([as_change(row) for row in rows if row["kind"] == "predict"])
 
 
 def inserted(rows: Sequence[tuple[Prediction, str]]) -> list[list[Any]]:

@@ -1,6 +1,6 @@
 """Requests that are sent again: which prediction the first of them made."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -30,7 +30,7 @@ RESERVE: Final = f"""
          WHERE i.created_at < now() - ${_FREE + 4}::interval
         RETURNING prediction)
     {INSERT} WHERE EXISTS (SELECT FROM mine)
-    RETURNING id
+    RETURNING changed_at
 """
 
 RELEASE: Final = """
@@ -43,8 +43,8 @@ class Repeats:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def reserve(self, p: Prediction, pool: str, key: str, request: bytes) -> str | None:
-        """Key and prediction committed at once, and then None; else the id of the one that was made under this key.
+    async def reserve(self, p: Prediction, pool: str, key: str, request: bytes) -> datetime | str:
+        """Key and prediction committed at once, and when; else the id of the one that was made under this key.
 
         However many gateways are asked at the same time, one of them makes it. Raises `Unprocessable` if the key was
         another request's.
@@ -52,8 +52,8 @@ class Repeats:
         with reached():
             while True:
                 args = [*inserted([(p, pool)]), p.account, key, request, p.id, KEPT]
-                if await self._pool.fetchval(RESERVE, *args):
-                    return None
+                if made := await self._pool.fetchval(RESERVE, *args):
+                    return made
                 first = await self._pool.fetchrow(
                     "SELECT request, prediction FROM idempotency WHERE account = $1 AND key = $2", p.account, key
                 )

@@ -62,6 +62,8 @@ class FakeGateway:
         """Ids of all predictions, newest first."""
         self.queries: list[str] = []
         """Of the requests for that list."""
+        self.resumed: list[str | None] = []
+        """Where each connection to the feed of predictions went on."""
         self._pushed = ""
 
     def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
@@ -151,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
             self._stream()
         elif self.path.startswith("/v1/runners/events"):
             self._views()
+        elif self.path.startswith("/v1/predictions/events"):
+            self._changes()
         else:
             self._answer()
 
@@ -189,6 +193,19 @@ class Handler(BaseHTTPRequestHandler):
         self._event("runners", json.encode(self.gateway.runners).decode())
         self.gateway.hold.wait(60)
         self._event("runners", json.encode(self.gateway.runners).decode())
+
+    def _changes(self) -> None:
+        """Of each prediction that it was made, on the first connection; on the next that it ended."""
+        self.gateway.resumed.append(self.headers.get("Last-Event-ID"))
+        self._open()
+        for id in self.gateway.listed:
+            told = {"id": id, "model": "me/mine", "status": "starting", "created_at": "2026-01-31T12:00:00Z"}
+            if len(self.gateway.resumed) > 1:
+                told |= {"status": "failed", "error": "no\nway", "completed_at": "2026-01-31T12:00:01Z"}
+                told |= {"metrics": {"total_time": 1.0}}
+            self._event("prediction", json.encode(told).decode())
+        if len(self.gateway.resumed) > 1:
+            self.gateway.hold.wait(60)
 
     def _open(self) -> None:
         self.send_response(200)

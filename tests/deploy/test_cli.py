@@ -157,3 +157,21 @@ def test_what_is_wrong_is_told_in_one_line(stack: Stack, others: dict[str, str],
 def test_help_needs_nothing_heavy() -> None:
     code = "import sys, deploy.cli.main; print(*sorted({'torch', 'litestar', 'httpx', 'nats'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True).stdout == "\n"
+
+
+def test_predictions_are_followed_as_they_happen(stack: Stack) -> None:
+    following = subprocess.Popen(
+        [SAMOVAR, "predictions", "follow"], stdout=subprocess.PIPE, text=True, env=environment(stack)
+    )
+    with following:
+        assert following.stdout is not None
+        os.set_blocking(following.stdout.fileno(), False)
+        told, until = "", time.monotonic() + LIMIT
+        while "\tsucceeded\t" not in told and time.monotonic() < until:  # it may not listen yet when the first ends
+            samovar(stack, "run", "samovar/hello-world", "-i", "text=world")
+            told += following.stdout.read() or ""
+        following.send_signal(signal.SIGINT)
+    assert following.returncode == 130
+    lines = [line.split("\t") for line in told.splitlines()]
+    assert {line[1] for line in lines} == {"samovar/hello-world"}
+    assert {line[2] for line in lines} >= {"starting", "succeeded"}

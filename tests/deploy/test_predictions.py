@@ -1,12 +1,14 @@
 """`samovar predictions` beside a gateway that answers as it is told."""
 
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
 
 from deploy.cli.moments import moment
 from deploy.errors import Unusable
-from tests.deploy.fake import FakeGateway, samovar
+from tests.deploy.fake import FakeGateway, environment, samovar
+from tests.stack import SAMOVAR
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -44,3 +46,16 @@ def test_the_beginning_of_an_id_suffices(gateway: FakeGateway):
     assert gateway.asked[-1] == ("POST", "/v1/predictions/k3v7zq1b5drm80cs2n9gt4w6xa/cancel")
     refused = samovar(gateway, "predictions", "show", "k3v7")
     assert (refused.returncode, "several predictions begin so" in refused.stderr) == (1, True)
+
+
+def test_predictions_are_followed_also_when_a_connection_breaks_off(gateway: FakeGateway):
+    gateway.listed = ["k3v7zq1b5drm80cs2n9gt4w6xa"]
+    gateway.hold.clear()
+    command = [SAMOVAR, "predictions", "follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(gateway)) as following:
+        assert following.stdout is not None
+        made, ended = following.stdout.readline(), following.stdout.readline()
+        following.terminate()
+    assert made.rstrip("\n").split("\t") == [gateway.listed[0], "me/mine", "starting", "2026-01-31T12:00:00Z", "", ""]
+    assert ended.rstrip("\n").split("\t")[2:] == ["failed", "2026-01-31T12:00:01Z", "1.0", "no way"]
+    assert gateway.resumed == [None, "1:prediction"]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec import Raw, Struct, json
 
-from schemas import events, inputs, jobs, models
+from schemas import changes, events, inputs, jobs, models
 from schemas.events import Run
+from schemas.prediction import Status
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, tzinfo=UTC)
 ID = "k3v7zq1b5drm80cs2n9gt4w6xa"
@@ -116,6 +117,25 @@ MESSAGES: dict[str, Struct] = {
             models.Resident(version="b" * 64, model="acme/sing", number=1, state="starting", phase="loading", since=AT),
         ],
         counts={"loads": 2},
+    ),
+    "changes": changes.Changes(
+        [
+            changes.Change(
+                id=ID,
+                account=1,
+                at=AT,
+                model="acme/echo",
+                version="a" * 64,
+                status=Status.FAILED,
+                created_at=AT,
+                source="web",
+                deployment="acme/steady",
+                started_at=AT,
+                completed_at=AT,
+                error="no",
+                metrics={"predict_time": 1.5},
+            )
+        ]
     ),
 }
 
