@@ -11,7 +11,7 @@ KEPT: Final = 10_000
 
 
 class Tokens(Protocol):
-    async def by_token(self, hash: bytes) -> Account | None: ...
+    async def by_token(self, hash: bytes, /) -> Account | None: ...
 
 
 class Auth:

@@ -1,6 +1,7 @@
 """What predictions said is removed a while after their end."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -111,7 +112,7 @@ async def test_two_gateways_never_look_at_the_same(client: httpx.AsyncClient, ru
         seen: list[list[str]] = []
         both = asyncio.Barrier(2)
 
-        async def free(contents: list[Content]) -> list[str]:
+        async def free(contents: Sequence[Content]) -> list[str]:
             ids = [content.id for content in contents]
             seen.append(ids)
             await both.wait()
