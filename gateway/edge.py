@@ -24,7 +24,7 @@ API: Final = {
     "trainings",
     "webhooks",
 }
-HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/-/files/")
+HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/-/predictions/", "/-/files/")
 """Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
 MAX_HEADERS: Final = 64_000  # bytes
 
