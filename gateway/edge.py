@@ -27,6 +27,7 @@ API: Final = {
     "webhooks",
 }
 HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/v1/predictions/events", "/-/files/")
+HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/-/predictions/", "/-/files/")
 """Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
 MAX_HEADERS: Final = 64_000  # bytes
 

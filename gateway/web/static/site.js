@@ -4,7 +4,9 @@ import { watchFleet } from "./fleet.js";
 import { watchPredictions } from "./list.js";
 import { prepareRuns } from "./run.js";
 
-document.getElementById("sign-out").addEventListener("click", async () => {
+const out = document.getElementById("sign-out");
+out.disabled = false;
+out.addEventListener("click", async () => {
   await fetch("-/session", { method: "DELETE" });
   location.assign(".");
 });
