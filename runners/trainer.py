@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 import structlog
 from msgspec import Raw, json, structs
 
-from runners import instance, memory, temporary
+from runners import instance, memory, phases, temporary
 from runners.batcher import Batcher
 from runners.calls import Call, Death, Wish, unrun
 from runners.errors import BadPack, FileStoreError, NotOffered, RunnerError, SetupFailed
@@ -35,7 +35,7 @@ NO_WEIGHTS: Final = "train returned no weights: return a Path to a file, or Trai
 class Room(Protocol):
     """Where a worker that takes no predictions gets its memory, and what was seen of it is kept."""
 
-    def lent(self, version: str, hints: Hints, offload: Path) -> AbstractAsyncContextManager[Given]: ...
+    def lent(self, version: str, hints: Hints, offload: Path, phase: str) -> AbstractAsyncContextManager[Given]: ...
     def learn(self, version: str, *, host: int, device: int) -> None: ...
     def enlarge(self, version: str) -> bool: ...
 
@@ -110,7 +110,7 @@ class Trainer:
     async def _seated(self, program: Program, hints: Hints, call: Call) -> None:
         home = temporary.worker()
         self._homes.append(home)
-        async with self._room.lent(self._name, hints, Path(home) / "offload") as given:
+        async with self._room.lent(self._name, hints, Path(home) / "offload", phases.TRAINING) as given:
             await self._worked(program, home, given, call)
 
     async def _worked(self, program: Program, home: str, given: Given, call: Call) -> None:
