@@ -1,6 +1,7 @@
 """A job's life: run, said, one final event, settled."""
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -56,6 +57,8 @@ class Agent(Struct, frozen=True, kw_only=True):
     files: Store
     inputs: Inputs
     run_limit: float
+    kept: float = math.inf
+    """Seconds for which all that a run said is there for certain."""
 
 
 class Life:
@@ -258,6 +261,7 @@ class Life:
             whole = [] if done.value is None else [await self._value(done)]
         except (FileStoreError, TooLarge) as error:
             return await self._failed(report, call, str(error), done)
+        self._freshen(call, report)
         values, files, text = await report.rest(beside=sum(len(bytes(value)) for value, _ in whole))
         said: dict[str, Any] = {
             "id": call.id,
@@ -283,6 +287,7 @@ class Life:
                 return Failed(**said, error=(done.error or "the model gave no reason")[:LONGEST_ERROR])
 
     async def _failed(self, report: Report, call: Call, error: str, done: Done | None = None) -> Failed:
+        self._freshen(call, report)
         values, files, text = await report.rest()
         return Failed(
             id=call.id,
@@ -300,6 +305,11 @@ class Life:
             error=error,
             metrics=self._measured(call, done),
         )
+
+    def _freshen(self, call: Call, report: Report) -> None:
+        """A final event counts only with all that it speaks of, and a long run outlives what it said first."""
+        if call.began is not None and time.time() - call.began > self._agent.kept:
+            report.again(self._draw())
 
     async def _crashed(self, death: Death, report: Report) -> bool:
         """Count it. True: the job waits in the queue for its next attempt."""

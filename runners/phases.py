@@ -6,3 +6,4 @@ WAITING: Final = "waiting for memory"
 DOWNLOADING: Final = "downloading weights"
 BUILDING: Final = "building"
 LOADING: Final = "loading"
+TRAINING: Final = "training"  # of a worker that takes no predictions

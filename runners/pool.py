@@ -145,12 +145,15 @@ class Pool:
                 self._begin(version, range(hints.min_instances))
 
     @asynccontextmanager
-    async def lent(self, version: str, hints: Hints, offload: Path) -> AsyncGenerator[Given]:
-        """A seat for a worker that is only tried, and takes no jobs."""
+    async def lent(
+        self, version: str, hints: Hints, offload: Path, phase: str = phases.LOADING
+    ) -> AsyncGenerator[Given]:
+        """A seat for a worker that is only tried, or trains, and takes no jobs."""
         resident = Resident(version, range(1), asks=hints)
         self._residents.append(resident)
         try:
             await self._seated(resident)
+            self._say(resident, phase)
             yield self.seating.given(resident, offload)
         finally:
             self._residents.remove(resident)

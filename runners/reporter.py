@@ -153,6 +153,14 @@ class Report:
             else:
                 return
 
+    def again(self, run: Run) -> None:
+        """All of it is said again, as what a later run said: what was said long ago may be gone, and counts no more.
+
+        Raises `StartOver`.
+        """
+        self.run = run
+        self._rewind()
+
     async def rest(self, *, beside: int = 0) -> tuple[list[Raw], list[str], str]:
         """What the final event has to carry: chunks, files and log that were not said. The rest of it fits."""
         await self._check()

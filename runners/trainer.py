@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 import structlog
 from msgspec import Raw, json, structs
 
-from runners import instance, memory, temporary
+from runners import instance, memory, phases, temporary
 from runners.batcher import Batcher
 from runners.calls import Call, Death, Wish, unrun
 from runners.errors import BadPack, FileStoreError, NotOffered, RunnerError, SetupFailed
@@ -22,12 +22,14 @@ from runners.library import Library
 from runners.needs import Hints
 from runners.seats import Given
 from runners.settings import Settings
-from runners.worker.frames import Done, FromWorker, Took
+from runners.worker.frames import Done, FromWorker, Said, Took
 from schemas.models import Trained, Weights
 
 log = structlog.stdlib.get_logger()
 
 HUMBLE: Final = 10  # how nice a training is to predictions beside it, which want an answer at once
+LONGEST_LOG: Final = 2_000_000  # characters
+CUT: Final = "\n… the rest of the log is left out\n"
 NO_TRAIN: Final = "this version cannot be trained: its cog.yaml names no train"
 NO_WEIGHTS: Final = "train returned no weights: return a Path to a file, or TrainingOutput(weights=Path(…))"
 
@@ -35,7 +37,7 @@ NO_WEIGHTS: Final = "train returned no weights: return a Path to a file, or Trai
 class Room(Protocol):
     """Where a worker that takes no predictions gets its memory, and what was seen of it is kept."""
 
-    def lent(self, version: str, hints: Hints, offload: Path) -> AbstractAsyncContextManager[Given]: ...
+    def lent(self, version: str, hints: Hints, offload: Path, phase: str) -> AbstractAsyncContextManager[Given]: ...
     def learn(self, version: str, *, host: int, device: int) -> None: ...
     def enlarge(self, version: str) -> bool: ...
 
@@ -53,6 +55,7 @@ class Trainer:
         self._batcher = self._line()
         self._task: asyncio.Task[None] | None = None
         self._homes: list[str] = []
+        self._log = LONGEST_LOG
         self._host = self._device = 0
         """Bytes that the worker took, at most."""
 
@@ -110,7 +113,7 @@ class Trainer:
     async def _seated(self, program: Program, hints: Hints, call: Call) -> None:
         home = temporary.worker()
         self._homes.append(home)
-        async with self._room.lent(self._name, hints, Path(home) / "offload") as given:
+        async with self._room.lent(self._name, hints, Path(home) / "offload", phases.TRAINING) as given:
             await self._worked(program, home, given, call)
 
     async def _worked(self, program: Program, home: str, given: Given, call: Call) -> None:
@@ -120,6 +123,8 @@ class Trainer:
             match frame:
                 case Done() if not done.done():
                     done.set_result(frame)
+                case Said(ids=ids, text=text):
+                    self._batcher.heard(Said(ids, self._bounded(text)))
                 case Took(device_bytes=device, host_bytes=host):
                     self._host, self._device = max(self._host, host), max(self._device, device)
                 case _:
@@ -151,6 +156,11 @@ class Trainer:
         finally:
             ending.cancel()
             await asyncio.wait([ending])
+
+    def _bounded(self, text: str) -> str:
+        """A log is kept whole until the end, and with the version that comes of it."""
+        room, self._log = self._log, max(0, self._log - len(text))
+        return text if len(text) <= room else text[:room] + (CUT if room else "")
 
     def _learn(self, worker: Instance, device: int = 0) -> None:
         self._host = max(self._host, memory.resident([worker.pid])[worker.pid])

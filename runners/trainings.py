@@ -31,7 +31,7 @@ class Trainings:
         self._library = library
         self._room = room
         self._settings = settings
-        self._agent = structs.replace(agent, run_limit=settings.train_limit)
+        self._agent = structs.replace(agent, run_limit=settings.train_limit, kept=settings.events_age / 2)
         self._lives = Lives(self._agent, self._born, live=self._live)
         self._trainers: dict[Life, Trainer] = {}
         self._arriving: set[asyncio.Task[None]] = set()

@@ -11,11 +11,12 @@ import pytest
 from msgspec import Raw, json
 
 from runners.settings import Settings
-from schemas import keys, subjects
+from schemas import events, keys, subjects
 from schemas.events import Canceled, Crashed, Failed, Log, Started, Succeeded
 from schemas.inputs import FILE
 from schemas.jobs import Job
 from schemas.models import Manifest, Trained, Weights, decode_trained
+from schemas.prediction import Prediction, replay
 from tests.runners.conftest import Front, eventually, running, text_of, workers
 from tests.runners.pushing import folder_of, log_of, predict, put
 
@@ -240,6 +241,32 @@ async def test_predictions_run_beside_a_training(trainer: Front, files: Path, pu
     assert not trainer.finals(ID)
     gate.touch()
     await learned(trainer)
+
+
+async def test_a_training_outlives_what_it_said_first(
+    front: Front, settings: Settings, changed: dict[str, Any], files: Path, pupil: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    jetstream = front.nc.jetstream()
+    async with running(settings, **changed, events_age=2):
+        config = (await jetstream.stream_info(subjects.EVENTS)).config
+        await jetstream.update_stream(config, max_age=2)
+        await train(front, put(files, pupil, name="pupil").version, files, gate=str(gate))
+        await front.until(lambda: front.events(ID, Log), within=30)
+
+        async def it_is_gone() -> bool:
+            return (await jetstream.stream_info(subjects.EVENTS)).state.messages == 0
+
+        await eventually(it_is_gone)
+        gate.touch()
+        final = await front.final(ID)
+        state = (await jetstream.stream_info(subjects.EVENTS)).state
+        kept = [await jetstream.get_msg(subjects.EVENTS, seq) for seq in range(state.first_seq, state.last_seq + 1)]
+    blank = Prediction(id=ID, account=0, model="", version="", input=Raw(b"{}"), created_at=datetime.now(UTC))
+    told = replay(blank, [events.decode(message.data or b"") for message in kept])
+    assert isinstance(final, Succeeded)
+    assert told.status == "succeeded"
+    assert told.logs == "from nothing\nnice 10\n"
 
 
 async def test_weights_that_were_changed_are_not_used(trainer: Front, files: Path, pupil: Path) -> None:
