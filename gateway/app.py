@@ -39,13 +39,26 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import (
+    account,
+    examples,
+    gc,
+    health,
+    models,
+    predictions,
+    pushes,
+    shared,
+    streams,
+    versions,
+)
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
+from gateway.store.describing import Descriptions
+from gateway.store.examples import Examples
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.uploads import Uploads
@@ -76,7 +89,8 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    catalogue = models, versions, examples
+    resources = predictions, *catalogue, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -179,6 +193,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             capabilities=capabilities,
             catalog=catalog,
             models=rows,
+            descriptions=Descriptions(pool),
+            examples=Examples(pool),
             predictions=record,
             creator=creator,
             follower=follower,
@@ -266,6 +282,7 @@ def cors(origins: str) -> CORSConfig:
     common: dict[str, Any] = {
         "allow_credentials": True,
         "allow_headers": ["*"],
+        "allow_methods": ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY"],
         "expose_headers": ["Location", "Preference-Applied", "Retry-After"],
     }
     if "*" in allowed:

@@ -11,18 +11,21 @@ from msgspec import convert
 from gateway.catalog import Model
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import reached
+from gateway.store.uses import refuse_needed
 from schemas.models import Built, Manifest, Offer
 
-MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, latest_version, run_count,
-           created_at, updated_at"""
+MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, cover_image_url, hardware,
+           default_example, latest_version, run_count, created_at, updated_at"""
 VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack"
-UPSERT_MODEL = """
-    INSERT INTO models (owner, name, description, readme, github_url, paper_url, license_url)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (owner, name) DO UPDATE SET
-           description = excluded.description, readme = excluded.readme, github_url = excluded.github_url,
-           paper_url = excluded.paper_url, license_url = excluded.license_url
+# A folder that says nothing of these leaves what somebody wrote over HTTP.
+DESCRIBE = """
+    UPDATE models SET
+           description = coalesce($3, description), readme = coalesce($4, readme),
+           github_url = coalesce($5, github_url), paper_url = coalesce($6, paper_url),
+           license_url = coalesce($7, license_url)
+     WHERE owner = $1 AND name = $2
 """
+ENSURE = "INSERT INTO models (owner, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 LATEST = """
     UPDATE models SET latest_version = (
                SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY created_at DESC, id DESC LIMIT 1)
@@ -42,7 +45,7 @@ class Models:
                 owner,
                 name,
             )
-        return convert(dict(row), Model) if row else None
+        return as_model(row) if row else None
 
     async def version(self, id: str) -> dict[str, Any] | None:
         with reached():
@@ -70,14 +73,14 @@ class Models:
             by=(SORTED_BY[sort_by], "owner", "name"),
             cursor=cursor,
             size=size,
-            read=_model,
+            read=as_model,
             descending=descending,
         )
 
     async def offer(self, offer: Offer) -> None:
         """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(UPSERT_MODEL, *_about(offer))
+            await connection.execute(ENSURE, offer.owner, offer.name)
             made = await connection.fetchval(
                 """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING id""",
@@ -89,6 +92,7 @@ class Models:
                 bytes(offer.openapi_schema).decode(),
             )
             if made:
+                await connection.execute(DESCRIBE, *_about(offer))
                 await connection.execute(
                     "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
                     offer.owner,
@@ -105,7 +109,8 @@ class Models:
                     "UPDATE predictions SET built = true WHERE id = $1 AND NOT built RETURNING true", push
                 ):
                     return False
-                await connection.execute(UPSERT_MODEL, *_about(offer))
+                await connection.execute(ENSURE, offer.owner, offer.name)
+                await connection.execute(DESCRIBE, *_about(offer))
                 await connection.execute(
                     """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, pack, size, logs,
                                              setup_log, setup_seconds, environment, notes)
@@ -145,20 +150,25 @@ class Models:
         return (row["logs"], row["setup_log"]) if row else None
 
     async def delete_version(self, owner: str, name: str, id: str) -> str | None:
-        """The model's newest version of those that are left becomes its latest. Its archive's hash, if it had one."""
+        """The model's newest version of those that are left becomes its latest. Its archive's hash, if it had one.
+
+        Raises `Unprocessable` for one that a deployment or a trained version needs.
+        """
         with reached():
             async with self._pool.acquire() as connection, connection.transaction():
                 pack = await connection.fetchval("DELETE FROM versions WHERE id = $1 RETURNING pack", id)
+                await refuse_needed(connection, [id])
                 await connection.execute(LATEST, owner, name)
         return pack
 
     async def delete_model(self, owner: str, name: str) -> dict[str, str | None]:
-        """The versions that it had, each with its archive's hash."""
+        """The versions that it had, each with its archive's hash. Raises like `delete_version`."""
         with reached():
             async with self._pool.acquire() as connection, connection.transaction():
                 rows = await connection.fetch(
                     "DELETE FROM versions WHERE owner = $1 AND name = $2 RETURNING id, pack", owner, name
                 )
+                await refuse_needed(connection, [row["id"] for row in rows])
                 await connection.execute("DELETE FROM models WHERE owner = $1 AND name = $2", owner, name)
         return {row["id"]: row["pack"] for row in rows}
 
@@ -209,10 +219,10 @@ class Models:
 
 
 def _about(offer: Offer) -> tuple[str | None, ...]:
-    """The columns of `UPSERT_MODEL`."""
+    """What `DESCRIBE` takes."""
     urls = offer.github_url, offer.paper_url, offer.license_url
     return offer.owner, offer.name, offer.description, offer.readme, *urls
 
 
-def _model(row: asyncpg.Record) -> Model:
+def as_model(row: asyncpg.Record) -> Model:
     return convert(dict(row), Model)
