@@ -41,6 +41,7 @@ from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.routes import (
     account,
+    collections,
     examples,
     gc,
     health,
@@ -57,6 +58,7 @@ from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
+from gateway.store.collections import Collections
 from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
@@ -89,7 +91,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    catalogue = models, versions, examples
+    catalogue = models, versions, examples, collections
     resources = predictions, *catalogue, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
@@ -195,6 +197,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             models=rows,
             descriptions=Descriptions(pool),
             examples=Examples(pool),
+            collections=Collections(pool),
             predictions=record,
             creator=creator,
             follower=follower,

@@ -27,6 +27,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Right
+from gateway.store.collections import Collections
 from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
@@ -50,6 +51,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     models: Models
     descriptions: Descriptions
     examples: Examples
+    collections: Collections
     predictions: Predictions
     creator: Creator
     follower: Follower
