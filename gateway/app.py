@@ -48,6 +48,7 @@ from gateway.routes import (
     models,
     predictions,
     pushes,
+    search,
     shared,
     streams,
     versions,
@@ -63,6 +64,7 @@ from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.search import Search
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from schemas import subjects
@@ -91,7 +93,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    catalogue = models, versions, examples, collections
+    catalogue = models, versions, examples, search, collections
     resources = predictions, *catalogue, pushes, uploaded, account, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
@@ -198,6 +200,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             descriptions=Descriptions(pool),
             examples=Examples(pool),
             collections=Collections(pool),
+            search=Search(pool),
             predictions=record,
             creator=creator,
             follower=follower,

@@ -33,6 +33,7 @@ from gateway.store.examples import Examples
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
+from gateway.store.search import Search
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from gateway.views import Page, Views
@@ -52,6 +53,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     descriptions: Descriptions
     examples: Examples
     collections: Collections
+    search: Search
     predictions: Predictions
     creator: Creator
     follower: Follower

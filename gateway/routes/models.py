@@ -13,6 +13,7 @@ from gateway.pushes import check_name
 from gateway.routes.model_operations import DescribeOperation, ModelsOperation, NewModelOperation
 from gateway.routes.operations import RunOperation
 from gateway.routes.predictions import run
+from gateway.routes.search import found
 from gateway.showing import find, own, shown
 from gateway.store.accounts import Account
 from gateway.store.models import SORTED_BY
@@ -23,9 +24,11 @@ PAGE: Final = 25
 
 @get("/models", operation_id="models.list", operation_class=ModelsOperation)
 async def page(request: AnyRequest) -> Response[bytes]:
-    """Public models, those with the newest versions first."""
-    await caller(request)
+    """Public models, those with the newest versions first; with `query`, those that fit it, the best first."""
+    account = await caller(request)
     query = request.query_params
+    if "query" in query:
+        return await found(request, account, query["query"])
     sort_by = query.get("sort_by", "latest_version_created_at")
     if sort_by not in SORTED_BY:
         raise BadRequest(f"sort_by: must be one of {', '.join(SORTED_BY)}.")
