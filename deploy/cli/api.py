@@ -39,10 +39,13 @@ class Api:
         self._client = client
 
     def get(self, path: str, **params: str) -> dict[str, Any]:
-        return self._asked("GET", path, params=params)
+        return self._asked("GET", path, params=params or None)  # without any, those of the path stay
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self._asked("POST", path, json=body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._asked("PATCH", path, json=body)
 
     def pages(self, path: str) -> Iterator[dict[str, Any]]:
         """Every item of a list that comes in pages."""

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
+from deploy.cli.collections import collections
 from deploy.cli.listing import models, predictions
+from deploy.cli.models import search
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.errors import DeployError, Unusable
 from deploy.local.places import default_data_dir
@@ -21,6 +23,8 @@ app = App(
 )
 app.command(predictions)
 app.command(models)
+app.command(collections)
+app.command(search)
 
 
 def main() -> None:
