@@ -45,16 +45,20 @@ from gateway.retention import Retention
 from gateway.routes import (
     account,
     accounts,
+    collections,
+    examples,
     gc,
     health,
     models,
     predictions,
     pushes,
+    search,
     shared,
     site,
     streams,
     tokens,
     trainings,
+    versions,
 )
 from gateway.routes import feed as feeds
 from gateway.routes import files as uploaded
@@ -66,10 +70,14 @@ from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
 from gateway.store.allowances import Allowances
 from gateway.store.changes import Changed
+from gateway.store.collections import Collections
+from gateway.store.describing import Descriptions
+from gateway.store.examples import Examples
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
 from gateway.store.retention import Retention as Contents
+from gateway.store.search import Search
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.trained import Results
@@ -101,20 +109,9 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = (
-        feeds,
-        predictions,
-        models,
-        pushes,
-        trainings,
-        uploaded,
-        account,
-        accounts,
-        tokens,
-        streams,
-        hosts,
-        gc,
-    )
+    catalogue = models, versions, examples, search, collections
+    access = account, accounts, tokens
+    resources = feeds, predictions, *catalogue, pushes, trainings, uploaded, *access, streams, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[
@@ -236,6 +233,10 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             capabilities=capabilities,
             catalog=catalog,
             models=rows,
+            descriptions=Descriptions(pool),
+            examples=Examples(pool),
+            collections=Collections(pool),
+            search=Search(pool),
             predictions=record,
             creator=creator,
             follower=follower,
@@ -328,6 +329,7 @@ def cors(origins: str) -> CORSConfig:
         "allow_credentials": True,
         "allow_headers": ["*"],
         "expose_headers": ["Location", "Preference-Applied", "Retry-After", "ratelimit-remaining", "ratelimit-reset"],
+        "allow_methods": ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY"],
     }
     if "*" in allowed:
         return CORSConfig(allow_origins=[], allow_origin_regex=".*", **common)

@@ -31,9 +31,13 @@ from gateway.sessions import Sessions
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Accounts, Right
 from gateway.store.changes import Changed
+from gateway.store.collections import Collections
+from gateway.store.describing import Descriptions
+from gateway.store.examples import Examples
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
+from gateway.store.search import Search
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.trained import Results
@@ -57,6 +61,10 @@ class Parts(Struct, frozen=True, kw_only=True):
     capabilities: Capabilities
     catalog: Catalog
     models: Models
+    descriptions: Descriptions
+    examples: Examples
+    collections: Collections
+    search: Search
     predictions: Predictions
     creator: Creator
     follower: Follower
@@ -140,9 +148,22 @@ def cursor(request: AnyRequest) -> Cursor | None:
     return Cursor.parse(request.query_params.get("cursor"))
 
 
-def paged(request: AnyRequest, found: Listed[Any], results: list[Any]) -> Response[bytes]:
-    """A page of a list, as clients see its rows, with links to those beside it."""
-    return answer(Page(next=_link(request, found.next), previous=_link(request, found.previous), results=results))
+def paged(
+    request: AnyRequest,
+    found: Listed[Any],
+    results: list[Any],
+    *,
+    path: str | None = None,
+    query: Mapping[str, str] | None = None,
+) -> Response[bytes]:
+    """A page of a list, as clients see its rows, with links to those beside it.
+
+    The links lead to `path`, with `query` beside what was asked with.
+    """
+    to = path or request.scope["path"], query or {}
+    return answer(
+        Page(next=_link(request, found.next, *to), previous=_link(request, found.previous, *to), results=results)
+    )
 
 
 async def read(request: AnyRequest, kind: type[T]) -> T:
@@ -173,12 +194,12 @@ class Answer(Response[bytes]):
         await send({"type": "http.response.body", "body": self.content, "more_body": False})
 
 
-def _link(request: AnyRequest, cursor: Cursor | None) -> str | None:
+def _link(request: AnyRequest, cursor: Cursor | None, path: str, more: Mapping[str, str]) -> str | None:
     """This page's URL, with another cursor; None for no page."""
     if cursor is None:
         return None
     query = {name: value for name, value in request.query_params.items() if name != "cursor"}
-    return f"{views(request).base}{request.scope['path']}?{urlencode({**query, 'cursor': cursor.token()})}"
+    return f"{views(request).base}{path}?{urlencode({**query, **more, 'cursor': cursor.token()})}"
 
 
 def _called(request: AnyRequest) -> str:

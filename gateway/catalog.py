@@ -26,6 +26,10 @@ class Model(Struct, frozen=True, kw_only=True):
     github_url: str | None
     paper_url: str | None
     license_url: str | None
+    cover_image_url: str | None = None
+    hardware: str | None = None
+    default_example: str | None = None
+    """The id of a prediction."""
     latest_version: str | None
     run_count: int
     created_at: datetime

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec import json
 
 from schemas.problem import Problem
@@ -26,9 +26,9 @@ API: Final = {
     "trainings",
     "webhooks",
 }
-HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/v1/predictions/events", "/-/files/")
-HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/-/predictions/", "/-/files/")
+HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/v1/predictions/events", "/-/predictions/", "/-/files/")
 """Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
+SEARCH: Final = "/v1/models/_query"
 MAX_HEADERS: Final = 64_000  # bytes
 
 
@@ -54,6 +54,8 @@ class Edge:
         if scope["method"] == "HEAD" and not path.startswith(HEADS):
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
             send = bodiless(send)
+        if scope["method"] == "QUERY" and path.rstrip("/") == "/v1/models":
+            search(scope)
         await self._app(scope, receive, counted(scope, send))
 
 
@@ -65,6 +67,12 @@ def canonical(path: str) -> str:
         return canonical(path.removeprefix("/v1"))
     first = path[1:].partition("/")[0]
     return "/v1" + path if first in API else path
+
+
+def search(scope: HTTPScope) -> None:
+    """A method that routes do not know. What is added tells it from a POST to the same path."""
+    scope["method"], scope["path"], scope["raw_path"] = "POST", SEARCH, SEARCH.encode()
+    scope["queried"] = True  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def bodiless(send: Send) -> Send:

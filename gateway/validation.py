@@ -308,6 +308,8 @@ def _wrong_field(error: msgspec.ValidationError) -> InvalidInput:
     if unknown:
         description = f"Additional property {unknown[1]} is not allowed"
         return InvalidInput([InvalidField(type="additional_property_not_allowed", field="", description=description)])
+    if absent := re.search(r"missing required field `(.+?)`", text):
+        return missing(absent[1])
     at = re.search(r" - at `\$\.?(.*)`$", text)
     reason = text[: at.start()] if at else text
     return InvalidInput([InvalidField(type="invalid_type", field=at[1] if at else "", description=reason)])

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import UNSET, Raw, Struct, UnsetType, json
+from msgspec import UNSET, Raw, Struct, UnsetType, json, structs
 
 from gateway import inputs
 from gateway.catalog import Model, Version
@@ -107,7 +107,7 @@ class ModelView(Struct, kw_only=True):
     license_url: str | None
     run_count: int
     cover_image_url: str | None
-    default_example: None
+    default_example: PredictionView | None
     latest_version: VersionView | None
     created_at: str
 
@@ -260,7 +260,11 @@ class Views:
             urls={"get": f"{self.base}/v1/files/{upload.id}", "download": self.base + download},
         )
 
-    def model(self, model: Model, latest: Version | None) -> ModelView:
+    def example(self, p: Prediction, version: Version | None) -> PredictionView:
+        """A prediction as everybody may see it: where its owner was told of it is nobody else's business."""
+        return self.prediction(structs.replace(p, webhook=None, webhook_events=None, deployment=None), version)
+
+    def model(self, model: Model, latest: Version | None, example: PredictionView | None = None) -> ModelView:
         return ModelView(
             url=f"{self.base}/{model.owner}/{model.name}",
             owner=model.owner,
@@ -272,8 +276,8 @@ class Views:
             paper_url=model.paper_url,
             license_url=model.license_url,
             run_count=model.run_count,
-            cover_image_url=None,
-            default_example=None,
+            cover_image_url=model.cover_image_url,
+            default_example=example,
             latest_version=version_view(latest) if latest else None,
             created_at=rfc3339(model.created_at),
         )

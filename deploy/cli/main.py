@@ -9,8 +9,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, validators
 
 from deploy.cli.access import account, accounts, tokens
+from deploy.cli.collections import collections
 from deploy.cli.completing import Shell, complete
 from deploy.cli.listing import models, predictions
+from deploy.cli.models import search
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.cli.training import train, trainings
 from deploy.errors import DeployError, Unusable
@@ -29,6 +31,8 @@ app.command(accounts)
 app.command(account)
 app.command(train)
 app.command(trainings)
+app.command(collections)
+app.command(search)
 
 
 def main() -> None:

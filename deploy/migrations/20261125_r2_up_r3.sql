@@ -31,7 +31,7 @@ ALTER TABLE models
     ADD COLUMN default_example text, -- a prediction, one of its examples
     ADD COLUMN search tsvector NOT NULL GENERATED ALWAYS AS (
         setweight(to_tsvector('english', translate(owner || ' ' || name, '-_./', '    ')), 'A')
-        || setweight(to_tsvector('english', coalesce(description, '')), 'B')
+        || setweight(to_tsvector('english', left(coalesce(description, ''), 10000)), 'B')
         || setweight(to_tsvector('english', left(coalesce(readme, ''), 100000)), 'C')) STORED;
 CREATE INDEX models_by_words ON models USING gin (search);
 

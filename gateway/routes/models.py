@@ -1,110 +1,99 @@
-"""/models: list and get, their versions, and predictions of their latest version."""
+"""/models: list, create, get, update, delete, and predictions of their latest version."""
 
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, Router, delete, get, post
+from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 
-from gateway.call import Answer, AnyRequest, answer, caller, cursor, paged, parts, read, views
-from gateway.catalog import Model, Version, as_version
-from gateway.errors import BadRequest, NotFound, UnknownVersion
-from gateway.pushes import logs
-from gateway.routes.operations import ModelsOperation, RunOperation
+from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
+from gateway.catalog import Model
+from gateway.describing import Description, NewModel, wrong
+from gateway.errors import BadRequest, Forbidden, NotFound
+from gateway.pushes import check_name
+from gateway.routes.model_operations import DescribeOperation, ModelsOperation, NewModelOperation
+from gateway.routes.operations import RunOperation
 from gateway.routes.predictions import run
+from gateway.routes.search import found
+from gateway.showing import find, own, shown
+from gateway.store.accounts import Account
 from gateway.store.models import SORTED_BY
 from gateway.validation import Body
-from gateway.views import version_view
 
 PAGE: Final = 25
 
 
 @get("/models", operation_id="models.list", operation_class=ModelsOperation)
 async def page(request: AnyRequest) -> Response[bytes]:
-    """Public models, those with the newest versions first."""
-    await caller(request)
+    """Public models, those with the newest versions first; with `query`, those that fit it, the best first."""
+    account = await caller(request)
     query = request.query_params
+    if "query" in query:
+        return await found(request, account, query["query"])
     sort_by = query.get("sort_by", "latest_version_created_at")
     if sort_by not in SORTED_BY:
         raise BadRequest(f"sort_by: must be one of {', '.join(SORTED_BY)}.")
     direction = query.get("sort_direction", "desc")
     if direction not in {"desc", "asc"}:
         raise BadRequest("sort_direction: must be desc or asc.")
-    found = await parts(request).models.page(sort_by, descending=direction == "desc", cursor=cursor(request), size=PAGE)
-    view = views(request)
-    return paged(request, found, [view.model(model, await _latest(request, model)) for model in found.rows])
+    listed = await parts(request).models.page(
+        sort_by, descending=direction == "desc", cursor=cursor(request), size=PAGE
+    )
+    return paged(request, listed, await shown(request, listed.rows))
+
+
+@post("/models", operation_id="models.create", operation_class=NewModelOperation, status_code=201)
+async def make(request: AnyRequest) -> Response[bytes]:
+    """A model without a version yet: push one, or train one."""
+    account = await caller(request, "write")
+    body = await read(request, NewModel)
+    check_name("owner", body.owner)
+    check_name("name", body.name)
+    if body.owner != account.username and "admin" not in account.scopes:
+        raise Forbidden(f"owner: must be {account.username}; a token with the scope admin may name another.")
+    made = await parts(request).descriptions.create(body.owner, body.name, body.given())
+    if made is None:
+        raise wrong("name", "unique", f"There is a model {body.owner}/{body.name} already: choose another name.")
+    return await _answer(request, made, 201)
 
 
 @get("/models/{model_owner:str}/{model_name:str}", operation_id="models.get")
 async def show(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
-    await caller(request)
-    model = await _model(request, model_owner, model_name)
-    return answer(views(request).model(model, await _latest(request, model)))
+    account = await caller(request)
+    return await _answer(request, await find(request, account, model_owner, model_name))
+
+
+@patch("/models/{model_owner:str}/{model_name:str}", operation_id="models.update", operation_class=DescribeOperation)
+async def update(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
+    """What is left out stays as it is; null takes it away."""
+    account = await caller(request, "write")
+    model = await own(request, account, model_owner, model_name)
+    given = (await read(request, Description)).given()
+    _refuse_hiding(model, account, given)
+    here = parts(request)
+    changed = await here.descriptions.update(model.owner, model.name, given)
+    if changed is None:
+        await find(request, account, model_owner, model_name)
+        raise wrong("default_example", "unknown", "Must be the id of a prediction that is an example of this model")
+    here.catalog.forget([])
+    return await _answer(request, changed)
 
 
 @get("/models/{model_owner:str}/{model_name:str}/readme", operation_id="models.readme.get")
 async def readme(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[str]:
     """Markdown."""
-    await caller(request)
-    model = await _model(request, model_owner, model_name)
+    account = await caller(request)
+    model = await find(request, account, model_owner, model_name)
     if not model.readme:
         raise NotFound
     return Response(model.readme, media_type="text/plain")
-
-
-@get("/models/{model_owner:str}/{model_name:str}/versions", operation_id="models.versions.list")
-async def versions(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> Response[bytes]:
-    """Newest first."""
-    await caller(request)
-    model = await _model(request, model_owner, model_name)
-    found = await parts(request).models.versions(model.owner, model.name, cursor(request), PAGE)
-    return paged(request, found, [version_view(as_version(row)) for row in found.rows])
-
-
-@get("/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}", operation_id="models.versions.get")
-async def version(
-    request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
-) -> Response[bytes]:
-    await caller(request)
-    return answer(version_view(await _version(request, model_owner, model_name, version_id)))
-
-
-@get("/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}/logs", operation_id="models.versions.logs")
-async def version_logs(
-    request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
-) -> Response[str]:
-    """What was said when it was built and set up."""
-    await caller(request)
-    found = await _version(request, model_owner, model_name, version_id)
-    kept = await parts(request).models.logs(found.id)
-    if kept is None:
-        raise NotFound("It was not pushed: a runner has it in a folder of its own, and logs its set-up itself.")
-    return Response(logs(*kept), media_type="text/plain")
-
-
-@delete(
-    "/models/{model_owner:str}/{model_name:str}/versions/{version_id:str}",
-    operation_id="models.versions.delete",
-    status_code=202,
-)
-async def remove_version(
-    request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
-) -> Response[bytes]:
-    """Its predictions that have not ended are canceled; the model's newest version that is left becomes its latest."""
-    account = await caller(request, "write")
-    here = parts(request)
-    await here.pushes.allow(account, model_owner)
-    await here.deleting.version(await _version(request, model_owner, model_name, version_id))
-    return Answer(b"", 202, {})
 
 
 @delete("/models/{model_owner:str}/{model_name:str}", operation_id="models.delete", status_code=204)
 async def remove(request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str]) -> None:
     """With all its versions."""
     account = await caller(request, "write")
-    here = parts(request)
-    await here.pushes.allow(account, model_owner)
-    model = await _model(request, model_owner, model_name)
-    await here.deleting.model(model.owner, model.name)
+    model = await own(request, account, model_owner, model_name)
+    await parts(request).deleting.model(model.owner, model.name)
 
 
 @post(
@@ -119,31 +108,18 @@ async def create(request: AnyRequest, model_owner: FromPath[str], model_name: Fr
     return await run(request, account, await parts(request).catalog.latest(model_owner, model_name, account), body)
 
 
-router = Router(
-    "/",
-    route_handlers=[page, show, readme, versions, version, version_logs, create, remove, remove_version],
-    tags=["models"],
-)
+router = Router("/", route_handlers=[page, make, show, update, readme, create, remove], tags=["models"])
 
 
-async def _version(request: AnyRequest, owner: str, name: str, id: str) -> Version:
-    """Raises `NotFound`."""
-    try:
-        found = await parts(request).catalog.version(id)
-    except UnknownVersion as error:
-        raise NotFound from error
-    if (found.owner, found.name) != (owner, name):
-        raise NotFound
-    return found
+def _refuse_hiding(model: Model, account: Account, given: dict[str, Any]) -> None:
+    """Raises `InvalidInput` when nobody would own what is made private, not even who makes it so."""
+    hidden = given.get("visibility") == "private"
+    if hidden and model.owner != account.username and "admin" not in account.scopes:
+        raise wrong(
+            "visibility", "enum", f"{model.owner} is no account, so nobody would see it any more: leave it public"
+        )
 
 
-async def _model(request: AnyRequest, owner: str, name: str) -> Model:
-    """Raises `NotFound`."""
-    model = await parts(request).models.model(owner, name)
-    if model is None:
-        raise NotFound
-    return model
-
-
-async def _latest(request: AnyRequest, model: Model) -> Version | None:
-    return await parts(request).catalog.version(model.latest_version) if model.latest_version else None
+async def _answer(request: AnyRequest, model: Model, status: int = 200) -> Response[bytes]:
+    [view] = await shown(request, [model])
+    return answer(view, status)

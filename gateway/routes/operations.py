@@ -35,17 +35,6 @@ class ListOperation(Operation):
 
 
 @dataclass
-class ModelsOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [
-            *(self.parameters or []),
-            query("cursor", "From `next` of a page."),
-            query("sort_by", "latest_version_created_at (default) or model_created_at"),
-            query("sort_direction", "desc (default) or asc"),
-        ]
-
-
-@dataclass
 class PushOperation(Operation):
     def __post_init__(self) -> None:
         schema = Schema(

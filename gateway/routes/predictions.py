@@ -53,7 +53,13 @@ async def show(request: AnyRequest, prediction_id: FromPath[str]) -> Response[by
     `downloading weights`, `building`, `loading`; `queued` behind others; `waiting for a runner` that could run it.
     """
     account = await caller(request)
-    return await _view(request, await find(request, prediction_id, account))
+    try:
+        return await _view(request, await find(request, prediction_id, account))
+    except NotFound:
+        example = await parts(request).examples.seen(prediction_id, account)
+        if example is None:
+            raise
+        return answer(views(request).example(example, await known_version(request, example)))
 
 
 @post("/predictions/{prediction_id:str}/cancel", operation_id="predictions.cancel", status_code=200)

@@ -9,21 +9,23 @@ from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import convert
 
 from gateway.catalog import Model
-from gateway.errors import Unprocessable
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import reached
+from gateway.store.uses import refuse_needed
 from schemas.models import Built, Manifest, Offer
 
-MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, latest_version, run_count,
-           created_at, updated_at"""
+MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, cover_image_url, hardware,
+           default_example, latest_version, run_count, created_at, updated_at"""
 VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack, base"
-UPSERT_MODEL = """
-    INSERT INTO models (owner, name, description, readme, github_url, paper_url, license_url)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
-    ON CONFLICT (owner, name) DO UPDATE SET
-           description = excluded.description, readme = excluded.readme, github_url = excluded.github_url,
-           paper_url = excluded.paper_url, license_url = excluded.license_url
+# A folder that says nothing of these leaves what somebody wrote over HTTP.
+DESCRIBE = """
+    UPDATE models SET
+           description = coalesce($3, description), readme = coalesce($4, readme),
+           github_url = coalesce($5, github_url), paper_url = coalesce($6, paper_url),
+           license_url = coalesce($7, license_url)
+     WHERE owner = $1 AND name = $2
 """
+ENSURE = "INSERT INTO models (owner, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 LATEST = """
     UPDATE models SET latest_version = (
                SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY created_at DESC, id DESC LIMIT 1)
@@ -52,7 +54,7 @@ class Models:
                 owner,
                 name,
             )
-        return convert(dict(row), Model) if row else None
+        return as_model(row) if row else None
 
     async def version(self, id: str) -> dict[str, Any] | None:
         with reached():
@@ -80,7 +82,7 @@ class Models:
             by=(SORTED_BY[sort_by], "owner", "name"),
             cursor=cursor,
             size=size,
-            read=_model,
+            read=as_model,
             descending=descending,
         )
 
@@ -93,13 +95,13 @@ class Models:
             by=(SORTED_BY["latest_version_created_at"], "owner", "name"),
             cursor=cursor,
             size=size,
-            read=_model,
+            read=as_model,
         )
 
     async def offer(self, offer: Offer) -> None:
         """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(UPSERT_MODEL, *_about(offer))
+            await connection.execute(ENSURE, offer.owner, offer.name)
             made = await connection.fetchval(
                 """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING id""",
@@ -111,6 +113,7 @@ class Models:
                 bytes(offer.openapi_schema).decode(),
             )
             if made:
+                await connection.execute(DESCRIBE, *_about(offer))
                 await connection.execute(
                     "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
                     offer.owner,
@@ -127,7 +130,8 @@ class Models:
                     "UPDATE predictions SET built = true WHERE id = $1 AND NOT built RETURNING true", push
                 ):
                     return False
-                await connection.execute(UPSERT_MODEL, *_about(offer))
+                await connection.execute(ENSURE, offer.owner, offer.name)
+                await connection.execute(DESCRIBE, *_about(offer))
                 await connection.execute(
                     """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, pack, size, logs,
                                              setup_log, setup_seconds, environment, notes)
@@ -220,27 +224,23 @@ class Models:
     async def delete_version(self, owner: str, name: str, id: str) -> dict[str, Left]:
         """The model's newest version of those that are left becomes its latest. What there is of it in the file store.
 
-        Raises `Unprocessable` if another version was trained from it.
+        Raises `Unprocessable` for one that a deployment or a trained version needs.
         """
         with reached():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute("SELECT FROM versions WHERE id = $1 FOR UPDATE", id)
-                await _none_trained_from([id], connection)
                 rows = await connection.fetch("DELETE FROM versions WHERE id = $1 RETURNING id, pack, weights", id)
+                await refuse_needed(connection, [id])
                 await connection.execute(LATEST, owner, name)
         return {row["id"]: Left(row["pack"], row["weights"]) for row in rows}
 
     async def delete_model(self, owner: str, name: str) -> dict[str, Left]:
-        """The versions that it had. Raises `Unprocessable` if another model's version was trained from one of them."""
+        """The versions that it had. Raises like `delete_version`."""
         with reached():
             async with self._pool.acquire() as connection, connection.transaction():
-                mine = await connection.fetch(
-                    "SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY id FOR UPDATE", owner, name
-                )
-                await _none_trained_from([row["id"] for row in mine], connection)
                 rows = await connection.fetch(
                     "DELETE FROM versions WHERE owner = $1 AND name = $2 RETURNING id, pack, weights", owner, name
                 )
+                await refuse_needed(connection, [row["id"] for row in rows])
                 await connection.execute("DELETE FROM models WHERE owner = $1 AND name = $2", owner, name)
         return {row["id"]: Left(row["pack"], row["weights"]) for row in rows}
 
@@ -299,24 +299,11 @@ class Models:
             )
 
 
-async def _none_trained_from(ids: Sequence[str], on: Connection) -> None:
-    """Versions about to be deleted, which are locked: a training that ends meanwhile waits. Raises `Unprocessable`."""
-    row = await on.fetchrow(
-        "SELECT id, owner, name, base FROM versions WHERE base = ANY($1) AND id <> ALL($1) ORDER BY id LIMIT 1",
-        list(ids),
-    )
-    if row:
-        raise Unprocessable(
-            f"Version {row['base'][:12]} is what {row['owner']}/{row['name']}:{row['id'][:12]} was trained from, which "
-            "runs its folder. Delete that one first."
-        )
-
-
 def _about(offer: Offer) -> tuple[str | None, ...]:
-    """The columns of `UPSERT_MODEL`."""
+    """What `DESCRIBE` takes."""
     urls = offer.github_url, offer.paper_url, offer.license_url
     return offer.owner, offer.name, offer.description, offer.readme, *urls
 
 
-def _model(row: asyncpg.Record) -> Model:
+def as_model(row: asyncpg.Record) -> Model:
     return convert(dict(row), Model)

@@ -15,9 +15,12 @@ T = TypeVar("T")
 
 
 class Cursor(Struct, frozen=True, array_like=True):
-    """The last row of a page, by what the list is sorted by; or the first one, and the page before ends there."""
+    """The last row of a page, by what the list is sorted by; or the first one, and the page before ends there.
 
-    at: datetime
+    `at` is a moment, or a number for a list of the best first.
+    """
+
+    at: datetime | float
     keys: tuple[str, ...]
     back: bool = False
 
@@ -30,7 +33,10 @@ class Cursor(Struct, frozen=True, array_like=True):
         if token is None:
             return None
         try:
-            return msgpack.decode(bytes.fromhex(token), type=Cursor)
+            cursor = msgpack.decode(bytes.fromhex(token), type=Cursor)
+            if any("\0" in key for key in cursor.keys):
+                raise BadRequest(WRONG)
+            return cursor
         except (ValueError, msgspec.DecodeError) as error:
             raise BadRequest(WRONG) from error
 
@@ -54,18 +60,19 @@ async def listed(
     size: int,
     read: Callable[[asyncpg.Record], T],
     descending: bool = True,
+    first: type = datetime,
 ) -> Listed[T]:
     """One page of `select`, which ends in its WHERE clause and takes `args`.
 
-    `by` names columns of the result: a moment, then texts that tell rows of the same moment apart. One row more than
-    is shown is asked for. Raises `BadRequest` for a cursor of another list.
+    `by` names columns of the result: a moment, or what `first` says, then texts that tell rows of the same moment
+    apart. One row more than is shown is asked for. Raises `BadRequest` for a cursor of another list.
     """
     back = cursor is not None and cursor.back
     down = descending != back
     place: tuple[object, ...] = ()
     after = ""
     if cursor is not None:
-        if len(cursor.keys) != len(by) - 1:
+        if len(cursor.keys) != len(by) - 1 or not isinstance(cursor.at, first):
             raise BadRequest(WRONG)
         place = (cursor.at, *cursor.keys)
         given = ", ".join(f"${len(args) + n}" for n in range(1, len(by) + 1))

@@ -13,6 +13,7 @@ from schemas.events import Canceled
 from schemas.jobs import decode_cancel
 from schemas.models import decode_retired
 from tests.gateway.conftest import ECHO, Runner, now
+from tests.gateway.others import calling
 from tests.gateway.test_predictions import until
 from tests.gateway.test_pushes import PUSHES, archive, made, pushed, stored
 from tests.gateway.test_recovery import remake
@@ -161,13 +162,17 @@ async def test_what_is_not_there_cannot_be_deleted(client: httpx.AsyncClient, ru
     assert (await client.delete(path)).status_code == 404
 
 
-async def test_somebody_elses_model_cannot_be_deleted(client: httpx.AsyncClient, runner: Runner, database_url: str):
+async def test_somebody_elses_model_is_deleted_by_admins_alone(
+    client: httpx.AsyncClient, runner: Runner, url: str, database_url: str
+):
     done = await made(client, runner, archive())
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO accounts (username, name) VALUES ('mine', 'mine')")
     await connection.close()
-    assert (await client.delete(f"{PUSHES}/{done['version']}")).status_code == 403
-    assert (await client.delete("/v1/models/mine/model")).status_code == 403
+    async with calling(url, database_url, "eve") as eve:
+        assert (await eve.delete(f"{PUSHES}/{done['version']}")).status_code == 403
+        assert (await eve.delete("/v1/models/mine/model")).status_code == 403
+    assert (await client.delete("/v1/models/mine/model")).status_code == 204
 
 
 async def test_a_run_that_never_stops_is_ended_once_its_minute_is_over(

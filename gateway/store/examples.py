@@ -1,0 +1,100 @@
+"""Predictions that are shown with a model, in the record."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from gateway.catalog import Model
+from gateway.store.accounts import Account
+from gateway.store.pages import Cursor, Listed, listed
+from gateway.store.pool import reached
+from gateway.store.predictions import COLUMNS, as_prediction
+from schemas.prediction import Prediction
+
+OF_MODEL = f"""
+    SELECT * FROM (
+        SELECT {COLUMNS}, saved_at FROM predictions
+          JOIN (SELECT prediction, created_at AS saved_at FROM examples WHERE owner = $1 AND name = $2) e
+            ON e.prediction = id) AS found
+     WHERE true
+"""
+
+
+class Examples:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def page(self, owner: str, name: str, cursor: Cursor | None, size: int) -> Listed[Prediction]:
+        """Newest first: those that became examples last."""
+        return await listed(
+            self._pool, OF_MODEL, (owner, name), by=("saved_at", "id"), cursor=cursor, size=size, read=as_prediction
+        )
+
+    async def defaults(self, models: Sequence[Model]) -> dict[str, Prediction]:
+        """The default examples of these models, by their ids."""
+        ids = [model.default_example for model in models if model.default_example]
+        if not ids:
+            return {}
+        with reached():
+            rows = await self._pool.fetch(
+                f"""SELECT {COLUMNS} FROM predictions p WHERE id = ANY($1)
+                       AND EXISTS (SELECT FROM examples e WHERE e.prediction = p.id)""",
+                ids,
+            )
+        return {row["id"]: as_prediction(row) for row in rows}
+
+    async def seen(self, id: str, account: Account) -> Prediction | None:
+        """One that this account may see, whoever ran it."""
+        with reached():
+            row = await self._pool.fetchrow(
+                f"""SELECT {COLUMNS} FROM predictions p WHERE id = $1 AND EXISTS (
+                           SELECT FROM examples e JOIN models m USING (owner, name)
+                            WHERE e.prediction = p.id AND (m.visibility = 'public' OR m.owner = $2 OR $3))""",
+                id,
+                account.username,
+                "admin" in account.scopes,
+            )
+        return as_prediction(row) if row else None
+
+    async def add(self, owner: str, name: str, prediction: str) -> bool | None:
+        """False: it is one already. None: it is no prediction of the model that has succeeded and is still kept."""
+        with reached():
+            added = await self._pool.fetchval(
+                """INSERT INTO examples (owner, name, prediction)
+                   SELECT $1, $2, id FROM predictions
+                    WHERE id = $3 AND model = $1 || '/' || $2 AND kind = 'predict' AND status = 'succeeded'
+                      AND NOT removed
+                      FOR SHARE
+                   ON CONFLICT DO NOTHING RETURNING true""",
+                owner,
+                name,
+                prediction,
+            )
+            return added or (False if await self._there(owner, name, prediction) else None)
+
+    async def remove(self, owner: str, name: str, prediction: str) -> bool:
+        """It is the default no more, either. False: it was none."""
+        with reached():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    """UPDATE models SET default_example = NULL
+                        WHERE owner = $1 AND name = $2 AND default_example = $3""",
+                    owner,
+                    name,
+                    prediction,
+                )
+                removed = await connection.fetchval(
+                    "DELETE FROM examples WHERE owner = $1 AND name = $2 AND prediction = $3 RETURNING true",
+                    owner,
+                    name,
+                    prediction,
+                )
+        return removed or False
+
+    async def _there(self, owner: str, name: str, prediction: str) -> bool:
+        return await self._pool.fetchval(
+            "SELECT EXISTS (SELECT FROM examples WHERE owner = $1 AND name = $2 AND prediction = $3)",
+            owner,
+            name,
+            prediction,
+        )
