@@ -7,7 +7,18 @@ from msgspec import Struct
 from gateway.access import AccountView, NewTokenView, ProfileView, TokenView
 from gateway.gc import Found
 from gateway.overview import Overview
-from gateway.views import HealthView, ModelView, PredictionView, PushView, TrainingView, UploadView, VersionView
+from gateway.views import (
+    CollectionItem,
+    CollectionView,
+    HealthView,
+    ModelView,
+    PredictionView,
+    PushView,
+    SearchView,
+    TrainingView,
+    UploadView,
+    VersionView,
+)
 
 JSON: Final = ("application/json",)
 TEXT: Final = ("text/plain; charset=utf-8",)
@@ -37,6 +48,11 @@ ANSWERS: Final[dict[str, Says]] = {
     "accounts.get": Says(body=ProfileView, refuses=(403,)),
     "accounts.list": Says(body=ProfileView, many="page", refuses=(400, 403)),
     "accounts.update": Says(body=ProfileView),
+    "collections.create": Says((201,), CollectionView),
+    "collections.delete": DONE,
+    "collections.get": Says(body=CollectionView),
+    "collections.list": Says(body=CollectionItem, many="page"),
+    "collections.update": Says(body=CollectionView),
     "files.create": Says((201,), UploadView),
     "files.delete": DONE,
     "files.download": Says(media=("application/octet-stream",)),
@@ -47,11 +63,16 @@ ANSWERS: Final[dict[str, Says]] = {
     "health.live": Says(body=HealthView),
     "health.ready": Says((200, 503), HealthView),
     "metrics.get": Says(media=("text/plain; version=1.0.0; charset=utf-8",)),
+    "models.create": Says((201,), ModelView),
     "models.delete": Says((204,), empty=True, refuses=(422,)),
+    "models.examples.create": Says((201,), PredictionView),
+    "models.examples.delete": DONE,
+    "models.examples.list": Says(body=PredictionView, many="page"),
     "models.get": Says(body=ModelView),
     "models.list": Says(body=ModelView, many="page"),
     "models.predictions.create": CREATES,
     "models.readme.get": Says(media=TEXT),
+    "models.update": Says(body=ModelView),
     "models.versions.delete": Says((202,), empty=True, refuses=(422,)),
     "models.versions.get": Says(body=VersionView),
     "models.versions.list": Says(body=VersionView, many="page"),
@@ -67,6 +88,7 @@ ANSWERS: Final[dict[str, Says]] = {
     "pushes.get": Says(body=PushView),
     "runners.events": Says(media=EVENTS),
     "runners.list": Says(body=Overview),
+    "search": Says(body=SearchView),
     "streams.get": Says(media=EVENTS),
     "tokens.create": Says((201,), NewTokenView),
     "tokens.delete": DONE,

@@ -112,6 +112,30 @@ class ModelView(Struct, kw_only=True):
     created_at: str
 
 
+class CollectionItem(Struct, kw_only=True):
+    name: str
+    slug: str
+    description: str
+
+
+class CollectionView(CollectionItem, kw_only=True):
+    full_description: str | None
+    models: list[ModelView]
+
+
+class FoundModel(Struct, kw_only=True):
+    model: ModelView
+    metadata: dict[str, Any]
+    """generated_description, tags, score: higher fits better."""
+
+
+class SearchView(Struct, kw_only=True):
+    query: str
+    models: list[FoundModel]
+    collections: list[dict[str, Any]]
+    pages: list[dict[str, str]]
+
+
 class HealthView(Struct, kw_only=True):
     status: str
     checks: dict[str, bool] | UnsetType = UNSET

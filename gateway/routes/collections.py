@@ -14,7 +14,7 @@ from gateway.routes.model_operations import CollectionOperation, NewCollectionOp
 from gateway.showing import shown
 from gateway.store.accounts import Account
 from gateway.store.collections import Collection, Taken, Unknown
-from gateway.views import Page
+from gateway.views import CollectionItem, CollectionView, Page
 
 SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 MOST: Final = 1_000  # models of a collection, which is shown whole
@@ -44,7 +44,7 @@ async def page(request: AnyRequest) -> Response[bytes]:
     """All of them, by name."""
     await caller(request)
     found = await parts(request).collections.all()
-    items = [{"name": each.name, "slug": each.slug, "description": each.description} for each in found]
+    items = [CollectionItem(name=each.name, slug=each.slug, description=each.description) for each in found]
     return answer(Page(next=None, previous=None, results=items))
 
 
@@ -112,7 +112,7 @@ def slug_of(name: str) -> str:
 
 async def _answer(request: AnyRequest, account: Account, collection: Collection, status: int = 200) -> Response[bytes]:
     models = await parts(request).collections.models(collection.slug, account)
-    return answer({**structs.asdict(collection), "models": await shown(request, models)}, status)
+    return answer(CollectionView(**structs.asdict(collection), models=await shown(request, models)), status)
 
 
 def _slug(text: str) -> str:

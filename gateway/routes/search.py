@@ -11,6 +11,7 @@ from gateway.errors import BadRequest, NotFound
 from gateway.routes.model_operations import SearchOperation
 from gateway.showing import shown
 from gateway.store.accounts import Account
+from gateway.views import FoundModel, SearchView
 
 PAGE: Final = 25
 LIMIT: Final = re.compile(r"0*([1-9]|[1-4][0-9]|50)")
@@ -41,11 +42,11 @@ async def search(request: AnyRequest) -> Response[bytes]:
     views = await shown(request, [each.model for each in best])
     tags = await here.collections.tags([each.model for each in best])
     models = [
-        {"model": view, "metadata": _metadata(each.rank, tags.get((view.owner, view.name), []))}
+        FoundModel(model=view, metadata=_metadata(each.rank, tags.get((view.owner, view.name), [])))
         for view, each in zip(views, best, strict=True)
     ]
     collections = await here.search.collections(readable(text), account, COLLECTIONS)
-    return answer({"query": text, "models": models, "collections": collections, "pages": []})
+    return answer(SearchView(query=text, models=models, collections=collections, pages=[]))
 
 
 router = Router("/", route_handlers=[query, search], tags=["search"])
