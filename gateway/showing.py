@@ -18,6 +18,13 @@ async def find(request: AnyRequest, account: Account, owner: str, name: str) -> 
     return model
 
 
+async def refuse_hidden(request: AnyRequest, account: Account, owner: str, name: str) -> None:
+    """Raises `NotFound` for a private model of somebody else; one that is not there yet may come to be."""
+    model = await parts(request).models.model(owner, name)
+    if model is not None and not visible(model, account):
+        raise NotFound
+
+
 async def own(request: AnyRequest, account: Account, owner: str, name: str) -> Model:
     """One that this account may change. Raises `NotFound` or `Forbidden`."""
     model = await find(request, account, owner, name)

@@ -12,6 +12,7 @@ from gateway.errors import BadRequest, BodyTooLarge, Forbidden, NotFound, Unsupp
 from gateway.pushes import check_name
 from gateway.routes.operations import PushOperation
 from gateway.routes.predictions import settled
+from gateway.showing import refuse_hidden
 from gateway.store.accounts import Account
 from gateway.views import version_view
 from schemas.prediction import FINAL, Prediction
@@ -30,6 +31,7 @@ async def push(request: AnyRequest, model_owner: FromPath[str], model_name: From
     check_name("owner", model_owner)
     check_name("name", model_name)
     await here.pushes.allow(account, model_owner)
+    await refuse_hidden(request, account, model_owner, model_name)
     kind = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/x-tar":
         raise UnsupportedMedia("Send the folder as a tar archive, application/x-tar.")

@@ -121,12 +121,15 @@ class Collections:
 async def _collect(on: Connection, slug: str, models: Sequence[str]) -> None:
     names = list(dict.fromkeys(models))
     rows = await on.fetch(
-        """INSERT INTO collected (slug, owner, name, position)
-           SELECT $1, owner, name, position
-             FROM unnest($2::text[]) WITH ORDINALITY AS e (model, position) JOIN models ON model = owner || '/' || name
+        """WITH found AS MATERIALIZED (
+               SELECT owner, name, position
+                 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS e (owner, name, position)
+                 JOIN models USING (owner, name) ORDER BY owner, name FOR KEY SHARE OF models)
+           INSERT INTO collected (slug, owner, name, position) SELECT $1, owner, name, position FROM found
         RETURNING owner || '/' || name AS model""",
         slug,
-        names,
+        [name.partition("/")[0] for name in names],
+        [name.partition("/")[2] for name in names],
     )
     there = {row["model"] for row in rows}
     if missing := [name for name in names if name not in there]:

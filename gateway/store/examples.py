@@ -61,10 +61,10 @@ class Examples:
         with reached():
             added = await self._pool.fetchval(
                 """INSERT INTO examples (owner, name, prediction)
-                   SELECT $1, $2, id FROM predictions
-                    WHERE id = $3 AND model = $1 || '/' || $2 AND kind = 'predict' AND status = 'succeeded'
-                      AND NOT removed
-                      FOR SHARE
+                   SELECT m.owner, m.name, p.id FROM models m, predictions p
+                    WHERE m.owner = $1 AND m.name = $2 AND p.id = $3 AND p.model = m.owner || '/' || m.name
+                      AND p.kind = 'predict' AND p.status = 'succeeded' AND NOT p.removed
+                      FOR KEY SHARE OF m FOR SHARE OF p
                    ON CONFLICT DO NOTHING RETURNING true""",
                 owner,
                 name,

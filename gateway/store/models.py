@@ -25,7 +25,11 @@ DESCRIBE = """
            license_url = coalesce($7, license_url)
      WHERE owner = $1 AND name = $2
 """
-ENSURE = "INSERT INTO models (owner, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+# An update that changes nothing: so nobody deletes the model before its version is there.
+ENSURE = """
+    INSERT INTO models (owner, name) VALUES ($1, $2)
+    ON CONFLICT (owner, name) DO UPDATE SET latest_version = models.latest_version
+"""
 LATEST = """
     UPDATE models SET latest_version = (
                SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY created_at DESC, id DESC LIMIT 1)

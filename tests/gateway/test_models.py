@@ -13,7 +13,7 @@ from schemas.models import Offers
 from tests.gateway.conftest import ECHO, Runner
 from tests.gateway.others import calling
 from tests.gateway.test_predictions import until
-from tests.gateway.test_pushes import archive, made
+from tests.gateway.test_pushes import archive, made, push
 
 NEW = {"owner": "bob", "name": "thing", "visibility": "private", "hardware": "cpu"}
 THING = "/v1/models/bob/thing"
@@ -84,6 +84,7 @@ REFUSED = [
     ({"name": "a/b"}, "name"),
     ({"extra": 1}, "extra"),
     ({"owner": "x\0"}, "owner"),
+    ({"hardware": "\0"}, "hardware"),
 ]
 
 
@@ -172,6 +173,20 @@ async def test_all_of_somebody_elses_private_model_is_not_there(
     assert (refused.status_code, refused.json()["title"]) == (422, "Invalid version or not permitted")
     listed = (await client.get("/v1/models")).json()["results"]
     assert "thing" not in [model["name"] for model in listed]
+
+
+async def test_nobody_pushes_to_a_model_that_is_hidden_from_them(client: httpx.AsyncClient, bob: httpx.AsyncClient):
+    await client.post("/v1/models", json={**NEW, "owner": "nobody"})
+    assert (await push(bob, archive(), "/v1/models/nobody/thing/versions")).status_code == 404
+    assert (await push(bob, archive(), "/v1/models/nobody/other/versions")).status_code == 201
+
+
+async def test_text_that_is_no_text_is_refused(bob: httpx.AsyncClient):
+    await bob.post("/v1/models", json=NEW)
+    for text in (b'"\\ud800"', b'"\xff"'):
+        body = b'{"description": ' + text + b"}"
+        answer = await bob.patch(THING, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400, (text, answer.text)
 
 
 async def test_nobody_hides_a_model_from_everybody(bob: httpx.AsyncClient, runner: Runner):
