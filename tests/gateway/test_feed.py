@@ -108,8 +108,9 @@ async def test_a_failure_is_told_with_its_reason(client: httpx.AsyncClient, runn
         made = await create(client, "echo")
         job = await runner.job()
         await runner.say(Failed(id=job.id, run=runner.run(), at=now(), error="no\nway"))
-        await here.next()
         _, told = await here.next()
+        while told["status"] == "starting":
+            _, told = await here.next()
     assert (told["id"], told["status"], told["error"]) == (made["id"], "failed", "no\nway")
     assert told["metrics"]["total_time"] >= 0
 
