@@ -18,6 +18,7 @@ MODELS ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
 .PHONY: help up test test-all bench batching cold memory hosts format weights setup chromium
+.PHONY: help up test test-all bench batching cold memory record hosts format weights setup
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
@@ -26,6 +27,7 @@ help:
 	@echo "make batching  minilm behind everything, beside a bare loop"
 	@echo "make cold      how long a model takes that nobody has loaded, or that is parked"
 	@echo "make memory    five models in the memory of two, beside a plain round-robin"
+	@echo "make record    looks at a record of a million predictions"
 	@echo "make hosts     two hosts, fifty cold versions, and one host that dies"
 	@echo "make format    put the code in shape"
 
@@ -55,6 +57,9 @@ cold: setup
 
 memory: setup
 	$(BIN)/python -m benchmarks.memory
+
+record: setup
+	$(BIN)/python -m benchmarks.record
 
 hosts: setup
 	$(BIN)/python -m tests.faults.hosts

@@ -206,7 +206,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         creator = Creator(
             record=record,
             repeats=repeats,
-            tell=feed.tell,
+            tell=feed.tell_soon,
             broker=broker,
             live=live,
             follower=follower,
@@ -277,6 +277,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             yield parts
         await counts.flush()
         await record.close()
+        await feed.close()
 
 
 @asynccontextmanager

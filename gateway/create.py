@@ -19,7 +19,6 @@ from gateway.live import Closing, Live
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
 from gateway.repeats import Sent
-from gateway.store.changes import Tell
 from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
 from schemas.changes import Change
@@ -35,7 +34,7 @@ class Creator:
         *,
         record: Predictions,
         repeats: Repeats,
-        tell: Tell,
+        tell: Callable[[Change], None],
         broker: Broker,
         live: Live,
         follower: Follower,
@@ -131,7 +130,7 @@ class Creator:
             if sequence is not None:
                 await self._broker.discard_job(sequence)
             raise
-        await self._accepted(p, sequence, at)
+        self._accepted(p, sequence, at)
 
     async def _first(self, p: Prediction, version: Version, sent: Sent) -> str | None:
         """The id of the one that was made before; None: there was none, and this one is accepted."""
@@ -153,7 +152,7 @@ class Creator:
         except QueueFull:
             await self._repeats.release(p, key)
             raise
-        await self._accepted(p, sequence, at)
+        self._accepted(p, sequence, at)
 
     async def _send(self, p: Prediction, version: Version) -> int | None:
         sequence = await self._submit(p, version.pool)
@@ -161,13 +160,13 @@ class Creator:
             await self._broker.wake(version.pool, version.id)
         return sequence
 
-    async def _accepted(self, p: Prediction, sequence: int | None, at: datetime) -> None:
+    def _accepted(self, p: Prediction, sequence: int | None, at: datetime) -> None:
         metrics.CREATED.inc()
         self._count(p.model)
         if sequence is not None:
             self._reconciler.submitted(p.id, sequence)
         if p.kind == "predict":
-            await self._tell([_made(p, at)])
+            self._tell(_made(p, at))
 
     async def _commit(self, p: Prediction, pool: str) -> datetime:
         started = time.perf_counter()

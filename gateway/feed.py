@@ -23,6 +23,7 @@ log = structlog.get_logger("samovar.feed")
 MOST: Final = 1000
 """Changes that wait for one listener; who takes longer is told that some were missed."""
 REMEMBERED: Final = 10_000
+COMPANY: Final = 0.005  # seconds that the news of a new prediction waits for others
 PIECE: Final = subjects.MAX_MESSAGE // 3  # bytes; what is begun may be exceeded by one change
 
 _decoder: Final = json.Decoder(Changes)
@@ -81,6 +82,26 @@ class Feed:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._places: dict[int, _Place] = {}
+        self._made: list[Change] = []
+        self._telling: asyncio.Task[None] | None = None
+
+    def tell_soon(self, change: Change) -> None:
+        """A moment later, with others: a message each costs 25 µs, and eight in one 3 µs each.
+
+        A gateway that dies meanwhile tells nothing; its beginning and its end are told by whoever records them.
+        """
+        self._made.append(change)
+        if self._telling is None:
+            self._telling = asyncio.create_task(self._tell_made())
+
+    async def close(self) -> None:
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+
+    async def _tell_made(self) -> None:
+        await asyncio.sleep(COMPANY)
+        made, self._made, self._telling = self._made, [], None
+        await self.tell(made)
 
     async def tell(self, changes: Sequence[Change]) -> None:
         """To all gateways where their accounts are listened to; lost when there are none."""

@@ -43,7 +43,8 @@ async def page(request: AnyRequest) -> Response[bytes]:
     found = await here.predictions.page(account.id, wanted, cursor(request), here.settings.page_size)
     view = views(request)
     shown = await here.follower.page(found.rows)
-    return paged(request, found, [view.prediction(p, await known_version(request, p)) for p in shown])
+    versions = {p.version: await known_version(request, p) for p in {p.version: p for p in shown}.values()}
+    return paged(request, found, [view.prediction(p, versions[p.version]) for p in shown])
 
 
 @get("/predictions/{prediction_id:str}", operation_id="predictions.get")
