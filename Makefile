@@ -17,8 +17,7 @@ TOKEN ?=
 MODELS ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
-.PHONY: help up test test-all bench batching cold memory hosts format weights setup chromium
-.PHONY: help up test test-all bench batching cold memory record hosts format weights setup
+.PHONY: help up test test-all bench batching cold memory record hosts format weights setup chromium
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
