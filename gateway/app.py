@@ -39,7 +39,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, gc, health, models, openai, predictions, pushes, shared, streams
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
@@ -82,6 +82,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         route_handlers=[
             api,
             shared.router,
+            openai.router,
             health.router,
             create_static_files_router(VIEWER, [viewer_files()], name="viewer"),
         ],
