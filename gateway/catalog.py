@@ -46,6 +46,8 @@ class Version(Struct, frozen=True, kw_only=True):
     created_at: datetime
     validator: Validator
     streamable: bool
+    labels: dict[str, str]
+    """What it says of itself, such as openai: chat."""
     files: bool
     """Its output is a file, or files."""
     pushed: bool
@@ -172,6 +174,7 @@ def as_version(row: dict[str, Any]) -> Version:
         **{name: row[name] for name in ("id", "owner", "name", "pool", "cog_version", "created_at")},
         openapi_schema=Raw(schema.encode()),
         validator=Validator(document),
+        labels=json.decode(row["labels"], type=dict[str, str]),
         streamable=iterator or output.get("type") == "string",
         files=item.get("format") == "uri",
         pushed=row["pack"] is not None,

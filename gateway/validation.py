@@ -173,7 +173,11 @@ class Validator:
     def __init__(self, document: dict[str, Any], name: str = "Input") -> None:
         schema = {"$ref": f"#/components/schemas/{name}", "components": document.get("components", {})}
         self._schema = jsonschema_rs.Draft7Validator(schema, validate_formats=True)
-        properties = document.get("components", {}).get("schemas", {}).get(name, {}).get("properties", {})
+        wanted = document.get("components", {}).get("schemas", {}).get(name, {})
+        properties: dict[str, dict[str, Any]] = wanted.get("properties", {})
+        self.properties = properties
+        """The schemas of the inputs, by name."""
+        self.required: frozenset[str] = frozenset(wanted.get("required", ()))
         self._nullable = frozenset(name for name, rule in properties.items() if rule.get("nullable"))
         self.files = frozenset(name for name, rule in properties.items() if _any(rule, _is_file))
         """Fields that take files, alone or in a list."""

@@ -93,6 +93,8 @@ class VersionView(Struct, kw_only=True):
     created_at: str
     cog_version: str
     openapi_schema: Raw
+    labels: dict[str, str] | UnsetType = UNSET
+    """What it says of itself. Replicate's has no such field; its clients pass over it."""
 
 
 class ModelView(Struct, kw_only=True):
@@ -313,6 +315,7 @@ def version_view(version: Version) -> VersionView:
         created_at=rfc3339(version.created_at),
         cog_version=version.cog_version,
         openapi_schema=version.openapi_schema,
+        labels=version.labels or UNSET,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from msgspec import DecodeError, Raw, Struct, json, structs
 
-from runners import instance, needs
+from runners import instance, labels, needs
 from runners.environments import Environment
 from runners.errors import BadFolder, NotOffered, RunnerError, place
 from runners.folders import Folder, read
@@ -99,7 +99,7 @@ async def model_of(
     folder: Folder, environment: Environment, settings: Settings, say: Callable[[str], None] = lambda _: None
 ) -> Model:
     """A folder that is ready to be loaded. Raises `NotOffered`."""
-    hints = needs.hints(folder.environment)
+    hints, said = needs.hints(folder.environment), labels.read(folder.environment)
     program = program_of(folder, environment, settings)
     told = await introspected(folder, program, Path(settings.cache_dir), say)
     offer = Offer(
@@ -110,6 +110,7 @@ async def model_of(
         cog_version=told.cog_version,
         description=folder.description,
         readme=folder.readme,
+        labels=said,
         pool=settings.pool,
     )
     trainer = structs.replace(program, ref=folder.train, train=True) if folder.train else None

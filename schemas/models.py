@@ -21,6 +21,8 @@ class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     license_url: str | None = None
     github_url: str | None = None
     paper_url: str | None = None
+    labels: dict[str, str] = {}
+    """What it says of itself, such as openai: chat."""
     pool: str = "default"
 
 

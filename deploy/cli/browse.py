@@ -48,6 +48,8 @@ def show_model(api: Api, ref: str, *, as_json: bool) -> None:
         return
     if sys.stdout.isatty():
         print(f"{named}: {found.get('description') or 'no description'}\n" if not named.version else f"{named}\n")
+        if labels := _labels(found):
+            print(f"labels: {labels}\n")
     table(("input", "type", "default", "description"), _inputs(described(named, found).document))
 
 
@@ -102,6 +104,12 @@ def watch(api: Api, id: str, *, as_json: bool) -> int:
         return 0
     print(f"samovar: {ended['status']}: {ended.get('error') or 'no reason is known'}", file=sys.stderr)
     return 1
+
+
+def _labels(found: dict[str, Any]) -> str:
+    """Of a version, or of a model's latest."""
+    labels: dict[str, str] = (found.get("latest_version") or found).get("labels") or {}
+    return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def _seconds(prediction: dict[str, Any]) -> object:

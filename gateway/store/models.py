@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
-from msgspec import convert
+from msgspec import convert, json
 
 from gateway.catalog import Model
+from gateway.store.accounts import Account
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import reached
 from gateway.store.uses import refuse_needed
@@ -16,7 +17,7 @@ from schemas.models import Built, Manifest, Offer
 
 MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, cover_image_url, hardware,
            default_example, latest_version, run_count, created_at, updated_at"""
-VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack, base"
+VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack, base, labels"
 # A folder that says nothing of these leaves what somebody wrote over HTTP.
 DESCRIBE = """
     UPDATE models SET
@@ -102,19 +103,35 @@ class Models:
             read=as_model,
         )
 
+    async def labelled(self, label: str, account: Account, most: int) -> list[Model]:
+        """Those that the account may see, and whose latest versions have this label; by name."""
+        with reached():
+            rows = await self._pool.fetch(
+                f"""SELECT {MODEL} FROM models m
+                     WHERE (visibility = 'public' OR owner = $2 OR $3)
+                       AND EXISTS (SELECT FROM versions WHERE id = m.latest_version AND labels->>$1 IS NOT NULL)
+                     ORDER BY owner, name LIMIT $4""",
+                label,
+                account.username,
+                "admin" in account.scopes,
+                most,
+            )
+        return [as_model(row) for row in rows]
+
     async def offer(self, offer: Offer) -> None:
         """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(ENSURE, offer.owner, offer.name)
             made = await connection.fetchval(
-                """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
-                   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING id""",
+                """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, labels)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING id""",
                 offer.version,
                 offer.owner,
                 offer.name,
                 offer.pool,
                 offer.cog_version,
                 bytes(offer.openapi_schema).decode(),
+                _labels(offer),
             )
             if made:
                 await connection.execute(DESCRIBE, *_about(offer))
@@ -138,8 +155,8 @@ class Models:
                 await connection.execute(DESCRIBE, *_about(offer))
                 await connection.execute(
                     """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, pack, size, logs,
-                                             setup_log, setup_seconds, environment, notes)
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                             setup_log, setup_seconds, environment, notes, labels)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                        ON CONFLICT (id) DO UPDATE SET
                               pack = excluded.pack, size = excluded.size, logs = excluded.logs,
                               setup_log = excluded.setup_log, setup_seconds = excluded.setup_seconds,
@@ -157,6 +174,7 @@ class Models:
                     built.setup_seconds,
                     built.environment,
                     built.notes,
+                    _labels(offer),
                 )
                 await connection.execute(
                     "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
@@ -307,6 +325,10 @@ def _about(offer: Offer) -> tuple[str | None, ...]:
     """What `DESCRIBE` takes."""
     urls = offer.github_url, offer.paper_url, offer.license_url
     return offer.owner, offer.name, offer.description, offer.readme, *urls
+
+
+def _labels(offer: Offer) -> str:
+    return json.encode(offer.labels).decode()
 
 
 def as_model(row: asyncpg.Record) -> Model:

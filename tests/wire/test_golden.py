@@ -64,6 +64,7 @@ MESSAGES: dict[str, Struct] = {
                 openapi_schema=Raw(b"{}"),
                 cog_version="0.23.1",
                 description="Says it again",
+                labels={"openai": "chat"},
             )
         ],
     ),

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cog import BasePredictor, Input
+from cog import BasePredictor, Input, current_scope
 
 MAX_TOKENS = 256  # what it was trained on; the rest of a longer text is not read
 
@@ -32,12 +32,19 @@ class Predictor(BasePredictor):
         self.embed(["a first one, so that nobody waits for what happens only once"])
 
     def predict(self, text: str = Input(description="What to embed; about 200 words are read")) -> list[float]:
-        return self.embed([text])[0]
+        [vector], [count] = self.embed([text])
+        self.record_metric("input_token_count", count)
+        return vector
 
     def predict_batch(self, inputs: list[dict[str, Any]]) -> list[list[float]]:
-        return self.embed([input["text"] for input in inputs])
+        vectors, counts = self.embed([input["text"] for input in inputs])
+        for index, count in enumerate(counts):
+            with current_scope().item(index):
+                self.record_metric("input_token_count", count)
+        return vectors
 
-    def embed(self, texts: list[str]) -> list[list[float]]:
+    def embed(self, texts: list[str]) -> tuple[list[list[float]], list[int]]:
+        """And how many tokens of each were read."""
         torch = self.torch
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         tokens = tokens.to(self.device)
@@ -45,7 +52,7 @@ class Predictor(BasePredictor):
             states = self.model(**tokens).last_hidden_state
             mask = tokens["attention_mask"].unsqueeze(-1)
             means = (states * mask).sum(1) / mask.sum(1)
-            return torch.nn.functional.normalize(means, dim=1).tolist()
+            return torch.nn.functional.normalize(means, dim=1).tolist(), mask.sum((1, 2)).tolist()
 
 
 def weights() -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from cog import BasePredictor, ConcatenateIterator, Input, streaming
 from convert import converted
 from text import Unfolding
+from turns import turns
 
 
 class Predictor(BasePredictor):
@@ -49,9 +50,13 @@ class Predictor(BasePredictor):
         temperature: float = Input(description="0: always the likeliest word", ge=0, le=5, default=0.2),
         top_p: float = Input(description="Choose among the likeliest words, up to this share", ge=0, le=1, default=0.9),
         seed: int | None = Input(description="The same seed gives the same answer", default=None),
+        messages: str | None = Input(
+            description='Instead of the prompt: a conversation, as in [{"role": "user", "content": "Hello"}]',
+            default=None,
+        ),
     ) -> ConcatenateIterator[str]:
         began = perf_counter()
-        given = self.encoded(system_prompt, prompt)
+        given = self.encoded(turns(system_prompt, prompt, messages))
         if len(given) + max_tokens > self.context:
             raise ValueError(f"prompt: {len(given)} tokens and max_tokens {max_tokens} are more than {self.context}")
         self.record_metric("input_token_count", len(given))
@@ -70,9 +75,7 @@ class Predictor(BasePredictor):
             self.record_metric("output_token_count", count)
             self.record_metric("tokens_per_second", round(count / (perf_counter() - began), 3))
 
-    def encoded(self, system_prompt: str, prompt: str) -> list[int]:
-        said = [{"role": "system", "content": system_prompt}] if system_prompt else []
-        said.append({"role": "user", "content": prompt})
+    def encoded(self, said: list[dict[str, str]]) -> list[int]:
         return self.tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=True)["input_ids"]
 
     def decoded(self, tokens: list[int]) -> str:

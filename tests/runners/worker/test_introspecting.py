@@ -216,7 +216,7 @@ def test_the_bundled_models_are_told_without_their_weights():
         "hello-world": ["text"],
         "count": ["n", "delay"],
         "minilm": ["text"],
-        "smollm2": ["prompt", "system_prompt", "max_tokens", "temperature", "top_p", "seed"],
+        "smollm2": ["prompt", "system_prompt", "max_tokens", "temperature", "top_p", "seed", "messages"],
         "classify": ["image", "top_k"],
         "classify-text": ["text"],
         "upscale": ["image", "scale"],
