@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import broker as brokers
-from gateway import errors, ids, metrics
+from gateway import errors, ids, metrics, outgoing
 from gateway.auth import Auth
 from gateway.broker import Broker, Failed
 from gateway.builds import Builds
@@ -36,20 +37,26 @@ from gateway.gc import Gc
 from gateway.ids import Capabilities
 from gateway.inputs import Inputs
 from gateway.live import Live
+from gateway.outbox import Outbox
+from gateway.progress import Progress
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams, webhooks
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
+from gateway.store.deliveries import Deliveries
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
+from gateway.store.secrets import WebhookSecrets
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
+from gateway.views import Views
+from gateway.webhooks import Retries, Webhooks
 from schemas import subjects
 from schemas.events import Final as FinalEvent
 
@@ -76,7 +83,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc, webhooks
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -139,8 +146,13 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
     async with (
         pools.connected(settings.database_url, settings.database_connections) as pool,
         brokers.connected(settings.nats_url, on_gap) as client,
+        outgoing.client(
+            settings.reach, settings.webhook_timeout, ca=settings.webhook_ca, verify=settings.webhook_verify
+        ) as receivers,
     ):
-        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool)
+        due = asyncio.Event()
+        accounts, rows, record, deliveries = Accounts(pool), Models(pool), Predictions(pool, due.set), Deliveries(pool)
+        progress, webhook_secrets = Progress(deliveries, due.set), WebhookSecrets(pool)
         if settings.token:
             await accounts.admit(settings.account, settings.token)
         capabilities = Capabilities(await accounts.secret("capabilities"))
@@ -156,7 +168,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             if not heard:  # whoever heard it tells it, and what is told is recorded
                 recorder.hear(event)
 
-        live = Live(client, ids.draw_tag(), on_final)
+        live = Live(client, ids.draw_tag(), on_final, progress.heard)
         on_gaps += [live.missed, catalog.forget]
         follower = Follower(record, broker, live, recorder)
         fleet = Fleet(time.monotonic)
@@ -172,6 +184,23 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             files=files,
             warm=fleet.warm,
             count=counts.add,
+            watch=progress.watch,
+        )
+        sending = Webhooks(
+            receivers,
+            settings.webhook_timeout,
+            predictions=follower,
+            version=catalog.kept,
+            secrets=webhook_secrets,
+            views=lambda base: Views(settings.public_url or base, capabilities, fleet.reason),
+        )
+        outbox = Outbox(
+            deliveries,
+            sending.send,
+            due,
+            retries=Retries(settings.webhook_retry_seconds, timedelta(hours=settings.webhook_retry_hours)),
+            limit=settings.webhook_timeout,
+            keep=timedelta(days=settings.webhook_log_days),
         )
         parts = Parts(
             settings=settings,
@@ -204,6 +233,9 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 fleet=fleet,
             ),
             gc=Gc(files, rows, record, uploads),
+            deliveries=deliveries,
+            webhook_secrets=webhook_secrets,
+            webhooks_due=due,
         )
         try:
             await broker.ensure()
@@ -211,6 +243,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
+        services += progress.serve(), outbox.serve(), outbox.tidy()
         async with running(*services, on_failure=on_failure):
             yield parts
         await counts.flush()

@@ -1,5 +1,6 @@
 """One request: who calls, and how what they get back is written."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -27,9 +28,11 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Right
+from gateway.store.deliveries import Deliveries
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
+from gateway.store.secrets import WebhookSecrets
 from gateway.store.uploads import Uploads
 from gateway.uploads import Uploading
 from gateway.views import Page, Views
@@ -61,6 +64,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     builds: Builds
     deleting: Deleting
     gc: Gc
+    deliveries: Deliveries
+    webhook_secrets: WebhookSecrets
+    webhooks_due: asyncio.Event
 
 
 def parts(request: AnyRequest) -> Parts:

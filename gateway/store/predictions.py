@@ -1,7 +1,7 @@
 """Predictions in the record: made once, moved on by the recorder, read by everyone."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Raw, Struct, convert, json
 
+from gateway.store.deliveries import TELL
 from gateway.store.group import Group
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import LOST, reached
@@ -29,14 +30,14 @@ COLUMNS = """id, account, model, version, kind, source, status, input, output, m
 
 INSERT = """
     INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret,
-                             deployment, webhook, webhook_events, request)
+                             deployment, webhook, webhook_events, request, webhook_base)
     SELECT id, account, model, version, pool, source, input, created_at, deadline, due_at, secret, deployment, webhook,
-           string_to_array(events, ','), request
+           string_to_array(events, ','), request, base
       FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[],
                   $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::text[], $13::text[],
-                  $14::text[], $15::bytea[])
+                  $14::text[], $15::bytea[], $16::text[])
            AS e (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret, deployment,
-                 webhook, events, request)
+                 webhook, events, request, base)
 """
 
 INSERT_BUILD = """
@@ -50,20 +51,27 @@ INSERT_BUILD = """
 # would sooner or later each wait for the other (the kill loop saw it).
 IN_ORDER = """
     WITH mine AS MATERIALIZED (
-        SELECT id FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
+        SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
          ORDER BY id FOR NO KEY UPDATE)
 """
 
-START = f"""{IN_ORDER}
+# Webhooks are told in the statement that makes it true, so that none is lost, and none is told twice.
+START = f"""{IN_ORDER}, begun AS (
     UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run
       FROM mine JOIN unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run) USING (id)
      WHERE p.id = mine.id
+    RETURNING p.id, p.account, p.webhook, p.webhook_events, p.webhook_base, mine.status AS before)
+    {TELL} FROM begun p CROSS JOIN (VALUES ('start')) AS e (event)
+     WHERE p.webhook IS NOT NULL AND p.before = 'starting' AND e.event = ANY(p.webhook_events)
+    RETURNING true
 """
 
 # The quote that opens a text is never escaped, so a text that merely speaks of sealed ones stays as it is.
 WIPE = rf"""regexp_replace(p.input::text, '(?<!\\)"{SEALED}[^"]*"', '"{WIPED}"', 'g')::json"""
 
-FINISH = f"""{IN_ORDER}
+# A run that was over before its start was recorded is told of both, in this order. Who wants output or logs alone gets
+# what there was no time to tell.
+FINISH = f"""{IN_ORDER}, ended AS (
     UPDATE predictions p
        SET status = e.status, output = e.output, many = e.many, files = string_to_array(e.files, E'\\n'), logs = e.logs,
            error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at,
@@ -73,7 +81,21 @@ FINISH = f"""{IN_ORDER}
                   $9::json[], $10::timestamptz[], $11::timestamptz[])
            AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at) USING (id)
      WHERE p.id = mine.id
-    RETURNING p.id, p.kind
+    RETURNING p.id, p.kind, p.account, p.webhook, coalesce(p.webhook_events, '{{output,completed}}') AS wanted,
+              coalesce('completed' = ANY(p.webhook_events), true) AS covered, p.webhook_base,
+              mine.status = 'starting' AND e.started_at IS NOT NULL AS ran, p.output IS NOT NULL AS told,
+              p.logs <> '' AS logged),
+    told AS (
+        {TELL} FROM ended p
+          CROSS JOIN (VALUES (1, 'start'), (2, 'output'), (3, 'logs'), (4, 'completed')) AS e (place, event)
+         WHERE p.webhook IS NOT NULL AND e.event = ANY(p.wanted)
+           AND CASE e.event
+               WHEN 'start' THEN p.ran
+               WHEN 'output' THEN p.told AND NOT p.covered
+               WHEN 'logs' THEN p.logged AND NOT p.covered AND NOT (p.told AND 'output' = ANY(p.wanted))
+               ELSE true END
+         ORDER BY p.id, e.place)
+    SELECT id, kind, webhook IS NOT NULL AS hooked FROM ended
 """
 
 LIST = f"""
@@ -108,8 +130,11 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 class Predictions:
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    """`on_told` is called when there may be something to send to webhooks."""
+
+    def __init__(self, pool: asyncpg.Pool, on_told: Callable[[], None] = lambda: None) -> None:
         self._pool = pool
+        self._on_told = on_told
         self._created = Group(self._insert)
         self._finished: Group[Prediction, str | None] = Group(self._finish, linger=LINGER)
 
@@ -134,12 +159,14 @@ class Predictions:
 
     async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None:
         with reached():
-            await self._pool.execute(
+            told = await self._pool.fetch(
                 START,
                 [id for id, _, _ in started],
                 [at for _, at, _ in started],
                 [json.encode(run).decode() for _, _, run in started],
             )
+        if told:
+            self._on_told()
 
     async def remove(self, id: str) -> None:
         """For a prediction that was not accepted after all."""
@@ -359,11 +386,15 @@ class Predictions:
             [p.webhook for p in ps],
             [None if p.webhook_events is None else ",".join(p.webhook_events) for p in ps],
             [p.request for p in ps],
+            [p.webhook_base for p in ps],
         )
         return [None] * len(rows)
 
     async def _finish(self, ps: Sequence[Prediction]) -> list[str | None]:
-        there: dict[str, str] = {row["id"]: row["kind"] for row in await self._pool.fetch(FINISH, *_finals(ps))}
+        ended = await self._pool.fetch(FINISH, *_finals(ps))
+        if any(row["hooked"] for row in ended):
+            self._on_told()
+        there: dict[str, str] = {row["id"]: row["kind"] for row in ended}
         others = [p.id for p in ps if p.id not in there]
         if others:
             known = await self._pool.fetch("SELECT id, kind FROM predictions WHERE id = ANY($1)", others)
