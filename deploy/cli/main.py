@@ -10,6 +10,7 @@ from cyclopts import App, Parameter, validators
 
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
+from deploy.cli.webhooks import webhooks
 from deploy.errors import DeployError, Unusable
 from deploy.local.places import default_data_dir
 
@@ -21,6 +22,7 @@ app = App(
 )
 app.command(predictions)
 app.command(models)
+app.command(webhooks)
 
 
 def main() -> None:
