@@ -42,10 +42,13 @@ def client(
 
 
 def trusted(ca: str | None, *, verify: bool) -> ssl.SSLContext:
-    """The usual authorities, and those of a file of the operator's."""
+    """The usual authorities, and those of a file of the operator's. Raises `ValueError` if that is none."""
     context = httpx.create_ssl_context(trust_env=False)
     if ca is not None:
-        context.load_verify_locations(cafile=ca)
+        try:
+            context.load_verify_locations(cafile=ca)
+        except OSError as error:  # an ssl.SSLError is one, too
+            raise ValueError(f"SAMOVAR_WEBHOOK_CA: {ca} is no file of certificates: {error}") from error
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

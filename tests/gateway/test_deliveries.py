@@ -39,7 +39,9 @@ class Records:
     deliveries: Deliveries
     pool: asyncpg.Pool
 
-    async def take(self, most: int = 64, of_host: int = 8, *, busy: dict[str, int] | None = None, lease: timedelta = MINUTE):
+    async def take(
+        self, most: int = 64, of_host: int = 8, *, busy: dict[str, int] | None = None, lease: timedelta = MINUTE
+    ):
         return await self.deliveries.take(most, of_host, busy or {}, lease)
 
     async def settle(self, taken: Taken, state: Any = "delivered", due: datetime | None = None) -> None:

@@ -99,3 +99,10 @@ async def test_certificates_are_checked_by_the_name_that_was_given(certificate: 
             await answer("others.example", ca=cert)
         assert await answer("hooks.example", ca=cert) == 200
         assert await answer("others.example", verify=False) == 200
+
+
+def test_a_file_that_holds_no_certificates_is_named(tmp_path: Path):
+    (tmp_path / "empty.pem").touch()
+    for name in "none.pem", "empty.pem":
+        with pytest.raises(ValueError, match=f"SAMOVAR_WEBHOOK_CA: .*{name}"):
+            outgoing.trusted(str(tmp_path / name), verify=True)
