@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import broker as brokers
-from gateway import document, errors, ids, metrics
+from gateway import document, errors, ids, metrics, outgoing
 from gateway.auth import Auth
 from gateway.broker import Broker, Failed
 from gateway.builds import Builds
@@ -38,6 +39,8 @@ from gateway.ids import Capabilities
 from gateway.inputs import Inputs
 from gateway.limits import Limiter
 from gateway.live import Live
+from gateway.outbox import Outbox
+from gateway.progress import Progress
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
@@ -60,6 +63,7 @@ from gateway.routes import (
     tokens,
     trainings,
     versions,
+    webhooks,
 )
 from gateway.routes import feed as feeds
 from gateway.routes import files as uploaded
@@ -72,6 +76,7 @@ from gateway.store.accounts import Accounts
 from gateway.store.allowances import Allowances
 from gateway.store.changes import Changed
 from gateway.store.collections import Collections
+from gateway.store.deliveries import Deliveries
 from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
@@ -79,11 +84,14 @@ from gateway.store.predictions import Predictions
 from gateway.store.repeats import Repeats
 from gateway.store.retention import Retention as Contents
 from gateway.store.search import Search
+from gateway.store.secrets import WebhookSecrets
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.trained import Results
 from gateway.trainings import Trainings
 from gateway.uploads import Uploading
+from gateway.views import Views
+from gateway.webhooks import Retries, Webhooks
 from schemas import subjects
 from schemas.events import Final as FinalEvent
 
@@ -112,7 +120,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
 
     catalogue = models, versions, examples, search, collections
     access = account, accounts, tokens
-    resources = feeds, predictions, *catalogue, pushes, trainings, uploaded, *access, streams, hosts, gc
+    resources = feeds, predictions, *catalogue, pushes, trainings, uploaded, *access, streams, hosts, gc, webhooks
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[
@@ -179,9 +187,15 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
     async with (
         pools.connected(settings.database_url, settings.database_connections) as pool,
         brokers.connected(settings.nats_url, on_gap) as client,
+        outgoing.client(
+            settings.reach, settings.webhook_timeout, ca=settings.webhook_ca, verify=settings.webhook_verify
+        ) as receivers,
     ):
         feed, repeats = Feed(client), Repeats(pool)
-        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool, feed.tell)
+        due = asyncio.Event()
+        accounts, rows, record = Accounts(pool), Models(pool), Predictions(pool, feed.tell, due.set)
+        deliveries = Deliveries(pool)
+        progress, webhook_secrets = Progress(deliveries, due.set), WebhookSecrets(pool)
         if settings.token:
             await accounts.admit(settings.account, settings.token)
         capabilities = Capabilities(await accounts.secret("capabilities"))
@@ -199,7 +213,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             if not heard:  # whoever heard it tells it, and what is told is recorded
                 recorder.hear(event)
 
-        live = Live(client, ids.draw_tag(), on_final)
+        live = Live(client, ids.draw_tag(), on_final, progress.heard)
         on_gaps += [live.missed, catalog.forget]
         follower = Follower(record, broker, live, recorder)
         fleet = Fleet(time.monotonic)
@@ -217,6 +231,23 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             files=files,
             warm=fleet.warm,
             count=counts.add,
+            watch=progress.watch,
+        )
+        sending = Webhooks(
+            receivers,
+            settings.webhook_timeout,
+            predictions=follower,
+            version=catalog.kept,
+            secrets=webhook_secrets,
+            views=lambda base: Views(settings.public_url or base, capabilities, fleet.reason),
+        )
+        outbox = Outbox(
+            deliveries,
+            sending.send,
+            due,
+            retries=Retries(settings.webhook_retry_seconds, timedelta(hours=settings.webhook_retry_hours)),
+            limit=settings.webhook_timeout,
+            keep=timedelta(days=settings.webhook_log_days),
         )
         kept = {"api": settings.retention_api, "web": settings.retention_web}
         retention = Retention(Contents(pool), record, repeats, files, kept)
@@ -268,6 +299,9 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             gc=Gc(files, rows, record, uploads),
             feed=feed,
             changed=Changed(pool),
+            deliveries=deliveries,
+            webhook_secrets=webhook_secrets,
+            webhooks_due=due,
         )
         try:
             await broker.ensure()
@@ -275,7 +309,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
-        async with running(*services, retention.serve(), on_failure=on_failure):
+        services += retention.serve(), progress.serve(), outbox.serve(), outbox.tidy()
+        async with running(*services, on_failure=on_failure):
             yield parts
         await counts.flush()
         await record.close()

@@ -1,5 +1,6 @@
 """One request: who calls, and how what they get back is written."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -32,12 +33,14 @@ from gateway.settings import Settings
 from gateway.store.accounts import Account, Accounts, Right
 from gateway.store.changes import Changed
 from gateway.store.collections import Collections
+from gateway.store.deliveries import Deliveries
 from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
 from gateway.store.search import Search
+from gateway.store.secrets import WebhookSecrets
 from gateway.store.tokens import Tokens
 from gateway.store.uploads import Uploads
 from gateway.trained import Results
@@ -84,6 +87,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     gc: Gc
     feed: Feed
     changed: Changed
+    deliveries: Deliveries
+    webhook_secrets: WebhookSecrets
+    webhooks_due: asyncio.Event
 
 
 def parts(request: AnyRequest) -> Parts:

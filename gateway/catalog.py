@@ -121,6 +121,13 @@ class Catalog:
         base = await self.version(version.base)
         return structs.replace(version, root=base.root or base.id, pushed=base.pushed)
 
+    async def kept(self, id: str) -> Version | None:
+        """None for a version that is not there any more."""
+        try:
+            return await self.version(id)
+        except UnknownVersion:
+            return None
+
     async def model(self, owner: str, name: str, account: Account) -> Model:
         """Raises `NotFound`, also for a private one of somebody else."""
         at, found = self._models.get((owner, name), (0.0, None))

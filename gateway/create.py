@@ -43,6 +43,7 @@ class Creator:
         files: Files,
         warm: Callable[[str], bool],
         count: Callable[[str], None],
+        watch: Callable[[Prediction], None],
     ) -> None:
         self._record = record
         self._repeats = repeats
@@ -55,6 +56,7 @@ class Creator:
         self._files = files
         self._warm = warm
         self._count = count
+        self._watch = watch
 
     def draw(self, account: int, version: Version, *, cancel_after: float | None = None) -> Prediction:
         """Not accepted yet; its input may have to know its id."""
@@ -116,6 +118,7 @@ class Creator:
             self._reconciler.submitted(p.id, sequence)
 
     async def _accept(self, p: Prediction, version: Version) -> None:
+        self._watch(p)
         commit = asyncio.get_running_loop().create_task(self._commit(p, version.pool))
         self._recorder.expect(p.id, commit)
         try:

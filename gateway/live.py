@@ -73,13 +73,21 @@ class Ear:
 class Live:
     """Ears for predictions: those of the own tag are all heard, others on demand.
 
-    `on_final` gets every final event of the own tag, and whether an ear heard it, too.
+    `on_final` gets every final event of the own tag, and whether an ear heard it, too; `on_said` the prediction and the
+    kind of every event.
     """
 
-    def __init__(self, client: Client, tag: str, on_final: Callable[[Final, bool], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        tag: str,
+        on_final: Callable[[Final, bool], None],
+        on_said: Callable[[str, str], None] = lambda _, __: None,
+    ) -> None:
         self.tag = tag
         self._client = client
         self._on_final = on_final
+        self._on_said = on_said
         self._ears: dict[str, list[Ear]] = {}
         self._foreign: dict[str, asyncio.Task[Subscription]] = {}
         self._closing = False
@@ -151,6 +159,7 @@ class Live:
 
     async def _on(self, message: Msg) -> None:
         id = subjects.id_of(message.subject)
+        self._on_said(id, message.subject.rpartition(".")[2])
         ears = self._ears.get(id)
         final = message.subject.endswith(".final")
         if ears is None and not final:

@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, convert, structs
 
+from gateway import addresses
+
 PREFIX: Final = "SAMOVAR_"
 MOST: Final = 1_000_000_000  # calls in a minute; the database counts further than that
 
@@ -59,6 +61,38 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     """Of both JetStream streams; 3 on a cluster."""
+    webhook_http: bool = True
+    """Webhooks may go to http:// addresses, too, as many do that never leave their own network."""
+    webhook_private: bool = False
+    """Webhooks may go to private and loopback addresses."""
+    webhook_allow: str = ""
+    """Comma-separated networks and host names that webhooks may go to, private or not."""
+    webhook_ca: str | None = None
+    """Path of a file of certificates that receivers of webhooks are trusted by, beside the usual ones."""
+    webhook_verify: bool = True
+    """Whether the certificates of receivers are checked."""
+    webhook_timeout: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    """Seconds that a receiver has to answer."""
+    webhook_retry_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    """Seconds until a webhook of an end is sent again; each later wait is as long as all before it, up to an hour."""
+    webhook_retry_hours: Annotated[float, Meta(ge=0, le=720)] = 24.0
+    """For how long that goes on."""
+    webhook_log_days: Annotated[float, Meta(gt=0)] = 14.0
+    """For how long it is told what became of a webhook."""
+    webhook_rotation_hours: Annotated[float, Meta(ge=0, le=720)] = 24.0
+    """For how long an old secret signs beside a new one."""
+
+    def __post_init__(self) -> None:
+        try:
+            addresses.allowed(self.webhook_allow)
+        except ValueError as error:
+            raise ValueError(f"{error} - at `$.webhook_allow`") from None
+
+    @property
+    def reach(self) -> addresses.Reach:
+        """Where webhooks may go."""
+        networks, hosts = addresses.allowed(self.webhook_allow)
+        return addresses.Reach(http=self.webhook_http, private=self.webhook_private, networks=networks, hosts=hosts)
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)

@@ -1,5 +1,6 @@
 """Trainings: inputs for a version's `train` become a job, for the model that its result will be a version of."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -61,10 +62,11 @@ class Trainings:
         body: TrainingBody,
         *,
         bases: tuple[str, ...],
+        hooked: Callable[[Prediction, Body], Prediction],
         cancel_after: float | None = None,
         source: str = "api",
     ) -> Prediction:
-        """Accepted: recorded, and on its way.
+        """Accepted: recorded, and on its way. `hooked` gives it the webhook that is asked for.
 
         Raises `Unprocessable`, `InvalidInput`, `NotFound`, `NoFiles`, `QueueFull` or `Unavailable`: then it is not.
         """
@@ -72,13 +74,11 @@ class Trainings:
             raise Unprocessable(UNTRAINABLE.format(model=version.model))
         if body.destination is None:
             raise validation.missing("destination")
-        webhook, events = validation.hook(body)
         await self._check(account, body.destination)
         trained = structs.replace(version, validator=version.trainer)
         input = version.trainer.check(body.input)
         p = self._creator.draw(account.id, version, cancel_after=cancel_after)
-        p = structs.replace(p, kind="train", destination=body.destination, source=source)
-        p = structs.replace(p, webhook=webhook, webhook_events=events)
+        p = hooked(structs.replace(p, kind="train", destination=body.destination, source=source), body)
         p = await self._inputs.record(p, trained, input, bases, partial(self._uploading.resolve, account.id))
         await self._record.create_training(p, version.pool)
         await self._creator.send(p, version.pool)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from json import JSONDecoder
 from typing import Any, Final, TypeVar
 
+import httpx
 import jsonschema_rs
 import msgspec
 from msgspec import Raw, Struct, json
 
+from gateway.addresses import Reach
 from gateway.errors import BadRequest, InvalidInput, Unprocessable, UnsupportedMedia
 from schemas.inputs import FILE, SEALED
 from schemas.problem import InvalidField
@@ -27,6 +29,10 @@ SHORTEST: Final = 5
 
 EVENTS: Final = ("start", "output", "logs", "completed")
 UNKNOWN_EVENT: Final = f"webhook_events_filter takes {', '.join(EVENTS)}"
+LONGEST_URL: Final = 2048
+LONGEST_HOST: Final = 253
+LAST_PORT: Final = 65535
+ANYWHERE: Final = Reach(private=True)
 VARIANTS: Final = "anyOf", "allOf", "oneOf"
 
 TYPES: Final[dict[type, str]] = {
@@ -102,15 +108,43 @@ def body(content: bytes, media_type: str, max_depth: int) -> Body:
     return decoded(content, media_type, max_depth, Body)
 
 
-def hook(body: Body) -> tuple[str | None, tuple[str, ...] | None]:
-    """Where a prediction's webhooks go, and of what; None: output and completed. Raises `InvalidInput`."""
+def hook(body: Body, reach: Reach = ANYWHERE) -> tuple[str | None, tuple[str, ...] | None]:
+    """Where a prediction's webhooks go, and of what; None: output and completed. Raises `InvalidInput`.
+
+    Names are looked up when something is sent; an address that is out of reach is refused here, too.
+    """
     wanted = body.webhook_events_filter
     for event in wanted or ():
         if event not in EVENTS:
             raise InvalidInput([InvalidField(type="enum", field="webhook_events_filter", description=UNKNOWN_EVENT)])
+    for field, url in ("webhook", body.webhook), ("webhook_completed", body.webhook_completed):
+        if url is not None and (reason := _no_receiver(url, reach)) is not None:
+            raise InvalidInput([InvalidField(type="format", field=field, description=reason)])
     if body.webhook is None and body.webhook_completed is not None:
         return body.webhook_completed, ("completed",)
-    return body.webhook, None if wanted is None else tuple(event for event in EVENTS if event in wanted)
+    return body.webhook, tuple(event for event in EVENTS if event in wanted) if wanted else None
+
+
+def _no_receiver(text: str, reach: Reach) -> str | None:
+    """Why webhooks cannot be sent there."""
+    if not text:
+        return "Is empty; leave it out for no webhook"
+    if len(text) > LONGEST_URL:
+        return f"String length must be less than or equal to {LONGEST_URL}"
+    if not text.isprintable() or " " in text:
+        return "May have no blanks or control characters"
+    try:
+        url = httpx.URL(text)
+        host = url.raw_host.decode("ascii").strip("[]")
+    except (httpx.InvalidURL, ValueError) as error:
+        return f"Does not match format 'uri': {error}"
+    if url.scheme not in ("http", "https") or not host:
+        return "Must be an address that begins with https:// or http://"
+    if len(host) > LONGEST_HOST or not 0 < (1 if url.port is None else url.port) <= LAST_PORT:
+        return "Has no host and port that could be reached"
+    if url.userinfo:
+        return "May have no user name or password; verify the signature instead"
+    return reach.refusal_by_name(url.scheme, host)
 
 
 def shallow(content: bytes, max_depth: int) -> None:

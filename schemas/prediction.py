@@ -72,6 +72,8 @@ class Prediction(Struct, frozen=True, kw_only=True):
     webhook: str | None = None
     webhook_events: tuple[str, ...] | None = None
     """Which of start, output, logs, completed; None: output and completed."""
+    webhook_base: str | None = None
+    """What its creator called: of the URLs in what the webhook is sent."""
     request: bytes | None = None
     """Hash of the request that made it, of clients that repeat requests by themselves."""
     deadline: datetime | None = None

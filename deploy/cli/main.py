@@ -15,6 +15,7 @@ from deploy.cli.listing import models, predictions
 from deploy.cli.models import search
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.cli.training import train, trainings
+from deploy.cli.webhooks import webhooks
 from deploy.errors import DeployError, Unusable
 from deploy.local.places import default_data_dir
 
@@ -33,6 +34,7 @@ app.command(train)
 app.command(trainings)
 app.command(collections)
 app.command(search)
+app.command(webhooks)
 
 
 def main() -> None:

@@ -102,6 +102,7 @@ ALTER TABLE predictions
     ADD COLUMN destination     text, -- of a training: the model that its result becomes a version of
     ADD COLUMN webhook         text,
     ADD COLUMN webhook_events  text[], -- which of start, output, logs, completed; null: output and completed
+    ADD COLUMN webhook_base    text, -- what its creator called: of the URLs in what the webhook is sent
     ADD COLUMN removed         boolean NOT NULL DEFAULT false, -- input, output and logs are kept no longer
     ADD COLUMN request         bytea; -- hash of the request that made it, of clients that repeat requests by themselves
 CREATE INDEX predictions_of_account_web ON predictions (account, created_at DESC, id DESC)
@@ -144,16 +145,19 @@ CREATE TABLE deliveries (
     sequence     bigint GENERATED ALWAYS AS IDENTITY, -- the order among those of one prediction
     event        text NOT NULL CHECK (event IN ('start', 'output', 'logs', 'completed')),
     url          text NOT NULL,
+    host         text NOT NULL GENERATED ALWAYS AS (coalesce(lower(substring(url FROM '//([^/?#]*)')), '')) STORED,
     base         text NOT NULL DEFAULT '', -- of the URLs in its body
     state        text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'failed', 'dropped')),
-    attempts     integer NOT NULL DEFAULT 0,
+    attempts     integer NOT NULL DEFAULT 0, -- begun; one that nobody ended is not among delivery_attempts
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    due_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    since        timestamptz NOT NULL DEFAULT clock_timestamp(), -- when it was first to be sent, or was to be again
+    due_at       timestamptz NOT NULL DEFAULT clock_timestamp(), -- while it is being sent: when that is given up
     ended_at     timestamptz
 );
-CREATE INDEX deliveries_due ON deliveries (due_at) WHERE state = 'pending';
+CREATE INDEX deliveries_due ON deliveries (host, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_of_prediction ON deliveries (prediction, sequence);
 CREATE INDEX deliveries_of_account ON deliveries (account, created_at DESC, id DESC);
+CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;
 CREATE TABLE delivery_attempts (
     delivery text NOT NULL REFERENCES deliveries ON DELETE CASCADE,
     number   integer NOT NULL,

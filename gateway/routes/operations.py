@@ -6,19 +6,28 @@ from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Para
 from litestar.openapi.spec.enums import OpenAPIFormat
 
 INPUT = Schema(type=OpenAPIType.OBJECT, description="What the version's Input schema asks for.")
+WEBHOOK = {
+    "webhook": Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.URI, description="Told of what happens."),
+    "webhook_events_filter": Schema(
+        type=OpenAPIType.ARRAY,
+        items=Schema(type=OpenAPIType.STRING, enum=["start", "output", "logs", "completed"]),
+        description="Of what; by default of output and completed.",
+    ),
+}
 
 
 @dataclass
 class CreateOperation(Operation):
     def __post_init__(self) -> None:
-        self.request_body = body({"version": Schema(type=OpenAPIType.STRING), "input": INPUT}, ["version", "input"])
+        version = Schema(type=OpenAPIType.STRING)
+        self.request_body = body({"version": version, "input": INPUT, **WEBHOOK}, ["version", "input"])
         self.parameters = [*(self.parameters or []), *CREATE_HEADERS]
 
 
 @dataclass
 class RunOperation(Operation):
     def __post_init__(self) -> None:
-        self.request_body = body({"input": INPUT}, ["input"])
+        self.request_body = body({"input": INPUT, **WEBHOOK}, ["input"])
         self.parameters = [*(self.parameters or []), *CREATE_HEADERS]
 
 

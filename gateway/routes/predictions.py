@@ -13,7 +13,7 @@ from msgspec import structs
 from gateway import call, repeats, validation
 from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
 from gateway.catalog import Version
-from gateway.errors import BadRequest, NotFound, UnknownVersion
+from gateway.errors import BadRequest, NotFound
 from gateway.live import Closing
 from gateway.routes.operations import CreateOperation, ListOperation
 from gateway.store.accounts import Account
@@ -91,10 +91,9 @@ async def run(
     sent = await _sent(request)
     wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
-    webhook, events = validation.hook(body)
+    p = hooked(request, here.creator.draw(account.id, version, cancel_after=cancel_after), body)
+    p = structs.replace(p, source=call.source(request), deployment=deployment)
     input = version.validator.check(body.input)
-    p = here.creator.draw(account.id, version, cancel_after=cancel_after)
-    p = structs.replace(p, source=call.source(request), deployment=deployment, webhook=webhook, webhook_events=events)
     p = structs.replace(p, request=sent.request) if sent and sent.counts else p
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
@@ -123,6 +122,14 @@ async def _sent(request: AnyRequest) -> repeats.Sent | None:
     return repeats.sent(request.scope["path"], await request.body(), key, count)
 
 
+def hooked(request: AnyRequest, p: Prediction, body: Body) -> Prediction:
+    """With the webhook that its creator asks for. Raises `InvalidInput`."""
+    webhook, events = validation.hook(body, parts(request).settings.reach)
+    if webhook is None:
+        return p
+    return structs.replace(p, webhook=webhook, webhook_events=events, webhook_base=views(request).base)
+
+
 async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
     """Raises `NotFound`, also for somebody else's."""
     p = await parts(request).follower.read(id, account.id)
@@ -133,10 +140,7 @@ async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
 
 async def known_version(request: AnyRequest, p: Prediction) -> Version | None:
     """None for one that is not kept any more."""
-    try:
-        return await parts(request).catalog.version(p.version)
-    except UnknownVersion:
-        return None
+    return await parts(request).catalog.kept(p.version)
 
 
 def filters(query: Any) -> Filter:

@@ -1,14 +1,16 @@
 """/trainings: create, list, get, cancel."""
 
+from functools import partial
+
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from gateway import validation
-from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
+from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, source, views
 from gateway.catalog import Version
 from gateway.errors import NotFound, UnknownVersion
 from gateway.routes.operations import TrainingsOperation, TrainOperation
-from gateway.routes.predictions import settled
+from gateway.routes.predictions import hooked, settled
 from gateway.store.accounts import Account
 from gateway.store.predictions import Filter
 from gateway.trainings import TrainingBody
@@ -24,11 +26,19 @@ async def create(
     request: AnyRequest, model_owner: FromPath[str], model_name: FromPath[str], version_id: FromPath[str]
 ) -> Response[bytes]:
     """Train a version. What comes of it is a new version of the model `destination`."""
-    account = await caller(request, "write")
+    account = await caller(request, "write", create=True)
     body = await read(request, TrainingBody)
     version = await _version(request, account, model_owner, model_name, version_id)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
-    p = await parts(request).trainings.begin(account, version, body, bases=bases(request), cancel_after=cancel_after)
+    p = await parts(request).trainings.begin(
+        account,
+        version,
+        body,
+        bases=bases(request),
+        hooked=partial(hooked, request),
+        cancel_after=cancel_after,
+        source=source(request),
+    )
     shown = views(request).training(p)
     return answer(shown, 201, {"Location": shown.urls["get"]})
 

@@ -1,7 +1,7 @@
 """Predictions in the record: made once, moved on by the recorder, read by everyone."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, convert, json
 
 from gateway.store.changes import COLUMNS as CHANGE
 from gateway.store.changes import Tell, as_change, nobody
+from gateway.store.deliveries import TELL
 from gateway.store.group import Group
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import LOST, reached
@@ -31,14 +32,14 @@ COLUMNS = """id, account, model, version, kind, source, status, input, output, m
 
 INSERT = """
     INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret,
-                             deployment, webhook, webhook_events, request)
+                             deployment, webhook, webhook_events, request, webhook_base)
     SELECT id, account, model, version, pool, source, input, created_at, deadline, due_at, secret, deployment, webhook,
-           string_to_array(events, ','), request
+           string_to_array(events, ','), request, base
       FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::json[],
                   $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::bool[], $12::text[], $13::text[],
-                  $14::text[], $15::bytea[])
+                  $14::text[], $15::bytea[], $16::text[])
            AS e (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret, deployment,
-                 webhook, events, request)
+                 webhook, events, request, base)
 """
 
 INSERT_BUILD = """
@@ -50,29 +51,36 @@ INSERT_BUILD = """
 
 INSERT_TRAINING = """
     INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret,
-                             destination, webhook, webhook_events, kind)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'train')
+                             destination, webhook, webhook_events, webhook_base, kind)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'train')
 """
 
 # Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
 # would sooner or later each wait for the other (the kill loop saw it).
 IN_ORDER = """
     WITH mine AS MATERIALIZED (
-        SELECT id FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
+        SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
          ORDER BY id FOR NO KEY UPDATE)
 """
 
-START = f"""{IN_ORDER}
+# Webhooks are told in the statement that makes it true, so that none is lost, and none is told twice.
+START = f"""{IN_ORDER}, begun AS (
     UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run, changed_at = clock_timestamp()
       FROM mine JOIN unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run) USING (id)
      WHERE p.id = mine.id
-    RETURNING {CHANGE}
+    RETURNING {CHANGE}, p.webhook, p.webhook_events, p.webhook_base, mine.status AS before),
+    told AS (
+    {TELL} FROM begun p CROSS JOIN (VALUES ('start')) AS e (event)
+     WHERE p.webhook IS NOT NULL AND p.before = 'starting' AND e.event = ANY(p.webhook_events))
+    SELECT {CHANGE}, p.webhook IS NOT NULL AS hooked FROM begun p
 """
 
 # The quote that opens a text is never escaped, so a text that merely speaks of sealed ones stays as it is.
 WIPE = rf"""regexp_replace(p.input::text, '(?<!\\)"{SEALED}[^"]*"', '"{WIPED}"', 'g')::json"""
 
-FINISH = f"""{IN_ORDER}
+# A run that was over before its start was recorded is told of both, in this order. Who wants output or logs alone gets
+# what there was no time to tell.
+FINISH = f"""{IN_ORDER}, ended AS (
     UPDATE predictions p
        SET status = e.status, output = e.output, many = e.many, files = string_to_array(e.files, E'\\n'), logs = e.logs,
            error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at,
@@ -83,7 +91,21 @@ FINISH = f"""{IN_ORDER}
                   $9::json[], $10::timestamptz[], $11::timestamptz[])
            AS e (id, status, output, many, files, logs, error, metrics, run, started_at, completed_at) USING (id)
      WHERE p.id = mine.id
-    RETURNING {CHANGE}
+    RETURNING {CHANGE}, p.webhook, coalesce(p.webhook_events, '{{output,completed}}') AS wanted,
+              coalesce('completed' = ANY(p.webhook_events), true) AS covered, p.webhook_base,
+              mine.status = 'starting' AND e.started_at IS NOT NULL AS ran, p.output IS NOT NULL AS said,
+              p.logs <> '' AS logged),
+    told AS (
+        {TELL} FROM ended p
+          CROSS JOIN (VALUES (1, 'start'), (2, 'output'), (3, 'logs'), (4, 'completed')) AS e (place, event)
+         WHERE p.webhook IS NOT NULL AND e.event = ANY(p.wanted)
+           AND CASE e.event
+               WHEN 'start' THEN p.ran
+               WHEN 'output' THEN p.said AND NOT p.covered
+               WHEN 'logs' THEN p.logged AND NOT p.covered AND NOT (p.said AND 'output' = ANY(p.wanted))
+               ELSE true END
+         ORDER BY p.id, e.place)
+    SELECT {CHANGE}, p.webhook IS NOT NULL AS hooked FROM ended p
 """
 
 LIST = f"""
@@ -118,11 +140,15 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 class Predictions:
-    """`tell` is called after a beginning or an end has been written: at least once for each."""
+    """`tell` is called after a beginning or an end has been written: at least once for each.
 
-    def __init__(self, pool: asyncpg.Pool, tell: Tell = nobody) -> None:
+    `on_hooked` is called when there may be something to send to webhooks.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, tell: Tell = nobody, on_hooked: Callable[[], None] = lambda: None) -> None:
         self._pool = pool
         self._tell = tell
+        self._on_hooked = on_hooked
         self._created = Group(self._insert)
         self._finished: Group[Prediction, str | None] = Group(self._finish, linger=LINGER)
 
@@ -205,6 +231,7 @@ class Predictions:
                 p.destination,
                 p.webhook,
                 p.webhook_events,
+                p.webhook_base,
             )
 
     async def unmade(self, ids: Sequence[str]) -> set[str]:
@@ -399,6 +426,8 @@ class Predictions:
         return [there.get(p.id) for p in ps]
 
     async def _told(self, rows: Sequence[asyncpg.Record]) -> None:
+        if any(row.get("hooked") for row in rows):
+            self._on_hooked()
         await self._tell([as_change(row) for row in rows if row["kind"] == "predict"])
 
 
@@ -421,6 +450,7 @@ def inserted(rows: Sequence[tuple[Prediction, str]]) -> list[list[Any]]:
         [p.webhook for p in ps],
         [None if p.webhook_events is None else ",".join(p.webhook_events) for p in ps],
         [p.request for p in ps],
+        [p.webhook_base for p in ps],
     ]
 
 

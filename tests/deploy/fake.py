@@ -56,6 +56,8 @@ class FakeGateway:
         self.runners: dict[str, Any] = {"runners": [], "queues": [], "pushes": 0}
         self.reasons: list[str] = []
         """Why a prediction has not begun, one at each look, or all on its stream; then it succeeds."""
+        self.deliveries: list[dict[str, Any]] = []
+        """To webhooks."""
         self.streams = False
         """Whether a prediction has a stream."""
         self.listed: list[str] = []
@@ -98,6 +100,14 @@ class FakeGateway:
                 return 200, {"status": "canceled"}
             case ["GET", "v1", "runners"]:
                 return 200, self.runners
+            case ["GET", "v1", "webhooks", "default", "secret"]:
+                return 200, {"key": "whsec_old"}
+            case ["POST", "v1", "webhooks", "default", "secret", "rotate"]:
+                return 200, {"key": "whsec_new"}
+            case ["GET", "v1", "webhooks", "deliveries"]:
+                return 200, {"results": self.deliveries, "next": None, "previous": None}
+            case ["GET", "v1", "webhooks", "deliveries", _] | ["POST", "v1", "webhooks", "deliveries", _, "redeliver"]:
+                return 200, self.deliveries[0]
             case [_, "v1", "gc"]:
                 waste = {"key": "packs/x.tar", "bytes": 1500, "reason": "no version is made of it"}
                 return 200, {"count": 1, "bytes": 1500, "freed": method == "POST", "items": [waste]}

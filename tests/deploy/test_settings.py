@@ -30,6 +30,11 @@ def test_what_is_like_nothing_is_answered_with_all_names() -> None:
         pytest.param(
             {"SAMOVAR_DATABASE_URL": "x", "SAMOVAR_PAGE_SIZE": "0"}, "SAMOVAR_PAGE_SIZE: ", id="out of bounds"
         ),
+        pytest.param(
+            {"SAMOVAR_DATABASE_URL": "x", "SAMOVAR_WEBHOOK_ALLOW": "10.0.0.0/33"},
+            "SAMOVAR_WEBHOOK_ALLOW: '10.0.0.0/33' is neither",
+            id="no network",
+        ),
     ],
 )
 def test_a_refusal_names_the_variable(environ: dict[str, str], reason: str) -> None:

@@ -1,11 +1,13 @@
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw, json
+from msgspec import Raw, convert, json
 
 from gateway import validation
+from gateway.addresses import Reach
 from gateway.errors import BadRequest, GatewayError, InvalidInput, Unprocessable, UnsupportedMedia
 from gateway.validation import Validator
 from tests.gateway.conftest import ECHO
@@ -135,3 +137,41 @@ def test_a_time_span(header: str | None, seconds: float | None):
 def test_a_time_span_that_is_none(header: str):
     with pytest.raises(Unprocessable, match="Cancel-After"):
         validation.cancel_after(header)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param({"webhook": ""}, "webhook", id="empty"),
+        pytest.param({"webhook": "ftp://example.com"}, "webhook", id="another scheme"),
+        pytest.param({"webhook": "https://"}, "webhook", id="no host"),
+        pytest.param({"webhook": "https://example.com:0/"}, "webhook", id="port 0"),
+        pytest.param({"webhook": "https://example.com:99999/"}, "webhook", id="no such port"),
+        pytest.param({"webhook": "https://a:b@example.com/"}, "webhook", id="credentials"),
+        pytest.param({"webhook": "https://example.com/\0"}, "webhook", id="NUL"),
+        pytest.param({"webhook": "https://example.com/" + "x" * 2048}, "webhook", id="too long"),
+        pytest.param({"webhook": "http://10.0.0.1/"}, "webhook", id="a private address"),
+        pytest.param({"webhook": "http://169.254.169.254/"}, "webhook", id="a metadata service"),
+        pytest.param({"webhook_completed": "x"}, "webhook_completed", id="the old name"),
+        pytest.param(
+            {"webhook": "https://example.com", "webhook_events_filter": ["end"]}, "webhook_events_filter", id="an event"
+        ),
+    ],
+)
+def test_a_webhook_that_cannot_be_is_refused_by_its_field(body: dict[str, Any], field: str):
+    with pytest.raises(InvalidInput) as refused:
+        validation.hook(convert(body, validation.Body), Reach())
+    assert [each.field for each in refused.value.fields] == [field]
+
+
+def test_a_webhook_may_be_any_other_address():
+    for url in (
+        "https://example.com/hook?token=x#y",
+        "http://example.com:8080",
+        "https://пример.рф/",
+        "http://[2606::1]/",
+    ):
+        assert validation.hook(validation.Body(webhook=url), Reach()) == (url, None)
+    assert validation.hook(validation.Body(webhook="http://127.0.0.1/"), Reach(private=True))[0]
+    with pytest.raises(InvalidInput, match="SAMOVAR_WEBHOOK_HTTP"):
+        validation.hook(validation.Body(webhook="http://example.com"), Reach(http=False))
