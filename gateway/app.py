@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ from gateway.counts import RunCounts
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import GatewayError
+from gateway.expiring import Expiring
 from gateway.files import Files
 from gateway.fleet import Fleet
 from gateway.follow import Follower
@@ -57,6 +59,18 @@ log = structlog.get_logger("samovar.gateway")
 
 DOCS: Final = "/-/docs"
 VIEWER: Final = "/-/static/viewer"
+
+EXPOSED: Final = (
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+)
+"""Headers that scripts of other origins may read."""
 
 BY_STATUS: Final[dict[int, type[GatewayError]]] = {
     400: errors.BadRequest,
@@ -190,7 +204,13 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             files=files,
             inputs=Inputs(settings.secrets_public_key),
             uploads=uploads,
-            uploading=Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload),
+            uploading=Uploading(
+                uploads,
+                files,
+                Capabilities(await accounts.secret("downloads")),
+                settings.max_upload,
+                timedelta(seconds=settings.upload_expiry),
+            ),
             pushes=Pushes(
                 owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
             ),
@@ -212,7 +232,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
-        async with running(*services, on_failure=on_failure):
+        expiring = Expiring(uploads, record, files)
+        async with running(*services, expiring.serve(), on_failure=on_failure):
             yield parts
         await counts.flush()
         await record.close()
@@ -267,7 +288,7 @@ def cors(origins: str) -> CORSConfig:
     common: dict[str, Any] = {
         "allow_credentials": True,
         "allow_headers": ["*"],
-        "expose_headers": ["Location", "Preference-Applied", "Retry-After"],
+        "expose_headers": [*EXPOSED],
     }
     if "*" in allowed:
         return CORSConfig(allow_origins=[], allow_origin_regex=".*", **common)

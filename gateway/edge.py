@@ -24,8 +24,9 @@ API: Final = {
     "trainings",
     "webhooks",
 }
-HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/-/files/")
+HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/v1/outputs/", "/-/files/")
 """Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
+DOWNLOAD: Final = "/download"
 MAX_HEADERS: Final = 64_000  # bytes
 
 
@@ -48,7 +49,7 @@ class Edge:
         path = canonical(scope["path"])
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()
-        if scope["method"] == "HEAD" and not path.startswith(HEADS):
+        if scope["method"] == "HEAD" and not path.startswith(HEADS) and not path.endswith(DOWNLOAD):
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
             send = bodiless(send)
         await self._app(scope, receive, send)
