@@ -30,6 +30,7 @@ from gateway.counts import RunCounts
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.errors import GatewayError
+from gateway.expiring import Expiring
 from gateway.feed import Feed
 from gateway.files import Files
 from gateway.fleet import Fleet
@@ -99,6 +100,18 @@ log = structlog.get_logger("samovar.gateway")
 
 DOCS: Final = "/-/docs"
 VIEWER: Final = "/-/static/viewer"
+
+EXPOSED: Final = (
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
+)
+"""Headers that scripts of other origins may read."""
 
 BY_STATUS: Final[dict[int, type[GatewayError]]] = {
     400: errors.BadRequest,
@@ -255,7 +268,13 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             owners=accounts, record=record, models=rows, creator=creator, files=files, limit=settings.max_push
         )
         inputs = Inputs(settings.secrets_public_key)
-        uploading = Uploading(uploads, files, Capabilities(await accounts.secret("downloads")), settings.max_upload)
+        uploading = Uploading(
+            uploads,
+            files,
+            Capabilities(await accounts.secret("downloads")),
+            settings.max_upload,
+            timedelta(seconds=settings.upload_expiry),
+        )
         parts = Parts(
             settings=settings,
             auth=Auth(accounts, time.monotonic),
@@ -310,6 +329,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
         services += retention.serve(), progress.serve(), outbox.serve(), outbox.tidy()
+        services += (Expiring(uploads, record, files).serve(),)
         async with running(*services, on_failure=on_failure):
             yield parts
         await counts.flush()
@@ -366,8 +386,8 @@ def cors(origins: str) -> CORSConfig:
     common: dict[str, Any] = {
         "allow_credentials": True,
         "allow_headers": ["*"],
-        "expose_headers": ["Location", "Preference-Applied", "Retry-After", "ratelimit-remaining", "ratelimit-reset"],
         "allow_methods": ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY"],
+        "expose_headers": [*EXPOSED],
     }
     if "*" in allowed:
         return CORSConfig(allow_origins=[], allow_origin_regex=".*", **common)

@@ -26,9 +26,17 @@ API: Final = {
     "trainings",
     "webhooks",
 }
-HEADS: Final = ("/v1/streams/", "/v1/runners/events", "/v1/predictions/events", "/-/predictions/", "/-/files/")
+HEADS: Final = (
+    "/v1/streams/",
+    "/v1/runners/events",
+    "/v1/predictions/events",
+    "/v1/outputs/",
+    "/-/predictions/",
+    "/-/files/",
+)
 """Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
 SEARCH: Final = "/v1/models/_query"
+DOWNLOAD: Final = "/download"
 MAX_HEADERS: Final = 64_000  # bytes
 
 
@@ -51,7 +59,7 @@ class Edge:
         path = canonical(scope["path"])
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()
-        if scope["method"] == "HEAD" and not path.startswith(HEADS):
+        if scope["method"] == "HEAD" and not path.startswith(HEADS) and not path.endswith(DOWNLOAD):
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
             send = bodiless(send)
         if scope["method"] == "QUERY" and path.rstrip("/") == "/v1/models":

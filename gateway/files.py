@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import obstore
 import structlog
@@ -18,6 +18,10 @@ from schemas import keys
 from schemas.subjects import INLINE
 
 log = structlog.get_logger("samovar.files")
+
+
+CHUNK: Final = 5 * 1024 * 1024  # bytes; object stores take no smaller ones
+CHUNKS: Final = 2  # on their way at a time: all of them are in memory, of every file that is being received
 
 
 class Stored(Struct, frozen=True, kw_only=True):
@@ -74,6 +78,14 @@ class Files:
 
         return last - first, content()
 
+    async def start(self, about: Stored, size: int) -> bytes:
+        """How it begins. Raises `NotFound`."""
+        if not about.size:
+            return b""
+        with _reached(about.key):
+            wanted = min(size, about.size)
+            return bytes(await obstore.get_range_async(self._store, about.key, start=0, end=wanted))
+
     async def read(self, key: str) -> bytes:
         """Raises `NotFound`."""
         with _reached(key):
@@ -86,7 +98,9 @@ class Files:
     async def receive(self, key: str, content: AsyncIterator[bytes]) -> None:
         """A file of any size as it comes; nothing of it is left when `content` breaks off."""
         with _reached(key):
-            await obstore.put_async(self._store, key, content, use_multipart=True)
+            await obstore.put_async(
+                self._store, key, content, use_multipart=True, chunk_size=CHUNK, max_concurrency=CHUNKS
+            )
 
     async def move(self, source: str, target: str) -> None:
         with _reached(source):

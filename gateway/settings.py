@@ -35,6 +35,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of a pushed archive, and of a file that a runner sends through the gateway."""
     max_upload: Annotated[int, Meta(ge=1)] = 100_000_000
     """Bytes of an uploaded file."""
+    upload_expiry: Annotated[float, Meta(ge=1, le=315_360_000)] = 86_400.0
+    """Seconds that an uploaded file is kept."""
     secrets_public_key: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}$")] | None = None
     """Public key, in hex, that secret inputs are sealed for; runners have the other one. None: none are taken."""
     files_token: Annotated[str, Meta(min_length=16)] | None = None

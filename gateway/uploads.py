@@ -1,4 +1,4 @@
-"""Files that clients upload: read as they come, kept for a day, found again by the URLs that stand for them."""
+"""Files that clients upload: read as they come, kept for a time, found again by the URLs that stand for them."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,6 @@ from gateway.ids import Capabilities
 from gateway.store.uploads import Upload, Uploads
 from schemas import keys
 
-KEPT: Final = timedelta(hours=24)
 FIELD: Final = 100_000
 """Bytes of all parts that are not the file."""
 NAME: Final = 255
@@ -42,11 +41,12 @@ class Form(Struct, kw_only=True):
 
 
 class Uploading:
-    def __init__(self, rows: Uploads, files: Files, capabilities: Capabilities, limit: int) -> None:
+    def __init__(self, rows: Uploads, files: Files, capabilities: Capabilities, limit: int, kept: timedelta) -> None:
         self._rows = rows
         self._files = files
         self._capabilities = capabilities
         self._limit = limit
+        self._kept = kept
 
     async def add(self, account: int, media_type: str, body: AsyncGenerator[bytes]) -> Upload:
         """Raises `UnsupportedMedia`, `BadRequest`, `BodyTooLarge` or `Unprocessable`."""
@@ -67,7 +67,7 @@ class Uploading:
                 md5=md5,
                 metadata=_metadata(form.fields),
                 created_at=now,
-                expires_at=now + KEPT,
+                expires_at=now + self._kept,
             )
             await self._files.receive(keys.upload(upload.id, upload.name), _pieces(content))
         await self._rows.add(upload)  # the bytes of one that is not noted here are waste, and found as such
@@ -133,7 +133,7 @@ class Uploading:
                         elif part is not None and part.name == "content":
                             form.size += len(said)
                             if form.size > self._limit:
-                                raise BodyTooLarge(f"A file may be {self._limit:,} bytes.")
+                                raise BodyTooLarge(too_large(self._limit))
                             form.content.write(said)
                         elif (others := others + len(said)) > FIELD:
                             raise BodyTooLarge(f"The parts other than content may be {FIELD:,} bytes in all.")
@@ -164,7 +164,9 @@ def _metadata(fields: dict[str, str]) -> Raw:
     for name, value in fields.items():
         if found := BRACKETS.fullmatch(name):
             _set(given, name, found[1][1:-1].split("]["), value)
-    text = json.encode(given)
+    # Clients that are typed read a map of texts.
+    texts = {name: value if isinstance(value, str) else json.encode(value).decode() for name, value in given.items()}
+    text = json.encode(texts)
     if b"\\u0000" in text:
         raise Unprocessable("metadata: NUL characters are not allowed.")
     return Raw(text)
@@ -201,6 +203,12 @@ async def _pieces(content: IO[bytes]) -> AsyncGenerator[bytes]:
 
 def _claim(owner: str, id: str, expiry: int) -> str:
     return f"{owner} {id} {expiry}"
+
+
+def too_large(limit: int) -> str:
+    """In the words that clients know, where the limit is one that they know."""
+    whole, rest = divmod(limit, 1_000_000)
+    return f"A file may be {limit:,} bytes." if rest else f"Files must be less than {whole}MB in size"
 
 
 def disposition(name: str) -> str:

@@ -1,8 +1,8 @@
 """/files: what clients upload."""
 
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, Router, delete, get, post
+from litestar import Response, Router, delete, get, head, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
@@ -11,6 +11,7 @@ from gateway.errors import NotFound
 from gateway.routes.operations import StreamOperation, UploadOperation
 from gateway.routes.pushes import content
 from gateway.routes.streams import SAFE, stream
+from gateway.sending import Sending, described, quoted, sent
 from gateway.store.accounts import Account
 from gateway.store.uploads import Upload
 from gateway.uploads import disposition
@@ -23,7 +24,7 @@ STREAM: Final = "str-"
 
 @post("/files", operation_id="files.create", operation_class=UploadOperation, request_max_body_size=None)
 async def create(request: AnyRequest) -> Response[bytes]:
-    """Upload a file, to be used as an input. It is kept for a day."""
+    """Upload a file, to be used as an input. It is kept for a day, unless the installation says otherwise."""
     account = await caller(request, "predict")
     kind = header(request, b"content-type") or ""
     upload = await parts(request).uploading.add(account.id, kind, content(request))
@@ -57,17 +58,30 @@ async def remove(request: AnyRequest, file_id: FromPath[str]) -> None:
 
 
 @get("/files/{file_id:str}/download", operation_id="files.download", security=[{}])
-async def download(request: AnyRequest, file_id: FromPath[str]) -> Stream:
-    """Its bytes, for whoever knows its signed URL."""
-    here = parts(request)
-    upload = await here.uploading.signed(file_id, request.scope["query_string"].decode("latin-1"))
-    size, pieces = await here.files.open(keys.upload(upload.id, upload.name))
-    headers = {"Content-Length": str(size), "Content-Disposition": disposition(upload.name), **SAFE}
-    return Stream(pieces, media_type="application/octet-stream", headers=headers)
+async def download(request: AnyRequest, file_id: FromPath[str]) -> Response[Any]:
+    """Its bytes, or the part of them that the Range header names, for whoever knows its signed URL."""
+    return await sent(request, await _download(request, file_id), parts(request).files)
 
 
-router: Router = Router("/", route_handlers=[create, page, show, remove, download], tags=["files"])
+@head("/files/{file_id:str}/download", operation_id="files.download.head", security=[{}])
+async def download_head(request: AnyRequest, file_id: FromPath[str]) -> Response[None]:
+    """What is known of them."""
+    return described(request, await _download(request, file_id))
+
+
+router: Router = Router("/", route_handlers=[create, page, show, remove, download, download_head], tags=["files"])
 
 
 def _view(request: AnyRequest, upload: Upload, account: Account) -> UploadView:
     return views(request).upload(upload, parts(request).uploading.download(upload, account.username))
+
+
+async def _download(request: AnyRequest, file_id: str) -> Sending:
+    here = parts(request)
+    upload = await here.uploading.signed(file_id, request.scope["query_string"].decode("latin-1"))
+    return Sending(
+        about=await here.files.about(keys.upload(upload.id, upload.name)),
+        media_type="application/octet-stream",
+        etag=quoted(upload.md5),
+        more={"Content-Disposition": disposition(upload.name), **SAFE},
+    )

@@ -1,24 +1,21 @@
 """/-/files: the file store, for runners that do not share it."""
 
 import hmac
-import re
 from collections.abc import AsyncGenerator
-from email.utils import format_datetime
-from typing import Any, Final
+from typing import Final
 
 from litestar import Response, Router, get, head, put
 from litestar.params import FromPath
 from litestar.response import Stream
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.call import AnyRequest, header, parts
-from gateway.errors import BadRange, BadToken, BodyTooLarge, Forbidden, NotFound
+from gateway.errors import BadToken, BodyTooLarge, Forbidden, NotFound
 from gateway.files import Stored
 from gateway.routes.pushes import content
+from gateway.sending import Bare, about_headers, span
 
 FOLDERS: Final = ("packs/", "versions/", "in/", "up/", "out/")
 WRITTEN: Final = "out/"
-RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @get("/{key:path}", operation_id="shared.get", include_in_schema=False)
@@ -39,7 +36,7 @@ async def read(request: AnyRequest, key: FromPath[str]) -> Stream:
 @head("/{key:path}", operation_id="shared.head", include_in_schema=False)
 async def about(request: AnyRequest, key: FromPath[str]) -> Response[None]:
     found = await parts(request).files.about(_allowed(request, key))
-    return Head(_headers(found))
+    return Bare(200, _headers(found))
 
 
 @put("/{key:path}", operation_id="shared.put", include_in_schema=False, request_max_body_size=None, status_code=201)
@@ -67,24 +64,6 @@ async def write(request: AnyRequest, key: FromPath[str]) -> Response[None]:
 router: Router = Router("/-/files", route_handlers=[read, about, write])
 
 
-def span(asked: str | None, size: int) -> tuple[int, int] | None:
-    """From its first byte to the one after its last; None for the whole, also when several parts are asked for.
-
-    Raises `BadRange`.
-    """
-    found = RANGE.fullmatch((asked or "").strip())
-    if not found or found.groups() == ("", ""):
-        return None
-    first, last = found.groups()
-    if not first:
-        start, end = max(size - int(last), 0), size
-    else:
-        start, end = int(first), min(int(last) + 1, size) if last else size
-    if start >= end:
-        raise BadRange(f"The file has {size} bytes.")
-    return start, end
-
-
 def _allowed(request: AnyRequest, key: str) -> str:
     """The key, for who shows the token. Raises `NotFound` or `BadToken`."""
     token = parts(request).settings.files_token
@@ -99,27 +78,5 @@ def _allowed(request: AnyRequest, key: str) -> str:
     return path
 
 
-class Head(Response[None]):
-    """Headers only: their Content-Length is that of the answer to GET, which litestar takes for a mistake."""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        super().__init__(None)
-        self._fields = headers
-
-    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._send
-
-    async def _send(self, _: Scope, __: Receive, send: Send) -> None:
-        headers: Any = [(name.lower().encode(), value.encode()) for name, value in self._fields.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
 def _headers(about: Stored) -> dict[str, str]:
-    headers = {
-        "Content-Length": str(about.size),
-        "Last-Modified": format_datetime(about.modified, usegmt=True),
-        "Accept-Ranges": "bytes",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return headers | ({"ETag": about.etag} if about.etag else {})
+    return about_headers(about) | ({"ETag": about.etag} if about.etag else {})

@@ -1,22 +1,22 @@
 """Stream URLs and output files: whoever knows one may read it, without a token."""
 
 import asyncio
-import mimetypes
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from litestar import Router, get
+from litestar import Response, Router, get, head
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from gateway import metrics, sse
+from gateway import kinds, metrics, sse
 from gateway.call import AnyRequest, parts, views
 from gateway.errors import NotFound
 from gateway.live import Closing
 from gateway.routes.operations import StreamOperation
 from gateway.routes.predictions import known_version
+from gateway.sending import Sending, described, quoted, sent
 from schemas.prediction import Prediction
 
 # Whatever a model wrote, or a client uploaded, must not run as a page of this site.
@@ -57,19 +57,18 @@ async def followed(request: AnyRequest, p: Prediction, *, everything: bool) -> S
 
 
 @get("/outputs/{path:path}", operation_id="outputs.get")
-async def output(request: AnyRequest, path: FromPath[str]) -> Stream:
-    """A file that a model made."""
-    key = "out/" + str(path).lstrip("/")
-    size, content = await parts(request).files.open(key)
-    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-    return Stream(
-        content,
-        media_type=kind,
-        headers={"Content-Length": str(size), "Cache-Control": "private, max-age=31536000, immutable", **SAFE},
-    )
+async def output(request: AnyRequest, path: FromPath[str]) -> Response[Any]:
+    """A file that a model made, or the part of it that the Range header names."""
+    return await sent(request, await _output(request, path), parts(request).files)
 
 
-router: Router = Router("/", route_handlers=[stream, output], tags=["streams"], security=[{}])
+@head("/outputs/{path:path}", operation_id="outputs.head")
+async def output_head(request: AnyRequest, path: FromPath[str]) -> Response[None]:
+    """What is known of it."""
+    return described(request, await _output(request, path))
+
+
+router: Router = Router("/", route_handlers=[stream, output, output_head], tags=["streams"], security=[{}])
 
 
 async def kept_alive(frames: AsyncGenerator[bytes], keep_alive: float) -> AsyncGenerator[bytes]:
@@ -106,3 +105,14 @@ async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed) -> AsyncGe
                 yield frames
             if feed.place.ended:
                 return
+
+
+async def _output(request: AnyRequest, path: str) -> Sending:
+    files = parts(request).files
+    about = await files.about("out/" + str(path).lstrip("/"))
+    return Sending(
+        about=about,
+        media_type=kinds.by_name(about.key) or kinds.by_start(await files.start(about, kinds.SNIFFED)),
+        etag=quoted(about.etag),
+        more={"Cache-Control": "private, max-age=31536000, immutable", **SAFE},
+    )

@@ -1,7 +1,7 @@
 """Uploaded files in the record; their bytes are in the file store."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -76,6 +76,21 @@ class Uploads:
         with reached():
             gone = "DELETE FROM files WHERE id = $1 AND account = $2 AND expires_at > now() RETURNING name"
             return await self._pool.fetchval(gone, id, account)
+
+    async def expired(self, since: timedelta, most: int) -> list[tuple[str, str]]:
+        """Ids and names of those that expired as long ago as this, whose bytes may still be there."""
+        with reached():
+            rows = await self._pool.fetch(
+                "SELECT id, name FROM files WHERE expires_at <= now() - $1::interval ORDER BY expires_at LIMIT $2",
+                since,
+                most,
+            )
+        return [(row["id"], row["name"]) for row in rows]
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """Rows of files that have expired."""
+        with reached():
+            await self._pool.execute("DELETE FROM files WHERE id = ANY($1) AND expires_at <= now()", list(ids))
 
     async def live(self, ids: Sequence[str]) -> set[str]:
         """Those of them that have not expired."""

@@ -35,7 +35,7 @@ async def test_an_upload_says_what_it_is(client: httpx.AsyncClient, tmp_path: Pa
     [
         pytest.param(
             [("metadata", (None, b'{"k": 1}')), ("content", ("cat.png", b"meow", "image/png"))],
-            "cat.png", "image/png", {"k": 1}, id="python 1",
+            "cat.png", "image/png", {"k": "1"}, id="python 1",
         ),
         pytest.param(
             [
@@ -45,14 +45,14 @@ async def test_an_upload_says_what_it_is(client: httpx.AsyncClient, tmp_path: Pa
                 ("type", (None, b"image/png")),
                 ("content", ("upload", b"meow", "application/octet-stream")),
             ],
-            "cat.png", "image/png", {"k": "1", "n": {"z": "2"}}, id="python 2",
+            "cat.png", "image/png", {"k": "1", "n": '{"z":"2"}'}, id="python 2",
         ),
         pytest.param(
             [
                 ("content", ("blob_1767603600000", b"meow", "image/png")),
                 ("metadata", ("blob", b'{"k":1}', "application/json")),
             ],
-            "blob_1767603600000", "image/png", {"k": 1}, id="javascript",
+            "blob_1767603600000", "image/png", {"k": "1"}, id="javascript",
         ),
         pytest.param(
             [("content", ("../../etc/x", b"meow", "text/plain"))], "x", "text/plain", {}, id="a path for a name"
@@ -149,3 +149,9 @@ async def test_what_cannot_be_uploaded_is_refused(
 
 async def test_a_file_may_be_larger_than_a_prediction(client: httpx.AsyncClient):
     assert (await upload(client, b"x" * 250_000))["size"] == 250_000
+
+
+async def test_a_client_that_sends_far_too_much_is_told_so(client: httpx.AsyncClient):
+    for _ in range(3):
+        answer = await client.post("/v1/files", files={"content": b"x" * 20_000_000})
+        assert (answer.status_code, "300,000 bytes" in answer.json()["detail"]) == (413, True)

@@ -1,0 +1,146 @@
+"""Files as answers: parts of them, their types, and what a client has already."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import kinds
+from gateway.expiring import Expiring
+from gateway.files import Files
+from gateway.sending import has, quoted
+from gateway.store import pool as pools
+from gateway.store.predictions import Predictions
+from gateway.store.uploads import Uploads
+from gateway.uploads import too_large
+from tests.gateway.conftest import Runner
+from tests.gateway.test_pushes import stored
+from tests.gateway.test_uploads import MD5, upload
+
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+
+
+def put(tmp_path: Path, name: str, content: bytes) -> str:
+    """An output; its path."""
+    file = tmp_path / "files" / "out" / "p" / "x" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return f"/v1/outputs/p/x/{name}"
+
+
+async def test_files_are_sent_as_they_are_asked_for(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    made = await upload(client)
+    for url, content in ((put(tmp_path, "a.txt", b"meow"), b"meow"), (made["urls"]["download"], b"meow")):
+        whole = await client.get(url)
+        assert (whole.status_code, whole.content, whole.headers["accept-ranges"]) == (200, content, "bytes")
+        etag, modified = whole.headers["etag"], whole.headers["last-modified"]
+        assert etag == quoted(etag)
+
+        head = await client.head(url)
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "4")
+        for name in ("etag", "content-type", "accept-ranges", "last-modified"):
+            assert head.headers[name] == whole.headers[name], name
+
+        for asked, part, place in (
+            ("bytes=1-2", b"eo", "1-2"),
+            ("bytes=-1", b"w", "3-3"),
+            ("bytes=1-99", b"eow", "1-3"),
+        ):
+            found = await client.get(url, headers={"Range": asked})
+            assert (found.status_code, found.content) == (206, part)
+            assert (found.headers["content-range"], found.headers["content-length"]) == (
+                f"bytes {place}/4",
+                str(len(part)),
+            )
+        for asked in ("bytes=0-1,3-3", "bytes=2-1", "lines=1-2", "bytes=x"):
+            assert (await client.get(url, headers={"Range": asked})).status_code == 200, asked
+        beyond = await client.get(url, headers={"Range": "bytes=4-"})
+        assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */4")
+
+        for same in (etag, modified):
+            assert (await client.get(url, headers={"Range": "bytes=0-0", "If-Range": same})).status_code == 206
+        assert (await client.get(url, headers={"Range": "bytes=0-0", "If-Range": '"other"'})).content == content
+
+        for known in (etag, f'"x", W/{etag}', "*"):
+            unchanged = await client.get(url, headers={"If-None-Match": known})
+            assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", etag)
+        assert (await client.get(url, headers={"If-None-Match": '"x"'})).status_code == 200
+
+        elsewhere = await client.get(url, headers={"Origin": "https://elsewhere.example"})
+        assert elsewhere.headers["access-control-allow-origin"] == "https://elsewhere.example"
+        assert "Content-Range" in elsewhere.headers["access-control-expose-headers"]
+    assert etag == f'"{MD5}"'
+
+
+async def test_an_empty_file_is_sent(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    url = put(tmp_path, "nothing", b"")
+    answer = await client.get(url)
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
+    assert (await client.get(url, headers={"Range": "bytes=0-0"})).status_code == 416
+
+
+async def test_an_output_has_the_type_of_its_name_or_its_beginning(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    for name, content, kind in (
+        ("a.png", b"x", "image/png"),
+        ("a.webp", b"x", "image/webp"),
+        ("a.tar.gz", b"x", "application/gzip"),
+        ("output", PNG, "image/png"),
+        ("output2", "größer".encode(), "text/plain; charset=utf-8"),
+        ("output3", b"\0\1", "application/octet-stream"),
+    ):
+        url = put(tmp_path, name, content)
+        assert (await client.get(url)).headers["content-type"] == kind, name
+        assert (await client.head(url)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"RIFF....WAVEfmt ", "audio/wav"),
+        (b"RIFF....WEBPVP8 ", "image/webp"),
+        (b"\0\0\0\x18ftypisom", "video/mp4"),
+        (b"\0\0\0\x18ftypavif", "image/avif"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        ("ü".encode()[:1], "application/octet-stream"),
+        (b"text " + "ü".encode()[:1], "text/plain"),
+        (b"", "application/octet-stream"),
+    ],
+)
+def test_a_beginning_tells_the_type(start: bytes, kind: str) -> None:
+    assert kinds.by_start(start) == kind
+
+
+@given(st.binary(max_size=40))
+def test_every_beginning_has_a_type(start: bytes) -> None:
+    assert "/" in kinds.by_start(start)
+
+
+def test_tags_are_compared_as_http_says() -> None:
+    assert has('"a", W/"b"', '"b"')
+    assert not has(None, '"b"')
+    assert not has('"bc"', '"b"')
+
+
+def test_a_limit_is_told_in_words_that_clients_know() -> None:
+    assert too_large(100_000_000) == "Files must be less than 100MB in size"
+    assert too_large(300_000) == "A file may be 300,000 bytes."
+
+
+async def test_expired_uploads_go_by_themselves(
+    client: httpx.AsyncClient, runner: Runner, database_url: str, tmp_path: Path
+) -> None:
+    gone, used, kept = [await upload(client, name=f"{name}.png") for name in ("gone", "used", "kept")]
+    asked = {"input": {"images": [used["urls"]["get"]]}}
+    assert (await client.post("/v1/models/acme/keeper/predictions", json=asked)).status_code == 201
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE files SET expires_at = now() WHERE name <> 'kept.png'")
+    await connection.close()
+    async with pools.connected(database_url, 2) as pool:
+        swept = Expiring(Uploads(pool), Predictions(pool), Files(f"file://{tmp_path}/files"), grace=timedelta(0))
+        assert [await swept.sweep(), await swept.sweep()] == [1, 0]
+    assert stored(tmp_path) == sorted(f"up/{each['id']}/{each['name']}" for each in (used, kept))
+    assert gone["id"] not in str(stored(tmp_path))
