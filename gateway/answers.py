@@ -10,11 +10,13 @@ from gateway.overview import Overview
 from gateway.views import (
     CollectionItem,
     CollectionView,
+    DeliveryView,
     HealthView,
     ModelView,
     PredictionView,
     PushView,
     SearchView,
+    SecretView,
     TrainingView,
     UploadView,
     VersionView,
@@ -30,15 +32,20 @@ class Says(Struct, frozen=True):
     statuses: tuple[int, ...] = (200,)
     body: type[Struct] | None = None
     """Of JSON; None: a text, or bytes."""
+    loose: bool = False
+    """An object of which no more is said here."""
     many: Literal["page", "array"] | None = None
     media: tuple[str, ...] = JSON
     empty: bool = False
     refuses: tuple[int, ...] = ()
     """Statuses that do not follow from what kind of operation it is."""
     description: str = "It went well."
+    problems: bool = True
+    """Refusals are problems, as RFC 9457 has it; else errors in OpenAI's shape."""
 
 
 DONE: Final = Says((204,), empty=True)
+OPENAI: Final = Says(media=(*JSON, *EVENTS), loose=True, refuses=(404, 499, 500), problems=False)
 CREATES: Final = Says((201, 202), PredictionView)
 
 ANSWERS: Final[dict[str, Says]] = {
@@ -55,7 +62,8 @@ ANSWERS: Final[dict[str, Says]] = {
     "collections.update": Says(body=CollectionView),
     "files.create": Says((201,), UploadView),
     "files.delete": DONE,
-    "files.download": Says(media=("application/octet-stream",)),
+    "files.download": Says((200, 206, 304), media=("application/octet-stream",), refuses=(416,)),
+    "files.download.head": Says((200, 304), empty=True),
     "files.get": Says(body=UploadView, media=(*JSON, *EVENTS)),
     "files.list": Says(body=UploadView, many="page"),
     "gc.free": Says(body=Found),
@@ -78,7 +86,13 @@ ANSWERS: Final[dict[str, Says]] = {
     "models.versions.list": Says(body=VersionView, many="page"),
     "models.versions.logs": Says(media=TEXT),
     "models.versions.push": Says((200, 201), PushView),
-    "outputs.get": Says(media=ANY),
+    "openai.chat": OPENAI,
+    "openai.completions": OPENAI,
+    "openai.embeddings": OPENAI,
+    "openai.models.get": OPENAI,
+    "openai.models.list": OPENAI,
+    "outputs.get": Says((200, 206, 304), media=ANY, refuses=(416,)),
+    "outputs.head": Says((200, 304), empty=True),
     "predictions.cancel": Says(body=PredictionView),
     "predictions.create": CREATES,
     "predictions.events": Says(media=EVENTS),
@@ -97,4 +111,9 @@ ANSWERS: Final[dict[str, Says]] = {
     "trainings.create": Says((201,), TrainingView),
     "trainings.get": Says(body=TrainingView),
     "trainings.list": Says(body=TrainingView, many="page", refuses=(400,)),
+    "webhooks.default.secret.get": Says(body=SecretView),
+    "webhooks.default.secret.rotate": Says(body=SecretView),
+    "webhooks.deliveries.get": Says(body=DeliveryView),
+    "webhooks.deliveries.list": Says(body=DeliveryView, many="page"),
+    "webhooks.deliveries.redeliver": Says(body=DeliveryView, refuses=(422,)),
 }

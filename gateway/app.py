@@ -110,6 +110,8 @@ EXPOSED: Final = (
     "Content-Length",
     "Content-Range",
     "ETag",
+    "ratelimit-remaining",
+    "ratelimit-reset",
 )
 """Headers that scripts of other origins may read."""
 
@@ -251,6 +253,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             settings.webhook_timeout,
             predictions=follower,
             version=catalog.kept,
+            settled=results.settled,
             secrets=webhook_secrets,
             views=lambda base: Views(settings.public_url or base, capabilities, fleet.reason),
         )

@@ -24,6 +24,8 @@ REFUSALS: Final = {
     422: "It was read, and cannot be followed; `invalid_fields` says which fields are wrong.",
     429: "Too much at once: `Retry-After` says when to come again.",
     431: "The headers are too large.",
+    499: "The client left before its answer was there; nobody reads this.",
+    500: "The model failed.",
     503: "Something that is needed does not answer. Nothing was accepted.",
 }
 WITH_BODY: Final = (400, 403, 413, 415, 422)
@@ -43,7 +45,7 @@ def complete(document: OpenAPI) -> None:
     schemas = _schemas(ANSWERS[place.operation.operation_id or ""] for place in found)
     for place in found:
         says = ANSWERS[place.operation.operation_id or ""]
-        refused = {str(status): _refusal(status) for status in sorted(refusals(place, says))}
+        refused = {str(status): _refusal(status, says) for status in sorted(refusals(place, says))}
         place.operation.responses = _answers(says) | refused
     assert document.components is not None
     document.components.schemas = {**(document.components.schemas or {}), **schemas}  # type: ignore[typeddict-item]
@@ -87,12 +89,15 @@ def _answer(status: int, says: Says) -> Any:
     )
 
 
-def _refusal(status: int) -> Any:
-    schema: Any = {"$ref": REF.format(name="Problem")}
-    return OpenAPIResponse(description=REFUSALS[status], content={PROBLEM: OpenAPIMediaType(schema=schema)})
+def _refusal(status: int, says: Says) -> Any:
+    schema: Any = {"$ref": REF.format(name="Problem")} if says.problems else {"type": "object", "required": ["error"]}
+    media = PROBLEM if says.problems or status == 431 else "application/json"
+    return OpenAPIResponse(description=REFUSALS[status], content={media: OpenAPIMediaType(schema=schema)})
 
 
 def _schema(says: Says, media: str) -> Any:
+    if says.loose:
+        return {"type": "object"} if media == "application/json" else {"type": "string"}
     if says.body is None:
         return {"type": "string"} if media.startswith("text/") else {"type": "string", "format": "binary"}
     item = {"$ref": REF.format(name=says.body.__name__)}

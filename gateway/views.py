@@ -138,6 +138,31 @@ class SearchView(Struct, kw_only=True):
     pages: list[dict[str, str]]
 
 
+class AttemptView(Struct, kw_only=True):
+    at: str
+    seconds: float
+    status: int | None
+    error: str | None
+
+
+class DeliveryView(Struct, kw_only=True):
+    id: str
+    prediction: str
+    event: str
+    webhook: str
+    state: str
+    created_at: str
+    next_attempt_at: str | UnsetType = UNSET
+    completed_at: str | UnsetType = UNSET
+    attempts: list[AttemptView]
+    urls: dict[str, str]
+
+
+class SecretView(Struct, kw_only=True):
+    key: str
+    """whsec_ and base64, as Standard Webhooks has it."""
+
+
 class HealthView(Struct, kw_only=True):
     status: str
     checks: dict[str, bool] | UnsetType = UNSET

@@ -79,6 +79,7 @@ class Webhooks:
         predictions: Predictions,
         version: Callable[[str], Awaitable[Version | None]],
         secrets: Secrets,
+        settled: Callable[[Prediction], Awaitable[Prediction]],
         views: Callable[[str], Views],
     ) -> None:
         self._client = client
@@ -86,6 +87,7 @@ class Webhooks:
         self._predictions = predictions
         self._version = version
         self._secrets = secrets
+        self._settled = settled
         self._views = views
 
     async def send(self, taken: Taken) -> Outcome:
@@ -93,6 +95,8 @@ class Webhooks:
         p = await self._predictions.read(taken.prediction)
         if p is None:
             return Outcome(seconds=0.0, error="the prediction is not there any more", for_good=True)
+        if p.kind == "train":  # its version is there before anybody is told
+            p = await self._settled(p)
         body = content(p, taken.event, self._views(taken.base), await self._version(p.version))
         return await self._post(taken, body, await self._secrets.keys(taken.account))
 
@@ -130,7 +134,8 @@ def headers(id: str, body: bytes, keys: list[str]) -> dict[str, str]:
 
 def content(p: Prediction, event: str, views: Views, version: Version | None) -> bytes:
     """The resource as GET shows it; at its start as it was then, however late that is told."""
-    return json.encode(views.prediction(begun(p) if event == "start" else p, version))
+    shown = begun(p) if event == "start" else p
+    return json.encode(views.training(shown) if p.kind == "train" else views.prediction(shown, version))
 
 
 def begun(p: Prediction) -> Prediction:

@@ -86,7 +86,7 @@ async def unknown(path: FromPath[str]) -> None:
 
 async def _asked(request: AnyRequest, kind: type[T]) -> tuple[Account, T, dict[str, Any]]:
     """Who asks, for what, and all fields that we know nothing of."""
-    account = await caller(request, "predict")
+    account = await caller(request, "predict", create=True)
     content = await request.body()
     media_type, deepest = header(request, b"content-type") or "", parts(request).settings.max_depth
     fields = validation.decoded(content, media_type, deepest, dict[str, Any])

@@ -6,34 +6,14 @@ from datetime import timedelta
 from litestar import Response, Router, get, post
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET
 
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, views
 from gateway.errors import BadRequest, NotFound
 from gateway.routes.operations import query
 from gateway.store.accounts import Account
 from gateway.store.deliveries import STATES, Delivery
-from gateway.views import rfc3339
-
-
-class AttemptView(Struct, kw_only=True):
-    at: str
-    seconds: float
-    status: int | None
-    error: str | None
-
-
-class DeliveryView(Struct, kw_only=True):
-    id: str
-    prediction: str
-    event: str
-    webhook: str
-    state: str
-    created_at: str
-    next_attempt_at: str | UnsetType = UNSET
-    completed_at: str | UnsetType = UNSET
-    attempts: list[AttemptView]
-    urls: dict[str, str]
+from gateway.views import AttemptView, DeliveryView, SecretView, rfc3339
 
 
 @dataclass
@@ -51,7 +31,7 @@ class DeliveriesOperation(Operation):
 async def secret(request: AnyRequest) -> Response[bytes]:
     """What your webhooks are signed with."""
     account = await caller(request)
-    return answer({"key": await parts(request).webhook_secrets.key(account.id)})
+    return answer(SecretView(key=await parts(request).webhook_secrets.key(account.id)))
 
 
 @post("/webhooks/default/secret/rotate", operation_id="webhooks.default.secret.rotate", status_code=200)
@@ -60,7 +40,7 @@ async def rotate(request: AnyRequest) -> Response[bytes]:
     account = await caller(request, "write")
     here = parts(request)
     overlap = timedelta(hours=here.settings.webhook_rotation_hours)
-    return answer({"key": await here.webhook_secrets.rotate(account.id, overlap)})
+    return answer(SecretView(key=await here.webhook_secrets.rotate(account.id, overlap)))
 
 
 @get("/webhooks/deliveries", operation_id="webhooks.deliveries.list", operation_class=DeliveriesOperation)

@@ -73,6 +73,18 @@ RIGHTS: Final = {
     "trainings.create": "write",
     "trainings.get": ANY,
     "trainings.list": ANY,
+    "webhooks.deliveries.redeliver": "write",
+    "webhooks.deliveries.list": ANY,
+    "webhooks.deliveries.get": ANY,
+    "webhooks.default.secret.rotate": "write",
+    "webhooks.default.secret.get": ANY,
+    "openai.models.list": ANY,
+    "openai.models.get": ANY,
+    "openai.embeddings": "predict",
+    "openai.completions": "predict",
+    "openai.chat": "predict",
+    "outputs.head": OPEN,
+    "files.download.head": OPEN,
 }
 
 
