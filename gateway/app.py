@@ -28,6 +28,7 @@ from gateway.catalog import Catalog
 from gateway.counts import RunCounts
 from gateway.create import Creator
 from gateway.deleting import Deleting
+from gateway.deployments import Deployments as Deploying
 from gateway.errors import GatewayError
 from gateway.files import Files
 from gateway.fleet import Fleet
@@ -39,13 +40,14 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.reconciler import Reconciler
 from gateway.recorder import Recorder
-from gateway.routes import account, gc, health, models, predictions, pushes, shared, streams
+from gateway.routes import account, deployments, gc, health, models, predictions, pushes, shared, streams
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.runners import Runners
 from gateway.settings import Settings
 from gateway.store import pool as pools
 from gateway.store.accounts import Accounts
+from gateway.store.deployments import Deployments
 from gateway.store.models import Models
 from gateway.store.predictions import Predictions
 from gateway.store.uploads import Uploads
@@ -76,7 +78,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         async with opened(settings, on_failure) as app.state.parts:
             yield
 
-    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc
+    resources = predictions, models, pushes, uploaded, account, streams, hosts, gc, deployments
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return Litestar(
         route_handlers=[
@@ -161,6 +163,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         follower = Follower(record, broker, live, recorder)
         fleet = Fleet(time.monotonic)
         runners = Runners(client, broker, catalog, fleet)
+        released = Deployments(pool)
+        deploying = Deploying(client, released, broker, fleet)
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
         creator = Creator(
             record=record,
@@ -204,6 +208,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 fleet=fleet,
             ),
             gc=Gc(files, rows, record, uploads),
+            deployments=released,
+            deploying=deploying,
         )
         try:
             await broker.ensure()
@@ -211,6 +217,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             log.warning("streams_not_there_yet", reason=str(error))
         await live.start()
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
+        services += (deploying.serve(),)
         async with running(*services, on_failure=on_failure):
             yield parts
         await counts.flush()

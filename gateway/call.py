@@ -16,6 +16,7 @@ from gateway.cancels import Cancels
 from gateway.catalog import Catalog
 from gateway.create import Creator
 from gateway.deleting import Deleting
+from gateway.deployments import Deployments as Deploying
 from gateway.errors import Forbidden
 from gateway.files import Files
 from gateway.fleet import Fleet
@@ -27,6 +28,7 @@ from gateway.live import Live
 from gateway.pushes import Pushes
 from gateway.settings import Settings
 from gateway.store.accounts import Account, Right
+from gateway.store.deployments import Deployments
 from gateway.store.models import Models
 from gateway.store.pages import Cursor, Listed
 from gateway.store.predictions import Predictions
@@ -61,6 +63,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     builds: Builds
     deleting: Deleting
     gc: Gc
+    deployments: Deployments
+    deploying: Deploying
 
 
 def parts(request: AnyRequest) -> Parts:

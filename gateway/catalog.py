@@ -10,10 +10,11 @@ from msgspec import Raw, Struct, json
 from gateway.errors import NotFound, UnknownVersion
 from gateway.store.accounts import Account
 from gateway.validation import Validator
+from schemas import subjects
 from schemas.models import Offer
 
 HEX: Final = re.compile(r"[0-9a-f]{64}")
-NAME: Final = re.compile(r"([^/\s]{1,255})/([^/:\s]{1,255})")
+NAME: Final = re.compile(r"([^/\s\0]{1,255})/([^/:\s\0]{1,255})")
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -49,6 +50,10 @@ class Version(Struct, frozen=True, kw_only=True):
     @property
     def model(self) -> str:
         return f"{self.owner}/{self.name}"
+
+    @property
+    def service(self) -> str:
+        return subjects.service(self.pool, self.id)
 
 
 class Rows(Protocol):

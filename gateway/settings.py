@@ -45,6 +45,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_connections: Annotated[int, Meta(ge=2, le=100)] = 8
     queue_cap: Annotated[int, Meta(ge=1)] = 100_000
     """Jobs that may wait per model; more are answered with 429."""
+    hardware_kinds: str = "cpu=CPU"
+    """Hardware that deployments may ask for before a runner has it: comma-separated, SKU=name."""
     events_age: Annotated[float, Meta(ge=60)] = 3600.0
     """Seconds for which the event stream is kept; longer than a run may take."""
     events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000

@@ -134,7 +134,9 @@ class Pool:
     def failed(self) -> dict[str, str]:
         """Services that could not be set up, and why."""
         trying = {each.service: each.keeper.failure for each in self._residents if each.keeper is not None}
-        return self._reasons | {service: reason for service, reason in trying.items() if reason is not None}
+        failed = self._reasons | {service: reason for service, reason in trying.items() if reason is not None}
+        releases = self._parts.releases()
+        return {each: why for each, why in failed.items() if subjects.pool_of(each) is None or each in releases}
 
     @property
     def residents(self) -> list[Resident]:

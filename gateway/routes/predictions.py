@@ -112,9 +112,11 @@ async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
 async def known_version(request: AnyRequest, p: Prediction) -> Version | None:
     """None for one that is not kept any more."""
     try:
-        return await parts(request).catalog.version(p.version)
+        version = await parts(request).catalog.version(p.version)
     except UnknownVersion:
         return None
+    # Of a deployment's prediction: that of its release.
+    return version if version.pool == p.pool else structs.replace(version, pool=p.pool)
 
 
 def filters(query: Any) -> Filter:
