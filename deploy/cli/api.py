@@ -44,6 +44,9 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self._asked("POST", path, json=body)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._asked("PATCH", path, json=body)
+
     def pages(self, path: str) -> Iterator[dict[str, Any]]:
         """Every item of a list that comes in pages."""
         following: str | None = path

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
+from deploy.cli.deploying import deployments, hardware
 from deploy.cli.listing import models, predictions
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
 from deploy.errors import DeployError, Unusable
@@ -21,6 +22,8 @@ app = App(
 )
 app.command(predictions)
 app.command(models)
+app.command(deployments)
+app.command(hardware)
 
 
 def main() -> None:

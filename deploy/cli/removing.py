@@ -13,7 +13,7 @@ def delete(api: Api, ref: str, *, sure: bool) -> int:
     """A model or one of its versions. Returns the exit status."""
     named = references.read(api, ref)
     api.get(named.path)  # what is not there is told of before anybody is asked
-    if not sure and not _agreed(_question(api, named)):
+    if not sure and not agreed(_question(api, named)):
         print("samovar: nothing was deleted", file=sys.stderr)
         return 1
     api.delete(named.path)
@@ -29,7 +29,7 @@ def _question(api: Api, named: Reference) -> str:
     return f"Delete {named.name} with {versions}? Predictions that wait for it end."
 
 
-def _agreed(question: str) -> bool:
+def agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise Unusable("there is nobody to ask: say --yes")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
