@@ -24,6 +24,8 @@ log = structlog.get_logger("samovar.deployments")
 
 EVERY: Final = 1.0  # seconds between two looks
 AGAIN: Final = 5.0  # seconds after which runners are told the same again
+TRIES: Final = 4  # at deleting
+PAUSE: Final = 0.2  # seconds between them
 FRESH: Final = 1.0  # seconds for which a deployment is not looked up again: another gateway may have changed it
 
 
@@ -53,6 +55,15 @@ class Deployments:
         if found is not None:
             self._used.add(found.id)
         return found
+
+    async def delete(self, id: int) -> bool:
+        """False: predictions of it wait or run. An end that clients know of is in the record a moment later."""
+        for _ in range(TRIES):
+            if await self._rows.delete(id):
+                self.changed()
+                return True
+            await asyncio.sleep(PAUSE)
+        return False
 
     def changed(self) -> None:
         """Something is not as it was: look, and tell."""

@@ -6,9 +6,7 @@ from cyclopts import App, Parameter
 
 from deploy.cli.options import LOCAL, Json, Token, Url, Yes
 
-deployments: Final = App(
-    name="deployments", help="Keep a version ready under a name that stays; update it, roll it back."
-)
+deployments: Final = App(name="deployments", help="Keep a version ready under a name that stays.")
 
 Hardware = Annotated[str | None, Parameter(name="--hardware")]
 Least = Annotated[int | None, Parameter(name="--min-instances")]

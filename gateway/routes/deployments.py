@@ -152,12 +152,10 @@ async def remove(request: AnyRequest, deployment_owner: FromPath[str], deploymen
     """Refused while predictions of it wait or run."""
     account = await caller(request, "write")
     found = await _found(request, account, deployment_owner, deployment_name)
-    here = parts(request)
-    if not await here.deployments.delete(found.id):
+    if not await parts(request).deploying.delete(found.id):
         raise Unprocessable(
             f"Predictions of {found.full_name} wait or run. Cancel them or let them end; then delete it."
         )
-    here.deploying.changed()
 
 
 @post(
