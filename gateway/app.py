@@ -29,6 +29,7 @@ from gateway.catalog import Catalog
 from gateway.counts import RunCounts
 from gateway.create import Creator
 from gateway.deleting import Deleting
+from gateway.deployments import Deployments as Deploying
 from gateway.errors import GatewayError
 from gateway.expiring import Expiring
 from gateway.feed import Feed
@@ -50,6 +51,7 @@ from gateway.routes import (
     account,
     accounts,
     collections,
+    deployments,
     examples,
     gc,
     health,
@@ -78,6 +80,7 @@ from gateway.store.allowances import Allowances
 from gateway.store.changes import Changed
 from gateway.store.collections import Collections
 from gateway.store.deliveries import Deliveries
+from gateway.store.deployments import Deployments
 from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
@@ -135,7 +138,20 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
 
     catalogue = models, versions, examples, search, collections
     access = account, accounts, tokens
-    resources = feeds, predictions, *catalogue, pushes, trainings, uploaded, *access, streams, hosts, gc, webhooks
+    resources = (
+        feeds,
+        predictions,
+        *catalogue,
+        pushes,
+        trainings,
+        uploaded,
+        deployments,
+        *access,
+        streams,
+        hosts,
+        gc,
+        webhooks,
+    )
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[
@@ -233,6 +249,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         follower = Follower(record, broker, live, recorder)
         fleet = Fleet(time.monotonic)
         runners = Runners(client, broker, catalog, fleet)
+        released = Deployments(pool)
+        deploying = Deploying(client, released, broker, fleet)
         cancels, counts = Cancels(record, broker), RunCounts(rows.count_runs)
         creator = Creator(
             record=record,
@@ -324,6 +342,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             deliveries=deliveries,
             webhook_secrets=webhook_secrets,
             webhooks_due=due,
+            deployments=released,
+            deploying=deploying,
         )
         try:
             await broker.ensure()
@@ -333,6 +353,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         services = recorder.serve(), reconciler.serve(), cancels.serve(), runners.serve(), counts.serve()
         services += retention.serve(), progress.serve(), outbox.serve(), outbox.tidy()
         services += (Expiring(uploads, record, files).serve(),)
+        services += (deploying.serve(),)
         async with running(*services, on_failure=on_failure):
             yield parts
         await counts.flush()

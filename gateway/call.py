@@ -17,6 +17,7 @@ from gateway.cancels import Cancels
 from gateway.catalog import Catalog
 from gateway.create import Creator
 from gateway.deleting import Deleting
+from gateway.deployments import Deployments as Deploying
 from gateway.errors import Forbidden
 from gateway.feed import Feed
 from gateway.files import Files
@@ -34,6 +35,7 @@ from gateway.store.accounts import Account, Accounts, Right
 from gateway.store.changes import Changed
 from gateway.store.collections import Collections
 from gateway.store.deliveries import Deliveries
+from gateway.store.deployments import Deployments
 from gateway.store.describing import Descriptions
 from gateway.store.examples import Examples
 from gateway.store.models import Models
@@ -90,6 +92,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
     webhooks_due: asyncio.Event
+    deployments: Deployments
+    deploying: Deploying
 
 
 def parts(request: AnyRequest) -> Parts:

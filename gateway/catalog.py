@@ -10,6 +10,7 @@ from msgspec import Raw, Struct, json, structs
 from gateway.errors import NotFound, UnknownVersion
 from gateway.store.accounts import Account
 from gateway.validation import Validator
+from schemas import subjects
 from schemas.models import Offer
 
 TRAINING: Final = "TrainingInput"
@@ -62,6 +63,10 @@ class Version(Struct, frozen=True, kw_only=True):
     @property
     def model(self) -> str:
         return f"{self.owner}/{self.name}"
+
+    @property
+    def service(self) -> str:
+        return subjects.service(self.pool, self.id)
 
 
 class Rows(Protocol):

@@ -66,6 +66,7 @@ class Creator:
             account=account,
             model=version.model,
             version=version.id,
+            pool=version.pool,
             input=Raw(b"{}"),
             created_at=now,
             deadline=now + timedelta(seconds=cancel_after) if cancel_after is not None else None,
@@ -159,7 +160,7 @@ class Creator:
 
     async def _send(self, p: Prediction, version: Version) -> int | None:
         sequence = await self._submit(p, version.pool)
-        if sequence is not None and not self._warm(version.id):
+        if sequence is not None and not self._warm(version.service):
             await self._broker.wake(version.pool, version.id)
         return sequence
 

@@ -1,14 +1,15 @@
 """The runners lately heard of, and what they mean for a version: who has it, who is on the way, who could take it."""
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
 
 import structlog
 from msgspec import Struct
 
-from schemas.models import Presence
+from schemas import subjects
+from schemas.models import Presence, Release
 
 log = structlog.get_logger("samovar.runners")
 
@@ -16,6 +17,7 @@ HEARD: Final = 8.0  # seconds after which a runner that says nothing is taken fo
 
 QUEUED: Final = "queued"
 NOBODY: Final = "waiting for a runner"
+PAUSED: Final = "paused: max_instances is 0"
 PHASES: Final = ("downloading weights", "building", "waiting for memory", "loading")
 """On the way to being warm, in order."""
 
@@ -34,12 +36,15 @@ class Sought(Protocol):
 
 
 class Index(Struct, frozen=True):
-    """What all presences say together, by version: asked with every create, made anew only when it changes."""
+    """What all presences say together, by service: asked with every create, made anew only when it changes."""
 
     warm: frozenset[str] = frozenset()
     starting: dict[str, str] = {}
+    failed: dict[str, str] = {}
     offered: frozenset[str] = frozenset()
+    """Versions."""
     pools: frozenset[str] = frozenset()
+    hardware: frozenset[str] = frozenset()
 
 
 class Watched(Struct):
@@ -58,6 +63,8 @@ class Fleet:
         """Before this moment nobody can have been silent for too long."""
         self._index = Index()
         self._watched: dict[str, Watched] = {}
+        self.served: Mapping[str, Release] = {}
+        """The releases that runners were told of, by pool."""
         self._listening: list[Callable[[], None]] = []
 
     def hear(self, presence: Presence) -> None:
@@ -90,28 +97,45 @@ class Fleet:
         self.sweep()
         return sorted((presence for _, presence in self._heard.values()), key=lambda each: (each.host, each.agent))
 
-    def warm(self, version: str) -> bool:
+    def warm(self, service: str) -> bool:
         """Whether anybody has it warm. If not, a new job should wake somebody."""
         self.sweep()
-        return version in self._index.warm
+        return service in self._index.warm
 
-    def starting(self, version: str) -> str | None:
+    def failed(self, service: str) -> str | None:
+        """Why it could not be set up, when that was tried last."""
+        self.sweep()
+        return self._index.failed.get(service)
+
+    def starting(self, service: str) -> str | None:
         """The phase that it is in on its way there, where it is furthest; None if nobody is on it."""
         self.sweep()
-        return self._index.starting.get(version)
+        return self._index.starting.get(service)
 
     def reason(self, version: Sought) -> str:
         """Why a job of this version has not begun."""
         self.sweep()
-        index = self._index
-        if version.id in index.warm:
+        index, service = self._index, subjects.service(version.pool, version.id)
+        if service in index.warm:
             return QUEUED
-        if phase := index.starting.get(version.id):
+        if phase := index.starting.get(service):
             return phase
+        if release := self.served.get(version.pool):
+            return self.standing(version.pool, version.id, release.hardware) or QUEUED
         # What was pushed, any runner of its pool can fetch.
         folder = version.root or version.id
         could = folder in index.offered or (version.pushed and version.pool in index.pools)
         return QUEUED if could else NOBODY
+
+    def standing(self, pool: str, version: str, hardware: str) -> str | None:
+        """Why a release is not warm; None: nobody has wanted it yet."""
+        self.sweep()
+        release = self.served.get(pool)
+        if release is not None and not release.max_instances:
+            return PAUSED
+        if hardware and hardware not in self._index.hardware:
+            return f"{NOBODY} with {hardware}"
+        return self._index.starting.get(subjects.service(pool, version))
 
     def offering(self, version: str) -> str | None:
         """A host whose runner offers it from a folder of its own."""
@@ -120,16 +144,17 @@ class Fleet:
     @contextmanager
     def watch(self, version: Sought, stir: Callable[[], None]) -> Generator[None]:
         """`stir` is called whenever the reason is another one."""
-        watched = self._watched.get(version.id)
+        service = subjects.service(version.pool, version.id)
+        watched = self._watched.get(service)
         if watched is None:
-            watched = self._watched[version.id] = Watched(version, self.reason(version))
+            watched = self._watched[service] = Watched(version, self.reason(version))
         watched.stirs.append(stir)
         try:
             yield
         finally:
             watched.stirs.remove(stir)
             if not watched.stirs:
-                del self._watched[version.id]
+                del self._watched[service]
 
     @contextmanager
     def listen(self, stir: Callable[[], None]) -> Generator[None]:
@@ -156,14 +181,16 @@ class Fleet:
 
 def index(presences: Iterable[Presence]) -> Index:
     warm, offered, pools = set[str](), set[str](), set[str]()
-    starting: dict[str, str] = {}
+    starting, failed, hardware = dict[str, str](), dict[str, str](), set[str]()
     for presence in presences:
+        failed |= presence.failed
+        hardware.add(presence.hardware)
         warm.update(presence.warm)
         offered.update(presence.versions)
         pools.add(presence.pool)
         for version, phase in presence.starting.items():
             starting[version] = max(phase, starting.get(version, phase), key=_furthest)
-    return Index(frozenset(warm), starting, frozenset(offered), frozenset(pools))
+    return Index(frozenset(warm), starting, failed, frozenset(offered), frozenset(pools), frozenset(hardware))
 
 
 def _furthest(phase: str) -> int:
@@ -172,4 +199,4 @@ def _furthest(phase: str) -> int:
 
 def _said(presence: Presence) -> tuple[object, ...]:
     """What of it the index is made of; the rest changes all the time."""
-    return presence.pool, presence.versions, presence.warm, presence.starting
+    return presence.pool, presence.versions, presence.warm, presence.starting, presence.failed, presence.hardware

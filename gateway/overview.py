@@ -68,8 +68,8 @@ class Overview(Struct, kw_only=True):
 
 class Fleet(Protocol):
     def present(self) -> list[Presence]: ...
-    def warm(self, version: str) -> bool: ...
-    def starting(self, version: str) -> str | None: ...
+    def warm(self, service: str) -> bool: ...
+    def starting(self, service: str) -> str | None: ...
 
 
 def overview(fleet: Fleet, depths: Mapping[str, int]) -> Overview:
@@ -93,9 +93,9 @@ def _queues(jobs: Mapping[subjects.Queue, int], fleet: Fleet, running: Mapping[s
             version=queue.version,
             pool=queue.pool,
             jobs=count,
-            running=running.get(queue.version, 0),
-            warm=fleet.warm(queue.version),
-            starting=fleet.starting(queue.version),
+            running=running.get(subjects.service(queue.pool, queue.version), 0),
+            warm=fleet.warm(subjects.service(queue.pool, queue.version)),
+            starting=fleet.starting(subjects.service(queue.pool, queue.version)),
         )
         for queue, count in sorted(jobs.items(), key=lambda item: (item[0].model, item[0].version, item[0].pool))
         if queue.version not in {subjects.BUILD, subjects.TRAIN}
@@ -106,7 +106,7 @@ def _running(present: Iterable[Presence]) -> Mapping[str, int]:
     running = Counter[str]()
     for presence in present:
         for resident in presence.residents:
-            running[resident.version] += resident.running
+            running[subjects.service(resident.release or presence.pool, resident.version)] += resident.running
     return running
 
 

@@ -58,6 +58,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Predictions and trainings that an account may create; 0: no limit."""
     others_per_minute: Annotated[int, Meta(ge=0, le=MOST)] = 0
     """All other calls."""
+    hardware_kinds: str = "cpu=CPU"
+    """Hardware that deployments may ask for before a runner has it: comma-separated, SKU=name."""
     events_age: Annotated[float, Meta(ge=60)] = 3600.0
     """Seconds for which the event stream is kept; longer than a run may take."""
     events_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000_000

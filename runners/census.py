@@ -2,14 +2,19 @@
 
 import socket
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
+from runners import devices
 from runners.placement import Host
 from runners.pool import Pool
 from runners.residents import Resident
 from runners.settings import Settings
 from runners.upkeep import Upkeep
+from schemas import subjects
 from schemas.models import Device, Presence, State
 from schemas.models import Resident as Told
+
+LONGEST: Final = 500  # characters of a reason
 
 
 def taken(settings: Settings, host: Host, pool: Pool, upkeep: Upkeep) -> Presence:
@@ -20,7 +25,9 @@ def taken(settings: Settings, host: Host, pool: Pool, upkeep: Upkeep) -> Presenc
         pool=settings.pool,
         versions=pool.versions,
         warm=pool.warm,
-        starting={each.version: each.phase for each in residents if _state(each) == "starting" and not each.leaving},
+        starting={each.service: each.phase for each in residents if _state(each) == "starting" and not each.leaving},
+        failed={service: reason[:LONGEST] for service, reason in pool.failed.items()},
+        hardware=devices.hardware(host, settings),
         memory=host.limit,
         used=upkeep.used,
         devices=_devices(host, residents),
@@ -47,6 +54,7 @@ def _told(resident: Resident) -> Told:
     keeper, seat, state = resident.keeper, resident.seat, _state(resident)
     return Told(
         version=resident.version,
+        release=subjects.pool_of(resident.service),
         model=keeper.model.name if keeper is not None else "",
         number=resident.key[1],
         state=state,

@@ -35,15 +35,15 @@ class Wire(Protocol):
 class Claim:
     """An instance that is ours to load. `lost` is set once it is somebody else's."""
 
-    def __init__(self, version: str, number: int, sequence: int) -> None:
-        self.version = version
+    def __init__(self, service: str, number: int, sequence: int) -> None:
+        self.service = service
         self.number = number
         self.sequence = sequence
         self.lost = asyncio.Event()
 
     @property
     def key(self) -> str:
-        return subjects.instance(self.version, self.number)
+        return subjects.instance(self.service, self.number)
 
 
 class _Stored(Struct, frozen=True):
@@ -67,12 +67,12 @@ class Claims:
         self._every = renew
         self._held: set[Claim] = set()
 
-    async def take(self, version: str, numbers: range) -> Claim | None:
+    async def take(self, service: str, numbers: range) -> Claim | None:
         """The first of these instances that nobody has. None: all are taken. Raises `RunnerError`."""
         for number in numbers:
-            sequence = await self._put(subjects.instance(version, number), 0)
+            sequence = await self._put(subjects.instance(service, number), 0)
             if sequence is not None:
-                claim = Claim(version, number, sequence)
+                claim = Claim(service, number, sequence)
                 self._held.add(claim)
                 return claim
         return None
@@ -86,7 +86,7 @@ class Claims:
         try:
             refuse((await self._link.ask(f"$JS.API.STREAM.PURGE.{subjects.INSTANCES}", question)).data)
         except RunnerError as error:
-            log.debug("a claim was left to expire", version=claim.version[:12], reason=str(error))
+            log.debug("a claim was left to expire", service=claim.service, reason=str(error))
 
     async def keep(self) -> None:
         """Renew what is held, until cancelled."""
@@ -95,7 +95,7 @@ class Claims:
             await asyncio.gather(*(self._renew(claim) for claim in list(self._held)))
 
     async def taken(self) -> set[str]:
-        """Versions of which somebody has an instance. Raises `RunnerError`."""
+        """Services of which somebody has an instance. Raises `RunnerError`."""
         question = json.encode({"subjects_filter": subjects.INSTANCES_ALL})
         answer = await self._link.ask(f"$JS.API.STREAM.INFO.{subjects.INSTANCES}", question)
         try:
@@ -113,12 +113,12 @@ class Claims:
                 # It expired while we were away, or the bucket is a new one: it is ours if it is nobody's.
                 sequence = await self._put(claim.key, 0)
         except RunnerError as error:
-            log.debug("a claim was not renewed", version=claim.version[:12], reason=str(error))
+            log.debug("a claim was not renewed", service=claim.service, reason=str(error))
             return
         if sequence is not None:
             claim.sequence = sequence
         elif claim in self._held:
-            log.warning("an instance is somebody else's now", version=claim.version[:12], number=claim.number)
+            log.warning("an instance is somebody else's now", service=claim.service, number=claim.number)
             self._held.discard(claim)
             claim.lost.set()
 

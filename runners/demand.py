@@ -1,6 +1,7 @@
-"""What wants loading: versions with jobs waiting."""
+"""What wants loading: services with jobs waiting."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -9,6 +10,7 @@ from nats.aio.msg import Msg
 
 from runners.errors import RunnerError
 from schemas import subjects
+from schemas.models import Release
 
 log = structlog.stdlib.get_logger()
 
@@ -23,8 +25,8 @@ class Depths(Protocol):
 class Wanting(Protocol):
     @property
     def here(self) -> set[str]: ...
-    def want(self, version: str) -> None: ...
-    def want_more(self, version: str) -> bool: ...
+    def want(self, service: str) -> None: ...
+    def want_more(self, service: str) -> bool: ...
 
 
 class Taken(Protocol):
@@ -36,28 +38,40 @@ class Wire(Protocol):
 
 
 class Demand:
-    def __init__(self, link: Wire, streams: Depths, claims: Taken, pool: Wanting, name: str) -> None:
+    def __init__(
+        self,
+        link: Wire,
+        streams: Depths,
+        claims: Taken,
+        pool: Wanting,
+        name: str,
+        releases: Callable[[], Mapping[str, Release]],
+    ) -> None:
         self._link = link
         self._streams = streams
         self._claims = claims
         self._pool = pool
         self._name = name
+        self._releases = releases
         self._look = asyncio.Event()
 
     async def woken(self, msg: Msg) -> None:
         """wake.<pool>.<version>"""
-        self._pool.want(msg.subject.rpartition(".")[2])
+        if (service := self._service(*msg.subject.split(".")[1:])) is not None:
+            self._pool.want(service)
 
     async def more(self, msg: Msg) -> None:
         """runners.more.<pool>.<version>"""
-        self._pool.want_more(msg.subject.rpartition(".")[2])
+        if (service := self._service(*msg.subject.split(".")[2:])) is not None:
+            self._pool.want_more(service)
 
-    async def ask_for_more(self, version: str) -> None:
+    async def ask_for_more(self, service: str) -> None:
         """Of hosts that have room: its queue here is deep."""
         try:
-            await self._link.publish(subjects.more(self._name, version))
+            pool = subjects.pool_of(service) or self._name
+            await self._link.publish(subjects.more(pool, subjects.version_of(service)))
         except RunnerError as error:
-            log.debug("nobody was asked for more", version=version[:12], reason=str(error))
+            log.debug("nobody was asked for more", service=service, reason=str(error))
 
     def look(self) -> None:
         """Now, and not at the next time."""
@@ -77,10 +91,17 @@ class Demand:
 
     async def _want(self) -> None:
         """What waits and is nobody's. Of what somebody has, the queue is theirs to work off."""
-        waiting = {version_of(subject) for subject in await self._streams.waiting(self._name)}
+        found = await self._streams.waiting("*" if self._releases() else self._name)
+        queues = [queue for subject in found if (queue := subjects.queue_of(subject)) is not None]
+        waiting = {service for each in queues if (service := self._service(each.pool, each.version)) is not None}
         elsewhere = (await self._claims.taken() if waiting else set[str]()) - self._pool.here
-        for version in waiting - elsewhere:
-            self._pool.want(version)
+        for service in waiting - elsewhere:
+            self._pool.want(service)
+
+    def _service(self, pool: str, version: str) -> str | None:
+        """None for one that is not for this host."""
+        service = subjects.service(pool, version)
+        return service if pool == self._name or service in self._releases() else None
 
     async def prepare(self) -> None:
         """Make the streams if they are missing."""
@@ -88,8 +109,3 @@ class Demand:
             await self._streams.ensure()
         except RunnerError as error:
             log.warning("JetStream does not answer", reason=str(error))
-
-
-def version_of(subject: str) -> str:
-    """jobs.<pool>.<model>.<version>.<lane>; of anything else, a version that nobody has."""
-    return next(iter(subject.split(".")[3:4]), "")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,16 @@ def found(settings: Settings) -> Host:
     limit = settings.memory_bytes or int(_memory() * SHARE)
     memory = int(limit * GIVEN)
     return Host(memory=memory, limit=limit, devices=tuple(_gpus(settings)) or _groups(settings, memory))
+
+
+def hardware(host: Host, settings: Settings) -> str:
+    """What deployments call a host like this one: `cpu`, `gpu-l40s`, `gpu-l40s-2x`."""
+    if settings.hardware is not None:
+        return settings.hardware
+    if host.kind == CPU:
+        return CPU
+    label = re.sub("[^a-z0-9]+", "-", host.devices[0].label.lower().removeprefix("nvidia")).strip("-")
+    return f"gpu-{label or 'unknown'}" + (f"-{len(host.devices)}x" if len(host.devices) > 1 else "")
 
 
 def threads(host: Host, device: Device, settings: Settings) -> int:

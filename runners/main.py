@@ -27,6 +27,7 @@ from runners.packs import Packs
 from runners.pool import Parts, Pool
 from runners.presence import Herald
 from runners.pushed import Pushed
+from runners.releases import Served
 from runners.reporter import Reporter
 from runners.residents import Ticking
 from runners.retired import Retired
@@ -109,9 +110,18 @@ async def _work(
     library = Library(stock.models, pushed)
     serving = Serving(stock.models, library, pushed, shared)
     claims = Claims(link, settings.agent, replicas=settings.replicas)
-    parts = Parts(host=host, settings=settings, serving=serving, claims=claims, needs=known, left=lambda: demand.look())
+    served = Served(devices.hardware(host, settings), lambda: retold())
+    parts = Parts(
+        host=host,
+        settings=settings,
+        serving=serving,
+        claims=claims,
+        needs=known,
+        releases=served.fitting,
+        left=lambda: demand.look(),
+    )
     pool = Pool(stock.models, parts)
-    demand = Demand(link, streams, claims, pool, settings.pool)
+    demand = Demand(link, streams, claims, pool, settings.pool, served.fitting)
     upkeep = Upkeep(host, pool, known, demand.ask_for_more)
     offers = [model.offer for model in stock.models.values()]
     herald = Herald(
@@ -124,6 +134,10 @@ async def _work(
 
     def inboxes() -> list[Ticking]:
         return [*pool.inboxes, builds.inbox, trainings.inbox]
+
+    def retold() -> None:
+        pool.keep_least()
+        demand.look()
 
     def reconnected() -> None:
         for inbox in inboxes():
@@ -139,11 +153,12 @@ async def _work(
 
     link.on_reconnect(reconnected)
     await link.listen(subjects.CANCELS, agent.cancels.heard)
-    await link.listen(subjects.wake(settings.pool, "*"), demand.woken)
-    await link.listen(subjects.more(settings.pool, "*"), demand.more)
+    await link.listen(subjects.wake("*", "*"), demand.woken)
+    await link.listen(subjects.more("*", "*"), demand.more)
     await link.listen(subjects.HELLO, herald.greeted)
     await link.listen(subjects.PING, herald.pinged, queue="runners")
     await link.listen(subjects.RETIRED, retired.heard)
+    await link.listen(subjects.RELEASES, served.heard)
     await _unless(stop, demand.prepare())
     introduction.set()
     async with asyncio.TaskGroup() as tasks:

@@ -9,7 +9,7 @@ CPU: Final = "cpu"
 CUDA: Final = "cuda"
 
 Key = tuple[str, int]
-"""A version, and which of its instances."""
+"""A service, and which of its instances."""
 
 
 class Device(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Which versions have instances here, from their being wanted until they have gone."""
+"""Which services have instances here, from their being wanted until they have gone."""
 
 import asyncio
 import re
@@ -20,6 +20,8 @@ from runners.residents import Keeper, Resident, Ticking
 from runners.seating import Seating
 from runners.seats import Given
 from runners.settings import Settings
+from schemas import subjects
+from schemas.models import Release
 
 log = structlog.stdlib.get_logger()
 
@@ -28,6 +30,7 @@ LONGEST_PAUSE: Final = 300.0
 RETIRING: Final = 30.0  # seconds in which jobs of a deleted version end, which are told to by a gateway
 FAULT_PAUSE: Final = 1.0  # before a version that a fault of ours dropped is tried again here; others may take its jobs
 POLITE: Final = 0.1  # seconds that a host waits which has to make room, for one that has some
+NOT_OURS: Final = 5.0  # seconds for which it is not asked again whether a version can be had
 LEFT_ALONE: Final = 1.0  # seconds for which a version is not asked for again that another host has
 EXTRA_IDLE: Final = 60.0  # seconds without work after which an instance beside the first one goes
 DEEP: Final = 2.0  # seconds of work in a queue from which on another instance is worth while
@@ -41,12 +44,12 @@ class Finding(Protocol):
     """Where versions come from."""
 
     async def ours(self, version: str) -> bool: ...
-    async def find(self, version: str, say: Callable[[str], None]) -> Keeper | None: ...
+    async def find(self, service: str, say: Callable[[str], None]) -> Keeper | None: ...
     def hints(self) -> Mapping[str, Hints]: ...
 
 
 class Claiming(Protocol):
-    async def take(self, version: str, numbers: range) -> Claim | None: ...
+    async def take(self, service: str, numbers: range) -> Claim | None: ...
     async def release(self, claim: Claim) -> None: ...
 
 
@@ -56,6 +59,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     serving: Finding
     claims: Claiming
     needs: Needs
+    releases: Callable[[], Mapping[str, Release]]
+    """Those that may be served here, by service; they come and go."""
     left: Callable[[], None]
     """A version has gone, and what waits for it may be anybody's."""
 
@@ -68,45 +73,51 @@ class Pool:
         self.seating = Seating(parts.host, parts.settings, parts.needs, parts.serving.hints, self)
         self._residents = self.seating.residents
         self._failures: dict[str, int] = {}
+        self._reasons: dict[str, str] = {}
+        """Of services that could not be set up when that was tried last."""
         self._elsewhere: dict[str, float] = {}
-        """Until when a version is left to the host that has claimed it: every create of a cold one wakes all hosts."""
+        """Until when a service is left to the host that has claimed it: every create of a cold one wakes all hosts."""
         self._closing = False
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.changed = asyncio.Event()
         """Set when something became warm or cold, or when more is offered."""
 
-    def want(self, version: str) -> None:
+    def want(self, service: str) -> None:
         """There is work for it: have it here, unless it is or cannot be ours."""
-        mine = self._of(version)
+        mine = self._of(service)
         for resident in mine:
             if resident.parked and not resident.leaving:
                 self._call_back(resident)
-        if not mine and time.monotonic() >= self._elsewhere.get(version, 0.0):
-            self._begin(version, range(1))
+        if not mine and time.monotonic() >= self._elsewhere.get(service, 0.0):
+            self._begin(service, range(1))
 
-    def want_more(self, version: str) -> bool:
+    def want_more(self, service: str) -> bool:
         """Its queue is deep: one more instance, on a device that has none of it. False: there is no room."""
-        mine = self._of(version)
+        mine = self._of(service)
         devices = len(self._parts.host.devices)
-        if any(each.seat is None for each in mine) or len(self.seating.used(version)) >= devices:
+        if any(each.seat is None for each in mine) or len(self.seating.used(service)) >= devices:
             return False
-        if not self.seating.has_room(version):
+        if not self.seating.has_room(subjects.version_of(service)):
             return False
-        most = max((each.hints.max_instances or self._settings.max_instances for each in mine), default=64)
-        return most > 1 and self._begin(version, range(1, most), modest=True)
+        most = self._most(service)
+        return most > 1 and self._begin(service, range(1, most), modest=True)
 
     def offer(self, version: str) -> None:
         """From now on it is said to be here."""
         self._versions.add(version)
+        self._elsewhere = {each: at for each, at in self._elsewhere.items() if subjects.version_of(each) != version}
         self._said()
 
     async def retire(self, version: str) -> None:
         """It was deleted: what runs may come to its end, the rest goes back. Done once nothing of it is left."""
         if version not in self._versions:
-            tasks = [self._leave(resident, RETIRING) for resident in self._of(version) if resident.task is not None]
+            mine = [each for each in self._residents if each.version == version and each.task is not None]
+            tasks = [self._leave(resident, RETIRING) for resident in mine]
             if tasks:
                 await asyncio.wait(tasks)
-        self._failures.pop(version, None)
+        for service in [each for each in self._failures if subjects.version_of(each) == version]:
+            self._failures.pop(service)
+            self._reasons.pop(service, None)
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
@@ -117,7 +128,15 @@ class Pool:
 
     @property
     def warm(self) -> list[str]:
-        return sorted({resident.version for resident in self._residents if resident.ready})
+        return sorted({resident.service for resident in self._residents if resident.ready})
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Services that could not be set up, and why."""
+        trying = {each.service: each.keeper.failure for each in self._residents if each.keeper is not None}
+        failed = self._reasons | {service: reason for service, reason in trying.items() if reason is not None}
+        releases = self._parts.releases()
+        return {each: why for each, why in failed.items() if subjects.pool_of(each) is None or each in releases}
 
     @property
     def residents(self) -> list[Resident]:
@@ -125,8 +144,8 @@ class Pool:
 
     @property
     def here(self) -> set[str]:
-        """Versions of which there is an instance, or is about to be."""
-        return {resident.version for resident in self._residents}
+        """Services of which there is an instance, or is about to be."""
+        return {resident.service for resident in self._residents}
 
     @property
     def active(self) -> bool:
@@ -138,11 +157,20 @@ class Pool:
         return [resident.keeper.inbox for resident in self._residents if resident.keeper is not None]
 
     def keep_least(self) -> None:
-        """Have the instances that models ask for in any case."""
+        """Have the instances that models and deployments ask for in any case."""
         now = time.monotonic()
-        for version, hints in self._parts.serving.hints().items():
-            if hints.min_instances > len(self._of(version)) and now >= self._elsewhere.get(version, 0.0):
-                self._begin(version, range(hints.min_instances))
+        asked = {version: hints.min_instances for version, hints in self._parts.serving.hints().items()}
+        asked |= {service: release.min_instances for service, release in self._parts.releases().items()}
+        for service, least in asked.items():
+            if least > len(self._of(service)) and now >= self._elsewhere.get(service, 0.0):
+                self._begin(service, range(least))
+
+    def least(self, resident: Resident) -> int:
+        """How many of it there are in any case."""
+        if subjects.pool_of(resident.service) is None:
+            return resident.hints.min_instances
+        release = self._parts.releases().get(resident.service)
+        return release.min_instances if release is not None else 0
 
     @asynccontextmanager
     async def lent(
@@ -181,9 +209,12 @@ class Pool:
             await asyncio.wait(tasks)
 
     def dismiss(self) -> None:
-        """Let those go that nobody needs: idle for too long, or somebody else's by now."""
+        """Let those go that nobody needs: idle for too long, somebody else's by now, or of a release that is gone."""
         for resident in self._residents:
             keeper = resident.keeper
+            if self._let_go(resident):
+                self.evict(resident, "its deployment wants it no longer")
+                continue
             if keeper is None or resident.leaving or resident.granted is not None:
                 continue
             if resident.claim is not None and resident.claim.lost.is_set():
@@ -192,13 +223,13 @@ class Pool:
                 self.evict(resident, "idle")
 
     def deepen(self) -> list[str]:
-        """Versions whose queue would take long, and that found no room here for one more instance."""
+        """Services whose queue would take long, and that found no room here for one more instance."""
         deep: list[str] = []
         for resident in list(self._residents):
             if resident.ready and resident.keeper is not None:
                 worth = max(DEEP, 3 * self._parts.needs.of(resident.version).load_seconds)
-                if resident.keeper.backlog > worth and not self.want_more(resident.version):
-                    deep.append(resident.version)
+                if resident.keeper.backlog > worth and not self.want_more(resident.service):
+                    deep.append(resident.service)
         return deep
 
     def park(self, resident: Resident) -> None:
@@ -214,13 +245,31 @@ class Pool:
         resident.evicted = True
         self._leave(resident, self._settings.run_limit)
 
-    def _of(self, version: str) -> list[Resident]:
-        return [resident for resident in self._residents if resident.version == version]
+    def _of(self, service: str) -> list[Resident]:
+        return [resident for resident in self._residents if resident.service == service]
 
-    def _begin(self, version: str, numbers: range, *, modest: bool = False) -> bool:
-        if self._closing or not (version in self._versions or _VERSION.fullmatch(version)):
+    def _most(self, service: str) -> int:
+        """How many of it there may be in the whole fleet."""
+        if subjects.pool_of(service) is not None:
+            release = self._parts.releases().get(service)
+            return release.max_instances if release is not None else 0
+        mine = self._of(service)
+        return max((each.hints.max_instances or self._settings.max_instances for each in mine), default=64)
+
+    def _let_go(self, resident: Resident) -> bool:
+        """Of a release that is gone, or has fewer instances than before."""
+        released = subjects.pool_of(resident.service) is not None
+        staying = resident.leaving or resident.task is None or resident.key[1] < self._most(resident.service)
+        return released and not staying
+
+    def _begin(self, service: str, numbers: range, *, modest: bool = False) -> bool:
+        if subjects.pool_of(service) is not None:
+            known = numbers.start < self._most(service)
+        else:
+            known = service in self._versions or _VERSION.fullmatch(service) is not None
+        if self._closing or not known:
             return False
-        resident = Resident(version, numbers, modest=modest)
+        resident = Resident(service, numbers, modest=modest)
         self._residents.append(resident)
         resident.task = asyncio.get_running_loop().create_task(self._live(resident))
         return True
@@ -232,7 +281,7 @@ class Pool:
             if await self._claimed(resident):
                 pause = await self._kept(resident)
         except Unavailable as error:
-            pause = self._failed(resident.version, FAULT_PAUSE)
+            pause = self._failed(resident.service, FAULT_PAUSE)
             log.warning("a version cannot be had yet", version=resident.version[:12], again_in=pause, reason=str(error))
         except Outgrown as error:
             self.enlarge(resident.version)
@@ -249,19 +298,24 @@ class Pool:
     async def _claimed(self, resident: Resident) -> bool:
         """Ours to load. A host that has to make room for it lets others go first."""
         if not await self._parts.serving.ours(resident.version):
+            self._leave_alone(resident.service, NOT_OURS)
             return False
         if not self.seating.has_room(resident.version):
             await asyncio.sleep(POLITE)
-        resident.claim = await self._parts.claims.take(resident.version, resident.numbers)
+        resident.claim = await self._parts.claims.take(resident.service, resident.numbers)
         if resident.claim is None:
-            self._elsewhere = {version: until for version, until in self._elsewhere.items() if until > time.monotonic()}
-            self._elsewhere[resident.version] = time.monotonic() + LEFT_ALONE
+            self._leave_alone(resident.service, LEFT_ALONE)
         return resident.claim is not None
+
+    def _leave_alone(self, service: str, seconds: float) -> None:
+        now = time.monotonic()
+        self._elsewhere = {each: until for each, until in self._elsewhere.items() if until > now}
+        self._elsewhere[service] = now + seconds
 
     async def _kept(self, resident: Resident) -> float:
         """How long to leave it alone then."""
         resident.keeper = keeper = await self._parts.serving.find(
-            resident.version, lambda phase: self._say(resident, phase)
+            resident.service, lambda phase: self._say(resident, phase)
         )
         if keeper is None:
             return 0.0
@@ -269,14 +323,16 @@ class Pool:
             return 0.0
         self._say(resident, phases.LOADING)
         self.count("loads")
-        failures = self._failures.get(resident.version, 0)
+        failures = self._failures.get(resident.service, 0)
         good = await keeper.keep(
             min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures), lambda folder: self.seating.given(resident, folder)
         )
         if good:
-            self._failures.pop(resident.version, None)
+            self._failures.pop(resident.service, None)
+            self._reasons.pop(resident.service, None)
         else:
-            self._failures[resident.version] = failures + 1
+            self._failures[resident.service] = failures + 1
+            self._reasons[resident.service] = keeper.failure or ""
         return 0.0
 
     async def _seated(self, resident: Resident) -> bool:
@@ -360,8 +416,8 @@ class Pool:
                 self._said()
                 self._parts.left()
 
-    def _failed(self, version: str, first: float) -> float:
-        failures = self._failures[version] = self._failures.get(version, 0) + 1
+    def _failed(self, service: str, first: float) -> float:
+        failures = self._failures[service] = self._failures.get(service, 0) + 1
         return min(LONGEST_PAUSE, first * 2 ** (failures - 1))
 
     def _say(self, resident: Resident, phase: str) -> None:

@@ -11,6 +11,7 @@ from runners.claims import Claim
 from runners.needs import Hints
 from runners.placement import Key, Plan, Seat
 from runners.seats import Given
+from schemas import subjects
 
 
 class Ticking(Protocol):
@@ -58,6 +59,11 @@ class Keeper(Protocol):
     @property
     def load_seconds(self) -> float: ...
     @property
+    def failure(self) -> str | None:
+        """Why it cannot be set up."""
+        ...
+
+    @property
     def idle_for(self) -> float: ...
 
     async def keep(self, pause: float, given: Callable[[Path], Given]) -> bool: ...
@@ -71,8 +77,9 @@ class Keeper(Protocol):
 class Resident:
     """An instance from its being wanted until it has gone; owned by the pool, its seat by the seating."""
 
-    def __init__(self, version: str, numbers: range, *, modest: bool = False, asks: Hints | None = None) -> None:
-        self.version = version
+    def __init__(self, service: str, numbers: range, *, modest: bool = False, asks: Hints | None = None) -> None:
+        self.service = service
+        self.version = subjects.version_of(service)
         self.numbers = numbers
         """Those that it may be."""
         self.modest = modest
@@ -106,7 +113,7 @@ class Resident:
 
     @property
     def key(self) -> Key:
-        return self.version, self.numbers.start if self.claim is None else self.claim.number
+        return self.service, self.numbers.start if self.claim is None else self.claim.number
 
     @property
     def hints(self) -> Hints:
@@ -134,4 +141,6 @@ class Resident:
     def about(self) -> dict[str, object]:
         """For a line in the log."""
         name = self.keeper.model.name if self.keeper is not None else ""
-        return {"model": name, "version": self.version[:12], "number": self.key[1]}
+        about: dict[str, object] = {"model": name, "version": self.version[:12], "number": self.key[1]}
+        release = subjects.pool_of(self.service)
+        return about | ({"release": release} if release else {})

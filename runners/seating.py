@@ -23,6 +23,7 @@ class Ushers(Protocol):
 
     def park(self, resident: Resident) -> None: ...
     def evict(self, resident: Resident, reason: str) -> None: ...
+    def least(self, resident: Resident) -> int: ...
 
 
 class Seating:
@@ -63,17 +64,17 @@ class Seating:
                 return  # or those who need less would always come first
 
     def has_room(self, version: str) -> bool:
-        """Without anybody leaving."""
+        """For one more instance, without anybody leaving."""
         return placement.plan(self.host, self._sitting(leavable=False), self._need(version)) is not None
 
-    def used(self, version: str) -> set[str]:
+    def used(self, service: str) -> set[str]:
         """Devices that have it."""
-        mine = (each.seat for each in self.residents if each.version == version)
+        mine = (each.seat for each in self.residents if each.service == service)
         return {name for seat in mine if seat is not None for name in seat.device}
 
     def protected(self, resident: Resident) -> bool:
-        """Its model asks for as many in any case."""
-        return resident.key[1] < resident.hints.min_instances
+        """As many are asked for in any case."""
+        return resident.key[1] < self._ushers.least(resident)
 
     def given(self, resident: Resident, offload: Path) -> Given:
         assert resident.seat is not None
@@ -133,7 +134,7 @@ class Seating:
         if resident.parked and resident.seat is not None:
             return placement.back(self.host, [*sitting, self._as_sitting(resident, leavable=False)], resident.key)
         host = self.host
-        used = self.used(resident.version)
+        used = self.used(resident.service)
         if used and len(host.devices) > len(used):
             host = structs.replace(host, devices=tuple(each for each in host.devices if each.name not in used))
         plan = placement.plan(host, sitting, self._need(resident.version, resident.hints))

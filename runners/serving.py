@@ -14,6 +14,7 @@ from runners.needs import Hints
 from runners.offers import Model
 from runners.pushed import Pushed
 from runners.warm import Shared, Warm
+from schemas import subjects
 from schemas.models import Manifest, Offer
 
 
@@ -36,12 +37,13 @@ class Serving:
         """What the models of our own folders say of themselves."""
         return {version: model.hints for version, model in self._models.items()}
 
-    async def find(self, version: str, say: Callable[[str], None]) -> Warm | None:
+    async def find(self, service: str, say: Callable[[str], None]) -> Warm | None:
         """None: it is not ours. `say` hears what it waits for. Raises `Unavailable`."""
+        version, pool = subjects.version_of(service), subjects.pool_of(service)
         if (model := self._models.get(version)) is not None:
-            return Warm(model, self._shared)
+            return Warm(model, self._shared, pool)
         manifest = await self._manifest(version)
-        return await self._fetched(manifest, say) if manifest is not None else None
+        return await self._fetched(manifest, pool, say) if manifest is not None else None
 
     async def _manifest(self, version: str) -> Manifest | None:
         try:
@@ -49,17 +51,17 @@ class Serving:
         except (FileStoreError, BadPack) as error:
             raise Unavailable(str(error)) from error
 
-    async def _fetched(self, manifest: Manifest, say: Callable[[str], None]) -> Warm:
+    async def _fetched(self, manifest: Manifest, pool: str | None, say: Callable[[str], None]) -> Warm:
         held = ExitStack()
         try:
-            served = Borrowing(await self._library.made(manifest, held, say), self._shared)
+            served = Borrowing(await self._library.made(manifest, held, say), self._shared, pool)
             served.held = held.pop_all()
         except FileStoreError as error:
             raise Unavailable(str(error)) from error
         except (NotOffered, BadPack) as error:
             stage, text = (error.stage, error.log) if isinstance(error, NotOffered) else ("fetch", "")
-            refusing = Refusing(_nothing(manifest, self._shared.settings.pool), self._shared)
-            refusing.failure = SetupFailed(f"{stage}: {error}", text)
+            refusing = Refusing(_nothing(manifest, self._shared.settings.pool), self._shared, pool)
+            refusing.reason = SetupFailed(f"{stage}: {error}", text)
             return refusing
         else:
             return served
@@ -80,10 +82,10 @@ class Borrowing(Warm):
 class Refusing(Warm):
     """Answers jobs with the reason why its version cannot be run here."""
 
-    failure: SetupFailed
+    reason: SetupFailed
 
     async def _load(self) -> Instance:
-        raise self.failure
+        raise self.reason
 
 
 def _nothing(manifest: Manifest, pool: str) -> Model:

@@ -16,6 +16,7 @@ PREFIX: Final = "SAMOVAR_"
 Seconds = Annotated[float, Meta(gt=0)]
 SecretsKey = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")]
 Size = Annotated[str, Meta(pattern=sizes.PATTERN)]
+Sku = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
 
 
@@ -54,6 +55,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     private_inputs: bool = False
     """Fetch inputs from private addresses, too."""
     pool: Token = "default"
+    hardware: Sku | None = None
+    """What deployments ask for to be served here; None: `cpu`, or the name of its GPUs."""
     agent: Token = field(default_factory=_name)
     run_limit: Seconds = 1800
     setup_limit: Seconds = 600

@@ -61,7 +61,8 @@ class Shared(Struct, frozen=True, kw_only=True):
 class Warm:
     """Owns the worker, the consumer's inbox and the lives of its jobs."""
 
-    def __init__(self, model: Model, shared: Shared) -> None:
+    def __init__(self, model: Model, shared: Shared, pool: str | None = None) -> None:
+        """`pool` is that of a release whose jobs it takes; None: it takes those of the agent's own pool."""
         self.model = model
         self._shared = shared
         self._settings = settings = shared.settings
@@ -76,12 +77,12 @@ class Warm:
         self._lives = Lives(self._agent, self._born, live=self._live, held=self._until_stopped, idle=shared.idle)
         self._failure: SetupFailed | None = None
         self._gone = asyncio.Event()
-        version = model.offer.version
+        version, pool = model.offer.version, pool or settings.pool
         self.inbox = Inbox(
             shared.link,
             shared.streams,
-            name=subjects.consumer(settings.pool, version),
-            filter=subjects.jobs_of(settings.pool, model.name, version),
+            name=subjects.consumer(pool, version),
+            filter=subjects.jobs_of(pool, model.name, version),
             ack_wait=settings.ack_wait,
             credit=self._credit,
             receive=self._receive,
@@ -209,6 +210,10 @@ class Warm:
     def backlog(self) -> float:
         """Seconds that it would take to work the queue off."""
         return self._batcher.seconds(self.waiting)
+
+    @property
+    def failure(self) -> str | None:
+        return str(self._failure) if self._failure is not None else None
 
     @property
     def idle_for(self) -> float:
@@ -356,6 +361,7 @@ class Warm:
     async def _refuse(self, failure: SetupFailed, pause: float) -> None:
         self._log.error("cannot be set up", reason=str(failure))
         self._failure = failure
+        self._changed()
         self._batcher.fail_all(str(failure), failure.log)
         self._pull()
         await asyncio.sleep(pause)

@@ -52,6 +52,8 @@ class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An instance of a version: a worker process, or one that is about to be."""
 
     version: str
+    release: str | None = None
+    """The pool of the releases that it is for; None: it is for everybody."""
     model: str
     """owner/name"""
     number: int
@@ -83,9 +85,13 @@ class Presence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     versions: list[str]
     """Which it offers."""
     warm: list[str]
-    """Which versions have a live instance: they take jobs without a wake."""
+    """Which services (`subjects.service`) have a live instance: they take jobs without a wake."""
     starting: dict[str, str] = {}
-    """Versions on their way there, and the phase that each is in."""
+    """Services on their way there, and the phase that each is in."""
+    failed: dict[str, str] = {}
+    """Services that could not be set up when that was tried last, and why."""
+    hardware: str = ""
+    """What deployments call a host like this one: `cpu`, `gpu-l40s-2x`."""
     memory: int = 0
     """Bytes of the host's memory that models may take together."""
     used: int = 0
@@ -151,6 +157,28 @@ class Trained(Struct, frozen=True, kw_only=True):
     """The file among them that is given to `setup`. Its key stands here as `file:<key>`."""
 
 
+class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a deployment wants to have run, in a queue of its own."""
+
+    pool: str
+    """Of its queue, `subjects.release`."""
+    model: str
+    version: str
+    hardware: str = ""
+    """Of the runners that may take it; empty: any."""
+    min_instances: int = 0
+    """How many there are in any case, in the whole fleet."""
+    max_instances: int = 1
+
+
+class Releases(Struct, frozen=True, kw_only=True):
+    """All that are to be served, and those that still have jobs. What is not among them any more is let go."""
+
+    at: datetime
+    """When the record said so: what is older than what was heard already is not heard."""
+    releases: list[Release]
+
+
 class Retired(Struct, frozen=True, kw_only=True):
     """Versions that were deleted: forget them."""
 
@@ -167,4 +195,5 @@ decode_presence = json.Decoder(Presence).decode
 decode_manifest = json.Decoder(Manifest).decode
 decode_built = json.Decoder(Built).decode
 decode_trained = json.Decoder(Trained).decode
+decode_releases = json.Decoder(Releases).decode
 decode_retired = json.Decoder(Retired).decode

@@ -65,6 +65,8 @@ class Prediction(Struct, frozen=True, kw_only=True):
     secret: bool = False
     """Its input holds sealed texts."""
     source: str = "api"
+    pool: str = "default"
+    """Whose queue its job waits in."""
     deployment: str | None = None
     """owner/name of the one that it was made by."""
     destination: str | None = None

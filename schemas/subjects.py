@@ -25,6 +25,7 @@ HELLO: Final = "runners.hello"  # a gateway asks every agent to say its offers a
 PING: Final = "runners.ping"  # a request that any one agent answers
 OFFERS: Final = "runners.offers"  # schemas.models.Offers
 PRESENCE: Final = "runners.presence"  # schemas.models.Presence
+RELEASES: Final = "runners.releases"  # schemas.models.Releases, from every gateway to every agent
 RETIRED: Final = "runners.retired"  # schemas.models.Retired, to every agent and every gateway
 
 
@@ -52,6 +53,25 @@ def queue_of(subject: str) -> Queue | None:
             return Queue(pool, unescape(model), version)
         case _:
             return None
+
+
+def release(deployment: int, queue: int) -> str:
+    """The pool of a deployment's releases that share a queue. No agent can be of it: its names have no plus sign."""
+    return f"d{deployment}+{queue}"
+
+
+def service(pool: str, version: str) -> str:
+    """What is loaded and claimed as one: a version, or a version for the releases whose pool this is."""
+    return f"{pool}/{version}" if "+" in pool else version
+
+
+def pool_of(service: str) -> str | None:
+    """The pool of a release; None for a version that is served in the pool of its agent."""
+    return service.rpartition("/")[0] or None
+
+
+def version_of(service: str) -> str:
+    return service.rpartition("/")[2]
 
 
 def builds(pool: str) -> str:
@@ -89,9 +109,9 @@ def more(pool: str, version: str) -> str:
     return f"runners.more.{pool}.{version}"
 
 
-def instance(version: str, number: int) -> str:
-    """The key of a version's instance in the bucket of claims."""
-    return f"$KV.INSTANCES.{version}.{number}"
+def instance(service: str, number: int) -> str:
+    """The key of an instance in the bucket of claims."""
+    return f"$KV.INSTANCES.{service}.{number}"
 
 
 def account(id: int) -> str:

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter, validators
 from deploy.cli.access import account, accounts, tokens
 from deploy.cli.collections import collections
 from deploy.cli.completing import Shell, complete
+from deploy.cli.deploying import deployments, hardware
 from deploy.cli.listing import models, predictions
 from deploy.cli.models import search
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
@@ -35,6 +36,8 @@ app.command(trainings)
 app.command(collections)
 app.command(search)
 app.command(webhooks)
+app.command(deployments)
+app.command(hardware)
 
 
 def main() -> None:

@@ -84,6 +84,7 @@ CREATE INDEX deployments_of_account ON deployments (account, created_at DESC, na
 CREATE TABLE releases (
     deployment    integer NOT NULL REFERENCES deployments ON DELETE CASCADE,
     number        integer NOT NULL,
+    queue         integer NOT NULL, -- number of the first release that its queue was made for
     model         text NOT NULL,
     version       text NOT NULL,
     hardware      text NOT NULL,

@@ -140,7 +140,11 @@ async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
 
 async def known_version(request: AnyRequest, p: Prediction) -> Version | None:
     """None for one that is not kept any more."""
-    return await parts(request).catalog.kept(p.version)
+    version = await parts(request).catalog.kept(p.version)
+    if version is None:
+        return None
+    # Of a deployment's prediction: that of its release.
+    return version if version.pool == p.pool else structs.replace(version, pool=p.pool)
 
 
 def filters(query: Any) -> Filter:

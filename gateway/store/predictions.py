@@ -26,8 +26,8 @@ ON_ITS_WAY = timedelta(seconds=5)
 LINGER = 0.01
 """Seconds that an end waits for others to be written with; clients were told of it already, and can read it."""
 
-COLUMNS = """id, account, model, version, kind, source, status, input, output, many, files, logs, error, metrics, run,
-             created_at, started_at, completed_at, deadline, cancel_requested_at, attempt, deployment, destination,
+COLUMNS = """id, account, model, version, pool, kind, source, status, input, output, many, files, logs, error, metrics,
+             run, created_at, started_at, completed_at, deadline, cancel_requested_at, attempt, deployment, destination,
              webhook, webhook_events, removed"""
 
 INSERT = """
@@ -483,6 +483,7 @@ def as_prediction(row: asyncpg.Record) -> Prediction:
         kind=row["kind"],
         status=Status(row["status"]),
         source=row["source"],
+        pool=row["pool"],
         deadline=row["deadline"],
         cancel_requested_at=row["cancel_requested_at"],
         attempt=row["attempt"],

@@ -67,9 +67,16 @@ class FakeGateway:
         self.resumed: list[str | None] = []
         """Where each connection to the feed of predictions went on."""
         self._pushed = ""
+        self.more: dict[tuple[str, str], Any] = {}
+        """What else is answered with 200, by method and path."""
+        self.bodies: dict[tuple[str, str], Any] = {}
+        """With what those were asked last."""
 
     def answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
         self.asked.append((method, path))
+        if (method, path) in self.more:
+            self.bodies[method, path] = json.decode(body) if body else None
+            return 200, self.more[method, path]
         match [method, *path.strip("/").split("/")]:
             case ["GET", "v1", "models", "me", "mine"]:
                 latest = self._version(self.versions[0]) if self.versions else None
@@ -169,6 +176,9 @@ class Handler(BaseHTTPRequestHandler):
             self._answer()
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_PATCH(self) -> None:
         self._answer()
 
     def do_DELETE(self) -> None:

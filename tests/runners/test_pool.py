@@ -18,6 +18,8 @@ from runners.pool import Parts, Pool
 from runners.residents import Ticking
 from runners.seats import Given
 from runners.settings import Settings
+from schemas import subjects
+from schemas.models import Release
 from tests.runners.conftest import eventually
 
 G = 10**9
@@ -37,6 +39,7 @@ class Fake:
     pid = None
     largest = 0
     load_seconds = 0.0
+    failure = None
 
     def __init__(self, version: str, hints: Hints) -> None:
         self.model = Named(version, hints)
@@ -99,12 +102,14 @@ class Scene:
         self._hints = hints
         self.prepare: Callable[[Fake], None] = lambda _: None
         self.missing = False
+        self.releases: dict[str, Release] = {}
         parts = Parts(
             host=host,
             settings=convert({"min_residency": 0, **settings}, Settings),
             serving=self,
             claims=self,
             needs=Needs(tmp_path / "needs"),
+            releases=lambda: self.releases,
             left=self._left,
         )
         self.pool = Pool(hints, parts)
@@ -117,8 +122,8 @@ class Scene:
             raise Unavailable("no file store")
         return version in self._hints
 
-    async def find(self, version: str, say: Callable[[str], None]) -> Fake:
-        fake = Fake(version, self._hints[version])
+    async def find(self, service: str, say: Callable[[str], None]) -> Fake:
+        fake = Fake(service, self._hints[subjects.version_of(service)])
         self.prepare(fake)
         self.made.append(fake)
         return fake
@@ -134,7 +139,7 @@ class Scene:
         return None
 
     async def release(self, claim: Claim) -> None:
-        self.taken.discard((claim.version, claim.number))
+        self.taken.discard((claim.service, claim.number))
 
     async def hot(self, version: str) -> Fake:
         """Wanted, and there."""
@@ -374,3 +379,53 @@ async def test_an_agent_that_stops_waits_for_nobody(scene) -> None:
         async with asyncio.timeout(5):
             await it.pool.close()
         assert it.pool.residents == []
+
+
+async def test_a_release_and_its_version_are_loaded_apart(scene) -> None:
+    async with scene(host(), {"a": of(4 * G)}) as it:
+        it.releases["d1+1/a"] = Release(pool="d1+1", model="acme/a", version="a")
+        await it.hot("a")
+        await it.hot("d1+1/a")
+        assert it.pool.warm == ["a", "d1+1/a"]
+        assert it.taken == {("a", 0), ("d1+1/a", 0)}
+
+
+async def test_a_release_that_nobody_told_of_is_not_loaded(scene) -> None:
+    async with scene(host(), {"a": of(4 * G)}) as it:
+        it.pool.want("d1+1/a")
+        assert not it.pool.want_more("d1+1/a")
+        assert it.pool.residents == []
+
+
+async def test_a_paused_release_is_not_loaded(scene) -> None:
+    async with scene(host(), {"a": of(4 * G)}) as it:
+        it.releases["d1+1/a"] = Release(pool="d1+1", model="acme/a", version="a", max_instances=0)
+        it.pool.want("d1+1/a")
+        it.pool.keep_least()
+        assert it.pool.residents == []
+
+
+async def test_what_a_release_keeps_leaves_for_nobody_until_it_is_gone(scene) -> None:
+    async with scene(host(), {"a": of(6 * G), "b": of(6 * G)}) as it:
+        it.releases["d1+1/a"] = Release(pool="d1+1", model="acme/a", version="a", min_instances=1)
+        it.pool.keep_least()
+        await it.there("d1+1/a")
+        it.pool.want("b")
+        await eventually(lambda: any(each.phase == "waiting for memory" for each in it.pool.residents))
+        it.pool.dismiss()
+        assert it.pool.warm == ["d1+1/a"]
+        it.releases.clear()
+        it.pool.dismiss()
+        await it.there("b")
+        assert it.pool.warm == ["b"]
+
+
+async def test_a_release_has_no_more_instances_than_it_may(scene) -> None:
+    async with scene(host(groups=3), {"a": of(2 * G)}) as it:
+        it.releases["d1+1/a"] = Release(pool="d1+1", model="acme/a", version="a", max_instances=2)
+        await it.hot("d1+1/a")
+        assert it.pool.want_more("d1+1/a")
+        await eventually(lambda: len([each for each in it.pool.residents if each.ready]) == 2)
+        it.pool.want_more("d1+1/a")
+        await eventually(lambda: len(it.pool.residents) == 2)
+        assert it.taken == {("d1+1/a", 0), ("d1+1/a", 1)}

@@ -88,6 +88,15 @@ MESSAGES: dict[str, Struct] = {
         environment="c" * 64,
         notes=["system_packages are not installed here: ffmpeg"],
     ),
+    "releases": models.Releases(
+        at=AT,
+        releases=[
+            models.Release(
+                pool="d7+3", model="acme/echo", version="a" * 64, hardware="cpu", min_instances=1, max_instances=4
+            ),
+            models.Release(pool="d7+1", model="acme/echo", version="b" * 64),
+        ],
+    ),
     "retired": models.Retired(versions=["a" * 64]),
     "secret": inputs.Secret(prediction=ID, value="hush"),
     "presence": models.Presence(agent="host-1", host="host", pool="default", versions=["a" * 64], warm=[]),
@@ -97,7 +106,9 @@ MESSAGES: dict[str, Struct] = {
         pool="default",
         versions=["a" * 64],
         warm=["a" * 64],
-        starting={"b" * 64: "loading"},
+        starting={"b" * 64: "loading", "d7+3/" + "c" * 64: "building"},
+        failed={"d7+4/" + "d" * 64: "no such file"},
+        hardware="cpu",
         memory=8_000_000_000,
         used=450_000_000,
         devices=[models.Device(name="cpu:0", kind="EPYC", memory=8_000_000_000, planned=600_000_000, cores=2)],
@@ -116,6 +127,9 @@ MESSAGES: dict[str, Struct] = {
                 used_at=AT,
             ),
             models.Resident(version="b" * 64, model="acme/sing", number=1, state="starting", phase="loading", since=AT),
+            models.Resident(
+                version="c" * 64, release="d7+3", model="", number=0, state="starting", phase="building", since=AT
+            ),
         ],
         counts={"loads": 2},
     ),
