@@ -138,20 +138,8 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
 
     catalogue = models, versions, examples, search, collections
     access = account, accounts, tokens
-    resources = (
-        feeds,
-        predictions,
-        *catalogue,
-        pushes,
-        trainings,
-        uploaded,
-        deployments,
-        *access,
-        streams,
-        hosts,
-        gc,
-        webhooks,
-    )
+    jobs = feeds, predictions, deployments, trainings, streams, uploaded, webhooks
+    resources = *jobs, *catalogue, pushes, *access, hosts, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     app = Litestar(
         route_handlers=[

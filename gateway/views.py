@@ -158,6 +158,48 @@ class DeliveryView(Struct, kw_only=True):
     urls: dict[str, str]
 
 
+class ConfigurationView(Struct, kw_only=True):
+    hardware: str
+    min_instances: int
+    max_instances: int
+
+
+class ReleaseView(Struct, kw_only=True):
+    number: int
+    model: str
+    version: str
+    created_at: str
+    created_by: dict[str, str] | None
+    configuration: ConfigurationView
+
+
+class StateView(Struct, kw_only=True):
+    """How a release stands on the runners."""
+
+    number: int
+    version: str
+    warm: bool
+    starting: str | UnsetType = UNSET
+    """Why it is not warm, if it is to be."""
+    error: str | UnsetType = UNSET
+    """Why it could not be set up, when that was tried last."""
+
+
+class DeploymentView(Struct, kw_only=True):
+    owner: str
+    name: str
+    current_release: ReleaseView
+    serving: StateView
+    """The release that takes predictions."""
+    upcoming: StateView | UnsetType = UNSET
+    """The newest release, until it takes them."""
+
+
+class HardwareView(Struct, kw_only=True):
+    sku: str
+    name: str
+
+
 class SecretView(Struct, kw_only=True):
     key: str
     """whsec_ and base64, as Standard Webhooks has it."""

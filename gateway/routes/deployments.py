@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
-from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from msgspec import UNSET, Meta, Struct, structs
 
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.catalog import Version
@@ -18,7 +18,7 @@ from gateway.routes.predictions import run
 from gateway.store.accounts import Account
 from gateway.store.deployments import By, Change, Deployment, Release, TooFew
 from gateway.validation import Body
-from gateway.views import rfc3339
+from gateway.views import ConfigurationView, DeploymentView, HardwareView, ReleaseView, StateView, rfc3339
 from schemas.problem import InvalidField
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
@@ -46,43 +46,6 @@ class Changed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Rollback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     number: Annotated[int, Meta(ge=1, le=2_000_000_000)] | None = None
-
-
-class ConfigurationView(Struct, kw_only=True):
-    hardware: str
-    min_instances: int
-    max_instances: int
-
-
-class ReleaseView(Struct, kw_only=True):
-    number: int
-    model: str
-    version: str
-    created_at: str
-    created_by: dict[str, str] | None
-    configuration: ConfigurationView
-
-
-class StateView(Struct, kw_only=True):
-    """How a release stands on the runners."""
-
-    number: int
-    version: str
-    warm: bool
-    starting: str | UnsetType = UNSET
-    """Why it is not warm, if it is to be."""
-    error: str | UnsetType = UNSET
-    """Why it could not be set up, when that was tried last."""
-
-
-class DeploymentView(Struct, kw_only=True):
-    owner: str
-    name: str
-    current_release: ReleaseView
-    serving: StateView
-    """The release that takes predictions."""
-    upcoming: StateView | UnsetType = UNSET
-    """The newest release, until it takes them."""
 
 
 @get("/deployments", operation_id="deployments.list", operation_class=PagedOperation)
@@ -167,7 +130,7 @@ async def predict(
     request: AnyRequest, deployment_owner: FromPath[str], deployment_name: FromPath[str]
 ) -> Response[bytes]:
     """Run what the deployment serves."""
-    account = await caller(request, "predict")
+    account = await caller(request, "predict", create=True)
     body = await read(request, Body)
     here = parts(request)
     found = await here.deploying.find(account.id, deployment_owner, deployment_name)
@@ -220,7 +183,7 @@ async def rollback(
 async def hardware(request: AnyRequest) -> Response[bytes]:
     """What deployments can ask for: the kinds of the runners that are there, and those that are configured."""
     await caller(request)
-    return answer([{"sku": sku, "name": name} for sku, name in _kinds(request).items()])
+    return answer([HardwareView(sku=sku, name=name) for sku, name in _kinds(request).items()])
 
 
 router = Router(

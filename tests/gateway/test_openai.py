@@ -181,7 +181,7 @@ async def test_what_follows_a_stop_is_not_said_and_not_computed(
 
 async def text(ai: openai.AsyncOpenAI, *, stream: bool, **more: Any) -> tuple[str, str | None]:
     """Of a chat, and why it ended."""
-    answer = await ai.chat.completions.create(model="acme/talk", messages=HI, stream=stream, **more)
+    answer: Any = await ai.chat.completions.create(model="acme/talk", messages=HI, stream=stream, **more)
     if not stream:
         return answer.choices[0].message.content, answer.choices[0].finish_reason
     chunks = [chunk async for chunk in answer]
