@@ -45,7 +45,7 @@ def list_releases(api: Api, name: str, *, as_json: bool) -> None:
     table(("release", "version", "hardware", "instances", "created"), rows)
 
 
-def create(api: Api, name: str, model: str, hardware: str, least: int, most: int) -> None:
+def create(api: Api, name: str, model: str, hardware: str | None, least: int, most: int) -> None:
     named = references.read(api, model)
     latest: dict[str, Any] = {} if named.version else api.get(named.path).get("latest_version") or {}
     version = named.version or latest.get("id")
@@ -55,7 +55,7 @@ def create(api: Api, name: str, model: str, hardware: str, least: int, most: int
         "name": name,
         "model": named.name,
         "version": version,
-        "hardware": hardware,
+        "hardware": hardware or _only_hardware(api),
         "min_instances": least,
         "max_instances": most,
     }
@@ -91,6 +91,14 @@ def list_hardware(api: Api, *, as_json: bool) -> None:
         print(pretty(found))
         return
     table(("sku", "name"), [(each["sku"], each["name"]) for each in found])
+
+
+def _only_hardware(api: Api) -> str:
+    found: Any = api.get("/v1/hardware")
+    kinds = [each["sku"] for each in found]
+    if len(kinds) != 1:
+        raise Unusable(f"say which --hardware: {', '.join(kinds)}")
+    return kinds[0]
 
 
 def _tell(deployment: dict[str, Any]) -> None:

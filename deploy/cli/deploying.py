@@ -49,7 +49,7 @@ def create(
     name: str,
     model: str,
     *,
-    hardware: Annotated[str, Parameter(name="--hardware")] = "cpu",
+    hardware: Hardware = None,
     min_instances: Annotated[int, Parameter(name="--min-instances")] = 0,
     max_instances: Annotated[int, Parameter(name="--max-instances")] = 1,
     url: Url = LOCAL,
@@ -62,7 +62,7 @@ def create(
     model
         owner/name, or owner/name:version; of a version the first digits suffice.
     hardware
-        One of those that `samovar hardware` lists.
+        One of those that `samovar hardware` lists; may be left out if there is only one.
     min_instances
         How many are kept in any case.
     max_instances

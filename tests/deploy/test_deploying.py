@@ -61,6 +61,9 @@ def test_what_is_printed(gateway: FakeGateway, words: tuple[object, ...], printe
 
 def test_a_model_is_deployed_at_its_latest_version(gateway: FakeGateway) -> None:
     said = samovar(gateway, "deployments", "create", "prod", "me/mine", "--max-instances", 3)
+    assert (said.returncode, said.stderr) == (1, "samovar: say which --hardware: cpu, gpu-t4\n")
+    gateway.more["GET", "/v1/hardware"] = [{"sku": "cpu", "name": "CPU"}]
+    said = samovar(gateway, "deployments", "create", "prod", "me/mine", "--max-instances", 3)
     assert (said.stdout, said.stderr) == ("me/prod\n", "")
     configured = {"hardware": "cpu", "min_instances": 0, "max_instances": 3}
     assert gateway.bodies["POST", "/v1/deployments"] == {"name": "prod", "model": "me/mine", "version": V} | configured
