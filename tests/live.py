@@ -14,6 +14,8 @@ from tests.faults.checker import FINAL
 from tests.stack import Stack, running
 
 MODELS = Path(__file__).parent / "models"
+REACHABLE = {"SAMOVAR_WEBHOOK_ALLOW": "127.0.0.1"}
+"""Receivers of webhooks that tests run."""
 LIMIT = 30.0  # seconds after which what should come will not come
 
 _KEY = pytest.StashKey[Stack]()
@@ -25,7 +27,7 @@ def stack(request: pytest.FixtureRequest) -> Stack:
     stash = request.config.stash
     if _KEY not in stash:
         life = ExitStack()
-        stash[_KEY] = life.enter_context(running(models=[MODELS]))
+        stash[_KEY] = life.enter_context(running(models=[MODELS], environ=REACHABLE))
         request.config.add_cleanup(life.close)
     return stash[_KEY]
 

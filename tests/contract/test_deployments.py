@@ -39,13 +39,13 @@ def delete(client: Client, name: str) -> None:
 
 def test_a_deployment_is_made_used_changed_and_deleted(replicate: Client, version: str) -> None:
     made = deploy(replicate, "greeter", version)
-    assert (made.name, made.current_release.number, made.current_release.version) == ("greeter", 1, version)
+    assert (made.name, release_of(made).number, release_of(made).version) == ("greeter", 1, version)
     prediction = replicate.deployments.predictions.create(f"{made.owner}/greeter", {"text": "Ann"})
     prediction.wait()
     assert (prediction.status, prediction.output, prediction.version) == ("succeeded", "hello Ann", version)
 
     changed = replicate.deployments.update(made.owner, "greeter", max_instances=2)
-    assert (changed.current_release.number, changed.current_release.configuration.max_instances) == (2, 2)
+    assert (release_of(changed).number, release_of(changed).configuration.max_instances) == (2, 2)
     assert "greeter" in [each.name for each in replicate.deployments.list().results]
     assert replicate.deployments.get(f"{made.owner}/greeter").current_release.number == 2
     delete(replicate, "greeter")
@@ -62,3 +62,8 @@ async def test_async_predictions_of_a_deployment_run(replicate: Client, version:
         await prediction.async_reload()
     assert prediction.output == "hello Bob"
     delete(replicate, "waiter")
+
+
+def release_of(deployment: Deployment) -> Deployment.Release:
+    assert deployment.current_release is not None
+    return deployment.current_release

@@ -41,7 +41,7 @@ async def round_trip(http: httpx.AsyncClient) -> None:
     assert (await http.delete(made["urls"]["get"])).status_code == 204
 
 
-async def highest(process: psutil.Process, doing: asyncio.Future[object]) -> int:
+async def highest(process: psutil.Process, doing: asyncio.Future[list[None]]) -> int:
     """Its resident memory, the most of it while this goes on."""
     most = 0
     while not doing.done():

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ def examples(tmp_path: Path) -> Path:
 
 
 def labels(client: Client, model: str) -> list[str]:
-    found = [client.run(model, input={"text": text}) for text in NEW]
+    found: list[Any] = [client.run(model, input={"text": text}) for text in NEW]
     return [scores[0]["label"] for scores in found]
 
 
