@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.views import rfc3339
 from schemas import subjects
@@ -84,6 +84,21 @@ def overview(fleet: Fleet, depths: Mapping[str, int]) -> Overview:
         queues=_queues(jobs, fleet, _running(present)),
         pushes=sum(count for queue, count in jobs.items() if queue.version == subjects.BUILD),
     )
+
+
+def models(seen: Overview) -> set[str]:
+    """owner/name of all that are in it."""
+    return {each.model for runner in seen.runners for each in runner.instances} | {each.model for each in seen.queues}
+
+
+def without(seen: Overview, hidden: set[str]) -> Overview:
+    """The same, with nothing of these models; what they use of memory and devices still counts."""
+    runners = [
+        structs.replace(runner, instances=[each for each in runner.instances if each.model not in hidden])
+        for runner in seen.runners
+    ]
+    queues = [each for each in seen.queues if each.model not in hidden]
+    return structs.replace(seen, runners=runners, queues=queues)
 
 
 def _queues(jobs: Mapping[subjects.Queue, int], fleet: Fleet, running: Mapping[str, int]) -> list[QueueView]:

@@ -12,11 +12,12 @@ from msgspec import json
 
 from gateway.broker import Failed
 from gateway.call import AnyRequest, Parts, answer, caller, header, parts
-from gateway.errors import Unavailable
-from gateway.overview import Overview, overview
+from gateway.errors import NotFound, Unavailable
+from gateway.overview import Overview, models, overview, without
 from gateway.routes.operations import RunnersOperation
 from gateway.routes.streams import HEADERS, kept_alive
 from gateway.sse import Frame
+from gateway.store.accounts import Account
 
 log = structlog.get_logger("samovar.runners")
 
@@ -29,9 +30,9 @@ async def page(request: AnyRequest) -> Response[bytes]:
 
     Of Samovar alone: Replicate's API has nothing like it.
     """
-    await caller(request)
+    account = await caller(request)
     try:
-        return answer(await _seen(parts(request)))
+        return answer(await _seen(parts(request), account))
     except Failed as error:
         raise Unavailable("The broker does not say what waits. Try again.") from error
 
@@ -39,26 +40,39 @@ async def page(request: AnyRequest) -> Response[bytes]:
 @get("/runners/events", operation_id="runners.events", operation_class=RunnersOperation)
 async def events(request: AnyRequest) -> Stream:
     """The same as server-sent events: `runners`, with all of it, when something has changed; at most one a second."""
-    await caller(request)
+    account = await caller(request)
     here = parts(request)
-    changes = _changes(here, header(request, b"last-event-id"))
+    changes = _changes(here, account, header(request, b"last-event-id"))
     return Stream(kept_alive(changes, here.settings.keep_alive), media_type="text/event-stream", headers=HEADERS)
 
 
 router = Router("/", route_handlers=[page, events], tags=["operation"])
 
 
-async def _seen(here: Parts) -> Overview:
-    """Raises `Failed`."""
-    return overview(here.fleet, await here.broker.depths())
+async def _seen(here: Parts, account: Account) -> Overview:
+    """Without the private models of others. Raises `Failed`."""
+    seen = overview(here.fleet, await here.broker.depths())
+    if "admin" in account.scopes:
+        return seen
+    hidden = {name for name in models(seen) if not await _shown(here, account, name)}
+    return without(seen, hidden) if hidden else seen
 
 
-async def _changes(here: Parts, last: str | None) -> AsyncGenerator[bytes]:
+async def _shown(here: Parts, account: Account, name: str) -> bool:
+    owner, _, model = name.partition("/")
+    try:
+        await here.catalog.model(owner, model, account)
+    except NotFound:
+        return False
+    return True
+
+
+async def _changes(here: Parts, account: Account, last: str | None) -> AsyncGenerator[bytes]:
     """`last` is the id of what the client has. Looked at when a runner says something: while one is there, it does."""
     with here.live.attend() as ear, here.fleet.listen(ear.stir):
         while True:
             try:
-                text = json.encode(await _seen(here))
+                text = json.encode(await _seen(here, account))
             except Failed as error:
                 log.debug("queues_not_seen", reason=str(error))
             else:

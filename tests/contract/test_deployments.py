@@ -47,7 +47,7 @@ def test_a_deployment_is_made_used_changed_and_deleted(replicate: Client, versio
     changed = replicate.deployments.update(made.owner, "greeter", max_instances=2)
     assert (release_of(changed).number, release_of(changed).configuration.max_instances) == (2, 2)
     assert "greeter" in [each.name for each in replicate.deployments.list().results]
-    assert replicate.deployments.get(f"{made.owner}/greeter").current_release.number == 2
+    assert release_of(replicate.deployments.get(f"{made.owner}/greeter")).number == 2
     delete(replicate, "greeter")
     assert "greeter" not in [each.name for each in replicate.deployments.list().results]
 

@@ -107,6 +107,23 @@ async def test_runners_are_shown_with_devices_and_instances(client: httpx.AsyncC
     }
 
 
+async def test_private_models_are_shown_to_those_only_who_may_see_them(
+    client: httpx.AsyncClient, runner: Runner, url: str
+) -> None:
+    await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "hi"}})
+    await client.patch("/v1/models/acme/echo", json={"visibility": "private"})
+    assert (await client.post("/v1/accounts", json={"username": "eve"})).status_code == 201
+    made = await client.post("/v1/tokens", json={"account": "eve", "scopes": ["predict"]})
+    await runner.present(**BUSY)
+    headers = {"Authorization": f"Bearer {made.json()['token']}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers) as eve:
+        seen = await overview(eve, lambda found: bool(found["runners"] and found["runners"][0]["instances"]))
+        all_of_it = await overview(client, lambda found: len(found["queues"]) == 1)
+    assert [each["model"] for each in seen["runners"][0]["instances"]] == ["acme/lines"]
+    assert seen["queues"] == []
+    assert [each["model"] for each in all_of_it["runners"][0]["instances"]] == ["acme/echo", "acme/lines"]
+
+
 async def test_a_runner_of_an_older_version_is_shown_with_nothing_on_it(
     client: httpx.AsyncClient, runner: Runner, nc: Client
 ):
