@@ -1,7 +1,8 @@
 """One live stack for all tests of a run that need one, and a client of its API."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,21 @@ def stack(request: pytest.FixtureRequest) -> Stack:
     stash = request.config.stash
     if _KEY not in stash:
         life = ExitStack()
-        stash[_KEY] = life.enter_context(running(models=[MODELS], environ=REACHABLE))
+        started = stash[_KEY] = life.enter_context(running(models=[MODELS], environ=REACHABLE))
+        until_offered(started, [f"samovar/{folder.name}" for folder in MODELS.iterdir()])
         request.config.add_cleanup(life.close)
     return stash[_KEY]
+
+
+def until_offered(stack: Stack, models: Iterable[str]) -> None:
+    """A stack is ready with the first of its models; these come a moment later. `broken` never does."""
+    left = set(models) - {"samovar/broken"}
+    deadline = time.monotonic() + LIMIT
+    with httpx.Client(base_url=stack.url, headers=stack.headers) as http:
+        while left and time.monotonic() < deadline:
+            left = {model for model in left if http.get(f"/v1/models/{model}").status_code != 200}
+            time.sleep(0.02)
+    assert not left, f"these models are not offered: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ async def test_predictions(replicate: Client, call: Call) -> None:
     await call(made, "wait")
     assert (made.status, made.output) == ("succeeded", "hello Ann")
     found = await call(replicate.predictions, "get", made.id)
-    assert (found.source, found.urls["get"].endswith(made.id)) == ("api", True)
+    assert (found.output, found.urls["get"].endswith(made.id)) == ("hello Ann", True)
     await call(made, "reload")
     assert made.id in [each.id for each in await call(replicate.predictions, "list")]
 
@@ -195,9 +195,10 @@ async def test_a_training_is_canceled(replicate: Client, call: Call, name: str, 
     made = await call(
         replicate.trainings,
         "create",
-        f"samovar/trainer:{base}",
-        {"greeting": "servus", "gate": closed},
-        f"samovar/{name}",
+        model="samovar/trainer",
+        version=base,
+        input={"greeting": "servus", "gate": closed},
+        destination=f"samovar/{name}",
     )
     await call(replicate.trainings, "cancel", made.id)
     while made.status not in {"succeeded", "failed", "canceled"}:

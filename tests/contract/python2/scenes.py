@@ -14,6 +14,7 @@ from time import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import replicate
 from replicate import AsyncReplicate, NotFoundError, Replicate, UnprocessableEntityError
 
 HELLO = {"model_owner": "samovar", "model_name": "hello-world"}
@@ -174,7 +175,8 @@ class Scenes:
         ]
 
     async def use(self) -> Any:
-        hello = self.client.use("samovar/hello-world")
+        # A client's own method of this name fails before it asks anything, in this version of the client.
+        hello = replicate.use("samovar/hello-world", use_async=isinstance(self.client, AsyncReplicate))
         return await now(hello(text="Ann"))
 
     async def a_wrong_input(self) -> Any:
