@@ -52,8 +52,13 @@ class Follower:
         return await self._caught_up(p) if p is not None else None
 
     async def page(self, ps: list[Prediction]) -> list[Prediction]:
-        """The same for rows of a list."""
-        return await asyncio.gather(*(self._caught_up(p) for p in ps))
+        """The same for rows of a list, most of which have ended."""
+        shown = [self._ends.kept(p.id) or p for p in ps]
+        going_on = [number for number, p in enumerate(shown) if p.status not in FINAL]
+        caught_up = await asyncio.gather(*(self._caught_up(shown[number]) for number in going_on))
+        for number, p in zip(going_on, caught_up, strict=True):
+            shown[number] = p
+        return shown
 
     async def watch(self, id: str, stirring: Stirring | None = None) -> AsyncGenerator[Prediction]:
         """Every state from now on, until the final one; the same again when it is stirred.
