@@ -85,7 +85,7 @@ ANSWERS: Final[dict[str, Says]] = {
     "metrics.get": Says(media=("text/plain; version=1.0.0; charset=utf-8",)),
     "models.create": Says((201,), ModelView),
     "models.delete": Says((204,), empty=True, refuses=(422,)),
-    "models.examples.create": Says((201,), PredictionView),
+    "models.examples.create": Says((200, 201), PredictionView),
     "models.examples.delete": DONE,
     "models.examples.list": Says(body=PredictionView, many="page"),
     "models.get": Says(body=ModelView),

@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.errors import BadRequest, GatewayError, InvalidInput, NotFound
 from schemas.problem import InvalidField
 
-MISSING: Final = re.compile(r"missing required field `(.+?)`")
+MISSING: Final = re.compile(r"^(\w+) is required$")
 RETRY_NOT: Final = {"X-Should-Retry": "false"}
 
 

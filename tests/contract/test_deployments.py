@@ -9,6 +9,8 @@ from replicate.exceptions import ReplicateError
 
 from tests.live import LIMIT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def version(replicate: Client) -> str:

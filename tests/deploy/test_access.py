@@ -11,6 +11,9 @@ from deploy.errors import Unusable
 from tests.live import stack
 from tests.stack import SAMOVAR, Stack
 
+pytestmark = pytest.mark.slow
+
+
 __all__ = ["stack"]
 
 

@@ -10,6 +10,9 @@ from tests.deploy.test_cli import samovar
 from tests.live import stack
 from tests.stack import Stack
 
+pytestmark = pytest.mark.slow
+
+
 __all__ = ["stack"]
 
 

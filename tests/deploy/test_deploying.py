@@ -7,6 +7,9 @@ import pytest
 
 from tests.deploy.fake import FakeGateway, samovar, serving
 
+pytestmark = pytest.mark.slow
+
+
 V = "a" * 64
 AT = "/v1/deployments/me/prod"
 RELEASE = {

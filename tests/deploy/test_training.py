@@ -12,6 +12,9 @@ from msgspec import json
 from tests.deploy.fake import FakeGateway, environment, samovar, serving
 from tests.stack import SAMOVAR
 
+pytestmark = pytest.mark.slow
+
+
 VERSION = "e" * 64
 DOCUMENT = {
     "components": {

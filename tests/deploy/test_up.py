@@ -125,6 +125,7 @@ def test_after_a_kill_of_its_own_the_next_one_goes_on_with_all_data(stack: Up) -
     until(lambda: not any(command_line(process) for process in left))
 
 
+@pytest.mark.slow
 def test_when_told_to_stop_nothing_is_left_even_of_a_part_that_hangs(stack: Up) -> None:
     part(stack, "gateway").suspend()
     left = family(stack)

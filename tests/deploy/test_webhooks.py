@@ -7,6 +7,9 @@ from msgspec import json
 
 from tests.deploy.fake import FakeGateway, samovar, serving
 
+pytestmark = pytest.mark.slow
+
+
 DELIVERY = {
     "id": "msg_1",
     "prediction": "p1",

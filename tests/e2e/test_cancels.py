@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.live import Api
 
 
@@ -69,6 +71,7 @@ async def test_what_a_canceled_one_had_said_stays(api: Api, closed: str) -> None
     assert "waiting at part 1" in (await api.ended(made["id"]))["logs"]
 
 
+@pytest.mark.slow
 async def test_a_deadline_stops_what_runs(api: Api) -> None:
     made = await api.create("count", {"n": 1, "delay": 60}, Cancel_After="5s")
     assert made["deadline"] > made["created_at"]
@@ -77,6 +80,7 @@ async def test_a_deadline_stops_what_runs(api: Api) -> None:
     assert ended["completed_at"] >= made["deadline"]
 
 
+@pytest.mark.slow
 async def test_a_deadline_ends_what_has_not_started(api: Api, closed: str, gate: Callable[[], Path]) -> None:
     first = await api.create("gated", {"gate": closed})
     await api.until(first["id"], lambda prediction: prediction["status"] == "processing")

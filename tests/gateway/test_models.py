@@ -296,8 +296,9 @@ async def test_a_version_that_a_deployment_serves_stays(client: httpx.AsyncClien
     )
     for number, version in enumerate(("old", done["version"], "new"), 1):
         await connection.execute(
-            """INSERT INTO releases (deployment, number, model, version, hardware, min_instances, max_instances)
-               VALUES ($1, $2, 'mine/model', $3, 'cpu', 0, 1)""",
+            """INSERT INTO releases (deployment, number, queue, model, version, hardware, min_instances,
+                                    max_instances)
+               VALUES ($1, $2, $2, 'mine/model', $3, 'cpu', 0, 1)""",
             deployment,
             number,
             version,

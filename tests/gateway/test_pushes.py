@@ -202,6 +202,7 @@ async def test_a_push_can_be_canceled(client: httpx.AsyncClient, runner: Runner)
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
 
 
+@pytest.mark.slow
 async def test_a_lost_build_is_published_again(client: httpx.AsyncClient, runner: Runner, nc: Client):
     begun = await pushed(client, archive())
     await remake(nc, subjects.JOBS)

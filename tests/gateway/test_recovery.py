@@ -32,6 +32,7 @@ async def row(database_url: str, id: str) -> asyncpg.Record:
     return found
 
 
+@pytest.mark.slow
 async def test_a_lost_job_is_published_again(client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str):
     made = await create(client, "echo")
     await remake(nc, subjects.JOBS)
@@ -98,6 +99,7 @@ async def test_a_final_of_an_unknown_prediction_waits_for_its_row(
     await connection.close()
 
 
+@pytest.mark.slow
 async def test_a_run_whose_events_were_lost_starts_over(client: httpx.AsyncClient, runner: Runner, nc: Client):
     """The stream was wiped in the middle of a run: its final event counts on chunks that are gone."""
     made = await create(client)

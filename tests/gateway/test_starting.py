@@ -108,6 +108,7 @@ async def test_a_stream_says_the_reason_as_it_changes(client: httpx.AsyncClient,
     assert rest == [("status", {"status": "succeeded"}), ("done", {})]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_a_stream_hears_that_the_last_runner_has_gone(client: httpx.AsyncClient, runner: Runner):
     """Nobody says so: it is silent for too long."""

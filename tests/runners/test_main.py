@@ -100,6 +100,7 @@ async def test_an_idle_version_leaves_and_comes_back(front: Front, nats_url: str
         assert text_of(await front.final(await front.submit("echo", text="two"))) == "two"
 
 
+@pytest.mark.slow
 async def test_a_killed_agent_takes_its_workers_along(
     front: Front, nats_url: str, settings: Settings, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from msgspec import json
 from runners.settings import Settings
 from schemas.events import Canceled, Failed, Started, Succeeded
 from tests.runners.conftest import Front, eventually, running
+from tests.runners.pushing import log_of
 
 SLOTS = """
 import asyncio, os
@@ -109,7 +110,7 @@ async def test_a_worker_leaves_no_files_behind(serve: Serve, tmp_path: Path) -> 
     code = "from cog import Path\ndef predict(x: Path) -> Path:\n    print(x)\n    return x\n"
     async with serve(code.replace("predict(", "Predictor(")) as front:
         final = await front.final(await front.submit("it", x="data:text/plain,hello"))
-        home = final.log.strip().rsplit("/", 3)[0]
+        home = log_of(front, final.id).strip().rsplit("/", 3)[0]
         assert isinstance(final, Succeeded)
         assert final.files
         assert "worker-" in home

@@ -71,6 +71,7 @@ def unsplit(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> tuple[dict
         return answer(worker), worker.memory("VmHWM")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setup", SETUPS)
 def test_a_model_bigger_than_its_share_runs_from_memory_and_disk(
     tmp_path: Path, llama: Path, unsplit: tuple[dict[str, Any], int], setup: str
@@ -120,6 +121,7 @@ def blocks(folder: Path, first: int, second: int, head: str = "") -> Path:
     return write(folder, BLOCKS.format(first=first, second=second, head=head))
 
 
+@pytest.mark.slow
 def test_what_a_set_up_read_leaves_memory_again(tmp_path: Path):
     with working(blocks(tmp_path, 9, 9)) as worker:
         expected, whole = answer(worker), worker.memory("VmRSS")
