@@ -76,9 +76,13 @@ class Api:
 
     def upload(self, path: Path, media_type: str) -> str:
         """The address of a file, once it is there."""
+        return self.uploaded(path, media_type)["urls"]["get"]
+
+    def uploaded(self, path: Path, media_type: str) -> dict[str, Any]:
+        """What is known of it."""
         with path.open("rb") as file:
             parts = {"content": (path.name, file, media_type)}
-            return self._answer("POST", "/v1/files", files=parts, timeout=600).json()["urls"]["get"]
+            return self._answer("POST", "/v1/files", files=parts, timeout=600).json()
 
     def events(self, url: str) -> Iterator[Event]:
         """Of a prediction, with its status and logs, up to `done`; a lost connection is taken up again."""

@@ -1,10 +1,11 @@
 """`samovar deployments …` and `samovar hardware`, as they are typed."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from deploy.cli.options import LOCAL, Json, Token, Url, Yes
+from deploy.cli.options import LOCAL, Inputs, Json, Token, Url, Yes
 
 deployments: Final = App(name="deployments", help="Keep a version ready under a name that stays.")
 
@@ -126,6 +127,36 @@ def rollback(
 
     with reached(url, token) as api:
         rollback(api, name, number)
+
+
+@deployments.command(name="run")
+def run(
+    name: str,
+    *,
+    input: Inputs = (),
+    output_dir: Path = Path(),
+    json: Json = False,
+    url: Url = LOCAL,
+    token: Token = None,
+) -> int:
+    """Run what a deployment has, and print what it says as it comes. Ctrl-C cancels the prediction.
+
+    Parameters
+    ----------
+    name
+        owner/name of the deployment.
+    input
+        name=value, or name=@file; given again for each input.
+    output_dir
+        Where files that the model makes are saved.
+    json
+        Print the prediction at its end, as JSON.
+    """
+    from deploy.cli.api import reached
+    from deploy.cli.running import run_deployed
+
+    with reached(url, token) as api:
+        return run_deployed(api, name, list(input), output_dir=output_dir, as_json=json)
 
 
 @deployments.command(name="delete")

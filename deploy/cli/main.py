@@ -12,6 +12,7 @@ from deploy.cli.access import account, accounts, tokens
 from deploy.cli.collections import collections
 from deploy.cli.completing import Shell, complete
 from deploy.cli.deploying import deployments, hardware
+from deploy.cli.files import files
 from deploy.cli.listing import models, predictions
 from deploy.cli.models import search
 from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
@@ -36,6 +37,7 @@ app.command(trainings)
 app.command(collections)
 app.command(search)
 app.command(webhooks)
+app.command(files)
 app.command(deployments)
 app.command(hardware)
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -63,10 +63,31 @@ def described(named: Reference, found: dict[str, Any]) -> Model:
 
 def run(api: Api, ref: str, given: list[str], *, output_dir: Path, as_json: bool) -> int:
     """Returns the exit status."""
-    model = find(api, ref)
+    return run_model(api, find(api, ref), given, output_dir=output_dir, as_json=as_json)
+
+
+def run_deployed(api: Api, name: str, given: list[str], *, output_dir: Path, as_json: bool) -> int:
+    """The same through a deployment."""
+    path = f"/v1/deployments/{references.model(name).name}"
+    release = api.get(path)["current_release"]
+    model = find(api, f"{release['model']}:{release['version']}")
+    create = partial(api.post, f"{path}/predictions")
+    return run_model(api, model, given, output_dir=output_dir, as_json=as_json, create=create)
+
+
+def run_model(
+    api: Api,
+    model: Model,
+    given: list[str],
+    *,
+    output_dir: Path,
+    as_json: bool,
+    create: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> int:
+    """`create` makes the prediction; by default it is one of the model."""
     body = {"input": inputs(given, model.document, partial(sent, api))}
     with Progress("starting") as progress:
-        prediction = _create(api, model, body)
+        prediction = create(body) if create else _create(api, model, body)
         try:
             show = not as_json and not model.files
             printed = follow(api, prediction, model, progress, show=show)

@@ -90,10 +90,15 @@ def _as_it_looks(text: str) -> Any:
         return text
 
 
+def media_type(path: Path) -> str:
+    """By its name."""
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
 def _file(name: str, path: Path, schema: Schema, send: Send) -> str:
     try:
         if schema.get("format") == "uri" or schema.get("type") != "string":
-            return send(path, mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+            return send(path, media_type(path))
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise Unusable(f"input {name}: {path}: {error.strerror or error}") from None
