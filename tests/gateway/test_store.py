@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from msgspec import Raw, structs
 
-from gateway.app import running
+from gateway.opening import running
 from gateway.store.group import Group
 from gateway.store.pool import connected
 from gateway.store.predictions import Predictions
