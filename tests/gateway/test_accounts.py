@@ -17,6 +17,9 @@ from gateway.store.accounts import Account, digest
 from schemas import subjects
 from tests.gateway.conftest import TOKEN, Runner
 
+pytestmark = pytest.mark.slow
+
+
 PATH = "/v1/models/acme/echo/predictions"
 
 

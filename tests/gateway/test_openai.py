@@ -19,6 +19,9 @@ from schemas.jobs import Job
 from schemas.models import Offers
 from tests.gateway.conftest import STREAMING, TOKEN, Runner, now, offer
 
+pytestmark = pytest.mark.slow
+
+
 TALK_INPUT = {
     "type": "object",
     "title": "Input",

@@ -15,6 +15,9 @@ from gateway.store.repeats import Repeats
 from schemas import subjects
 from tests.gateway.conftest import TOKEN, Runner
 
+pytestmark = pytest.mark.slow
+
+
 PATH = "/v1/models/acme/echo/predictions"
 
 

@@ -21,6 +21,9 @@ from tests.gateway.conftest import Runner
 from tests.gateway.test_pushes import stored
 from tests.gateway.test_uploads import MD5, upload
 
+pytestmark = pytest.mark.slow
+
+
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 
 

@@ -14,6 +14,9 @@ from gateway.store.accounts import Account, digest
 from gateway.web.forms import Field, form
 from tests.gateway.conftest import ECHO, INPUT, TOKEN, Runner, frames
 
+pytestmark = pytest.mark.slow
+
+
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 LIST = {"type": "array"}
 PAGE = {"Sec-Fetch-Site": "same-origin"}

@@ -235,11 +235,13 @@ async def test_a_version_without_a_train_says_so(client: httpx.AsyncClient, trai
 
 async def test_a_canceled_training_makes_nothing(client: httpx.AsyncClient, trainer: Runner, nc: Client):
     training = await begun(client)
-    job = await trainer.job()
+    job, run = await trainer.job(), trainer.run()
+    await trainer.say(Started(id=job.id, run=run, at=now()))  # else the gateway would end it itself
     asked = await nc.subscribe(subjects.CANCELS)
+    await nc.flush()
     canceling = asyncio.create_task(client.post(training["urls"]["cancel"]))
     assert json.decode((await asked.next_msg(5)).data)["id"] == job.id
-    await trainer.say(Canceled(id=job.id, run=trainer.run(), at=now()))
+    await trainer.say(Canceled(id=job.id, run=run, at=now()))
     assert (await canceling).json()["status"] == "canceled"
     again = await client.post(training["urls"]["cancel"])
     assert (again.status_code, again.json()["status"]) == (200, "canceled")

@@ -19,6 +19,9 @@ from schemas import subjects
 from schemas.models import Presence, Release, Releases, decode_presence
 from tests.runners.conftest import Front, eventually, running, text_of
 
+pytestmark = pytest.mark.slow
+
+
 V = "a" * 64
 START = datetime(2026, 1, 5, tzinfo=UTC)
 

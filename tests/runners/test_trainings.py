@@ -39,6 +39,9 @@ import time
 
 from cog import BaseModel, Input, Path
 
+pytestmark = pytest.mark.slow
+
+
 
 class TrainingOutput(BaseModel):
     weights: Path
