@@ -6,6 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
+from anyio import CancelScope
 from litestar import Response, Router, get, head
 from litestar.params import FromPath
 from litestar.response import Stream
@@ -85,7 +86,8 @@ async def kept_alive(frames: AsyncGenerator[bytes], keep_alive: float) -> AsyncG
                 finally:
                     if not coming.done():
                         coming.cancel()
-                        await asyncio.wait([coming])
+                        with CancelScope(shield=True):  # who cancels us does so again, until we are gone
+                            await asyncio.wait([coming])
                 try:
                     frame = coming.result()
                 except Closing:

@@ -1,5 +1,7 @@
 """The OpenAPI document against the live stack: no request finds a fault, or an answer that is not in the document."""
 
+from collections.abc import Generator
+
 import httpx
 import pytest
 import schemathesis
@@ -16,7 +18,8 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from gateway.answers import ANSWERS
-from tests.stack import Stack
+from tests.live import until_offered
+from tests.stack import Stack, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -50,6 +53,14 @@ FIXED = settings(
 def as_archive(_: schemathesis.SerializationContext, value: object) -> bytes:
     """Bytes that are no archive: what is one is pushed by tests of its own."""
     return str(value).encode()
+
+
+@pytest.fixture(scope="module")
+def stack() -> Generator[Stack]:
+    """Of its own: what is drawn makes accounts, models and collections as it comes."""
+    with running() as started:
+        until_offered(started, ["samovar/hello-world"])
+        yield started
 
 
 @pytest.fixture(scope="module")

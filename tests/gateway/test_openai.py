@@ -339,6 +339,21 @@ async def test_a_client_that_leaves_a_stream_cancels_it(
     await status_of(client, listed[0]["id"], "canceled")
 
 
+async def test_a_client_that_leaves_in_the_middle_of_a_stream_cancels_it(
+    ai: openai.AsyncOpenAI, runner: Runner, nc: Client
+) -> None:
+    asked = await nc.subscribe(subjects.CANCELS)
+    await nc.flush()
+    stream = await ai.chat.completions.create(model="acme/talk", messages=HI, stream=True)
+    job = await runner.job()
+    await runner.lines(job, ["once"])
+    chunks = aiter(stream)
+    while (await anext(chunks)).choices[0].delta.content != "once":
+        pass
+    await stream.close()
+    assert json.decode((await asked.next_msg(5)).data)["id"] == job.id
+
+
 async def test_a_client_that_leaves_cancels_what_it_waited_for(
     ai: openai.AsyncOpenAI, runner: Runner, client: httpx.AsyncClient
 ) -> None:
