@@ -20,6 +20,8 @@ from schemas.prediction import Prediction, replay
 from tests.runners.conftest import Front, eventually, running, text_of, workers
 from tests.runners.pushing import folder_of, log_of, predict, put
 
+pytestmark = pytest.mark.slow
+
 PREDICT = """
 from cog import BasePredictor
 
@@ -38,8 +40,6 @@ import tempfile
 import time
 
 from cog import BaseModel, Input, Path
-
-pytestmark = pytest.mark.slow
 
 
 
