@@ -150,6 +150,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             limit=settings.webhook_timeout,
             keep=timedelta(days=settings.webhook_log_days),
         )
+        auth = Auth(accounts, time.monotonic)
         kept = {"api": settings.retention_api, "web": settings.retention_web}
         retention = Retention(Contents(pool), record, repeats, files, kept)
         pushing = Pushes(
@@ -165,11 +166,11 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         )
         parts = Parts(
             settings=settings,
-            auth=Auth(accounts, time.monotonic),
+            auth=auth,
             limiter=Limiter(Allowances(pool), time.monotonic, settings.creates_per_minute, settings.others_per_minute),
             accounts=accounts,
             tokens=Tokens(pool),
-            sessions=Sessions(accounts, await accounts.secret("sessions"), time.time),
+            sessions=Sessions(auth.by_id, await accounts.secret("sessions"), time.time),
             capabilities=capabilities,
             catalog=catalog,
             models=rows,

@@ -2,10 +2,9 @@
 
 import base64
 import hmac
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from gateway.auth import FRESH, KEPT
 from gateway.errors import BadToken, NoToken
 from gateway.store.accounts import Account
 
@@ -14,18 +13,13 @@ LASTS: Final = 7 * 24 * 3600  # seconds
 ELSEWHERE: Final = "The cookie of a session counts on pages of this site only: send a token."
 
 
-class Tokens(Protocol):
-    async def by_token_id(self, id: str) -> Account | None: ...
-
-
 class Sessions:
     """`clock` tells the seconds since 1970: every gateway reads the same expiry."""
 
-    def __init__(self, tokens: Tokens, secret: bytes, clock: Callable[[], float]) -> None:
-        self._tokens = tokens
+    def __init__(self, by_id: Callable[[str], Awaitable[Account]], secret: bytes, clock: Callable[[], float]) -> None:
+        self._by_id = by_id
         self._secret = secret
         self._clock = clock
-        self._known: dict[str, tuple[float, Account]] = {}
 
     def begin(self, account: Account) -> str:
         """The value of a cookie for who has just shown a token. It holds the token's id, not the token."""
@@ -36,20 +30,9 @@ class Sessions:
         """Raises `BadToken` once the session, or the token that it stands for, has ended."""
         said, _, mac = value.rpartition(".")
         token, _, expiry = said.partition(".")
-        now = self._clock()
-        if not hmac.compare_digest(mac.encode(), self._mac(said).encode()) or now >= int(expiry):
+        if not hmac.compare_digest(mac.encode(), self._mac(said).encode()) or self._clock() >= int(expiry):
             raise BadToken
-        at, account = self._known.get(token, (0.0, None))
-        if account is not None and 0 <= now - at < FRESH:
-            return account
-        account = await self._tokens.by_token_id(token)
-        if account is None:
-            self._known.pop(token, None)
-            raise BadToken
-        if len(self._known) >= KEPT:
-            self._known.clear()
-        self._known[token] = (now, account)
-        return account
+        return await self._by_id(token)
 
     def _mac(self, said: str) -> str:
         return base64.urlsafe_b64encode(hmac.digest(self._secret, said.encode(), "sha256")).decode().rstrip("=")

@@ -15,6 +15,14 @@ from gateway.store.pool import reached
 
 COLUMNS = "username, type, name, github_url, avatar_url, creates_per_minute, others_per_minute, created_at"
 
+CALLER = """
+    SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes,
+           extract(epoch FROM t.expires_at - clock_timestamp())::float8 AS lasts,
+           a.creates_per_minute, a.others_per_minute,
+           t.creates_per_minute AS token_creates_per_minute, t.others_per_minute AS token_others_per_minute
+      FROM tokens t JOIN accounts a ON a.id = t.account
+"""
+
 Right = Literal["predict", "write", "admin"]
 """predict: run what there is. write: also change what there is. admin: also for others."""
 
@@ -57,16 +65,16 @@ class Accounts:
         self._pool = pool
 
     async def by_token(self, hash: bytes) -> Account | None:
+        return await self._caller("t.hash", hash)
+
+    async def by_token_id(self, id: str) -> Account | None:
+        return await self._caller("t.id", id)
+
+    async def _caller(self, column: str, value: object) -> Account | None:
+        """As long as the token is valid."""
         with reached():
             row = await self._pool.fetchrow(
-                """SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes,
-                          extract(epoch FROM t.expires_at - clock_timestamp())::float8 AS lasts,
-                          a.creates_per_minute, a.others_per_minute,
-                          t.creates_per_minute AS token_creates_per_minute,
-                          t.others_per_minute AS token_others_per_minute
-                     FROM tokens t JOIN accounts a ON a.id = t.account
-                    WHERE t.hash = $1 AND (t.expires_at IS NULL OR t.expires_at > now())""",
-                hash,
+                f"{CALLER} WHERE {column} = $1 AND (t.expires_at IS NULL OR t.expires_at > now())", value
             )
         return convert(dict(row), Account) if row else None
 
@@ -128,17 +136,6 @@ class Accounts:
         with reached():
             await self._pool.execute("DELETE FROM allowances WHERE holder = $1", f"account:{gone}")
         return True
-
-    async def by_token_id(self, id: str) -> Account | None:
-        """As long as the token is valid."""
-        with reached():
-            row = await self._pool.fetchrow(
-                """SELECT a.id, a.type, a.username, a.name, a.github_url, a.avatar_url, t.id AS token, t.scopes
-                     FROM tokens t JOIN accounts a ON a.id = t.account
-                    WHERE t.id = $1 AND (t.expires_at IS NULL OR t.expires_at > now())""",
-                id,
-            )
-        return convert(dict(row), Account) if row else None
 
     async def named(self, username: str) -> bool:
         """Whether an account of this name is there."""

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from msgspec import json, structs
 
+from gateway.auth import Auth
 from gateway.sessions import COOKIE, LASTS, Sessions, cookie, shown
 from gateway.settings import Settings
 from gateway.store.accounts import Account, digest
@@ -182,6 +183,21 @@ async def test_a_session_ends_with_its_token(browser: httpx.AsyncClient, url: st
     assert 'name="token"' in (await browser.get("/")).text
 
 
+async def test_a_session_ends_at_once_where_its_token_is_revoked(browser: httpx.AsyncClient, client: httpx.AsyncClient):
+    made = (await client.post("/v1/tokens", json={"scopes": ["predict"]})).json()
+    await signed_in(browser, made["token"])
+    assert (await browser.get("/v1/account")).status_code == 200
+    assert (await client.delete(f"/v1/tokens/{made['id']}")).status_code == 204
+    assert (await browser.get("/v1/account")).status_code == 401
+
+
+async def test_a_session_has_the_limits_of_its_token(browser: httpx.AsyncClient, client: httpx.AsyncClient):
+    made = (await client.post("/v1/tokens", json={"scopes": ["predict"], "others_per_minute": 2})).json()
+    await signed_in(browser, made["token"])
+    statuses = [(await browser.get("/v1/account")).status_code for _ in range(6)]  # a minute may turn among them
+    assert 429 in statuses
+
+
 @pytest.mark.parametrize("value", ["", "x", "..", "a.b.c", "ü.1.x", '"', "a.99999999999."])
 async def test_a_cookie_that_is_not_ours_is_nobodys(url: str, value: str):
     async with httpx.AsyncClient(base_url=url, trust_env=False) as browser:
@@ -194,6 +210,9 @@ class Tokens:
     def __init__(self) -> None:
         self.asked = 0
 
+    async def by_token(self, _: bytes) -> Account | None:
+        return None
+
     async def by_token_id(self, id: str) -> Account | None:
         self.asked += 1
         return None if id == "gone" else Account(id=1, type="user", username="ann", name="Ann", token=id)
@@ -202,7 +221,8 @@ class Tokens:
 async def test_a_session_expires_and_cannot_be_prolonged():
     now = [1000.0]
     tokens = Tokens()
-    sessions = Sessions(tokens, b"secret", lambda: now[0])
+    auth = Auth(tokens, lambda: now[0])
+    sessions = Sessions(auth.by_id, b"secret", lambda: now[0])
     ann = Account(id=1, type="user", username="ann", name="Ann", token="abc")
     value = sessions.begin(ann)
     assert await sessions.account(value) == ann
@@ -213,7 +233,7 @@ async def test_a_session_expires_and_cannot_be_prolonged():
         with pytest.raises(Exception, match="valid"):
             await sessions.account(forged)
     with pytest.raises(Exception, match="valid"):
-        await Sessions(tokens, b"another", lambda: now[0]).account(value)
+        await Sessions(auth.by_id, b"another", lambda: now[0]).account(value)
     with pytest.raises(Exception, match="valid"):
         await sessions.account(sessions.begin(structs.replace(ann, token="gone")))
     now[0] += LASTS
