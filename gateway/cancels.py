@@ -7,10 +7,11 @@ from typing import Final
 import structlog
 
 from gateway.broker import SECOND_FINAL, Broker, Failed
-from gateway.errors import Unavailable
+from gateway.periodic import every
 from gateway.store.predictions import Predictions
 from schemas.events import Canceled, Crashed
 from schemas.jobs import Cancel
+from schemas.prediction import FINAL, Prediction
 
 log = structlog.get_logger("samovar.cancels")
 
@@ -28,15 +29,18 @@ class Cancels:
 
     async def serve(self) -> None:
         """Look after deadlines, until it is cancelled."""
-        while True:
-            await asyncio.sleep(EVERY)
-            try:
-                late = await self._record.overdue(MOST)
-                await asyncio.gather(*(self.cancel(id, LATE, LATE_BEFORE_START) for id in late))
-            except Unavailable as error:
-                log.info("deadlines_wait", reason=str(error))
-            except Exception:
-                log.exception("deadlines_failed")
+        await every(EVERY, self._end_late, "deadlines")
+
+    async def _end_late(self) -> None:
+        late = await self._record.overdue(MOST)
+        await asyncio.gather(*(self.cancel(id, LATE, LATE_BEFORE_START) for id in late))
+
+    async def ask(self, p: Prediction) -> bool:
+        """Somebody wants it canceled: noted, then told. False: it has ended."""
+        if p.status in FINAL or not await self._record.wish_canceled(p.id, p.account):
+            return False
+        await self.cancel(p.id)
+        return True
 
     async def cancel(self, id: str, reason: str | None = None, unstarted: str | None = None) -> None:
         """The wish has been noted; what does not get through now, the reconciler says again."""

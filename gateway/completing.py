@@ -18,8 +18,7 @@ from gateway.errors import GatewayError, Unavailable
 from gateway.follow import Follower
 from gateway.live import Closing, Live
 from gateway.store.accounts import Account
-from gateway.store.predictions import Predictions
-from schemas.prediction import FINAL, Prediction
+from schemas.prediction import Prediction
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -44,7 +43,6 @@ class Completing:
         creator: Creator,
         live: Live,
         follower: Follower,
-        record: Predictions,
         cancels: Cancels,
     ) -> None:
         self.p = p
@@ -52,7 +50,6 @@ class Completing:
         self._creator = creator
         self._live = live
         self._follower = follower
-        self._record = record
         self._cancels = cancels
 
     async def create(self) -> None:
@@ -87,8 +84,7 @@ class Completing:
 
     async def leave(self) -> None:
         """Nobody waits any more."""
-        if self.p.status not in FINAL and await self._record.wish_canceled(self.p.id, self.p.account):
-            await self._cancels.cancel(self.p.id)
+        await self._cancels.ask(self.p)
 
 
 async def drawn(request: AnyRequest, account: Account, version: Version, input: dict[str, Any]) -> Completing:
@@ -103,7 +99,6 @@ async def drawn(request: AnyRequest, account: Account, version: Version, input: 
         creator=here.creator,
         live=here.live,
         follower=here.follower,
-        record=here.predictions,
         cancels=here.cancels,
     )
 

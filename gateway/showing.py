@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from gateway.call import AnyRequest, parts, views
 from gateway.catalog import Model, Version, visible
-from gateway.errors import NotFound, UnknownVersion
+from gateway.errors import NotFound
 from gateway.store.accounts import Account
 from gateway.views import ModelView
-from schemas.prediction import Prediction
 
 
 async def find(request: AnyRequest, account: Account, owner: str, name: str) -> Model:
@@ -36,33 +35,21 @@ async def own(request: AnyRequest, account: Account, owner: str, name: str) -> M
 async def find_version(request: AnyRequest, account: Account, owner: str, name: str, id: str) -> Version:
     """Raises `NotFound`."""
     await find(request, account, owner, name)
-    found = await known_version(request, id)
+    found = await parts(request).catalog.kept(id)
     if found is None or (found.owner, found.name) != (owner, name):
         raise NotFound
     return found
 
 
 async def shown(request: AnyRequest, models: Sequence[Model]) -> list[ModelView]:
-    view = views(request)
-    examples = await parts(request).examples.defaults(models)
-    seen = {id: view.example(p, await version_of(request, p)) for id, p in examples.items()}
+    view, here = views(request), parts(request)
+    examples = await here.examples.defaults(models)
+    seen = {id: view.example(p, await here.catalog.kept(p.version)) for id, p in examples.items()}
     return [
         view.model(
             model,
-            await known_version(request, model.latest_version),
+            await here.catalog.kept(model.latest_version) if model.latest_version else None,
             seen.get(model.default_example) if model.default_example else None,
         )
         for model in models
     ]
-
-
-async def version_of(request: AnyRequest, p: Prediction) -> Version | None:
-    return await known_version(request, p.version)
-
-
-async def known_version(request: AnyRequest, id: str | None) -> Version | None:
-    """None for one that is not there, or not any more."""
-    try:
-        return await parts(request).catalog.version(id) if id else None
-    except UnknownVersion:
-        return None

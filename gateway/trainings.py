@@ -88,7 +88,7 @@ class Trainings:
     async def _check(self, account: Account, destination: str) -> None:
         """Raises `NotFound`, also for a model of somebody else."""
         parts = NAME.fullmatch(destination)
-        if parts is None or "\0" in destination:
+        if parts is None:
             raise NotFound(NO_DESTINATION)
         try:
             await self._owners.allow(account, parts[1])

@@ -6,11 +6,12 @@ from msgspec import Struct
 
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read, views
 from gateway.catalog import Model
-from gateway.describing import wrong
 from gateway.errors import InvalidInput, NotFound
 from gateway.routes.model_operations import ExampleOperation, PageOperation
-from gateway.showing import find, own, version_of
+from gateway.routes.predictions import known_version
+from gateway.showing import find, own
 from gateway.store.accounts import Account
+from gateway.validation import wrong
 from schemas.prediction import Prediction, Status
 
 
@@ -29,7 +30,7 @@ async def page(request: AnyRequest, model_owner: FromPath[str], model_name: From
     model = await find(request, account, model_owner, model_name)
     here, view = parts(request), views(request)
     found = await here.examples.page(model.owner, model.name, cursor(request), here.settings.page_size)
-    return paged(request, found, [view.example(p, await version_of(request, p)) for p in found.rows])
+    return paged(request, found, [view.example(p, await known_version(request, p)) for p in found.rows])
 
 
 @post(
@@ -46,7 +47,7 @@ async def add(request: AnyRequest, model_owner: FromPath[str], model_name: FromP
     added = await parts(request).examples.add(model.owner, model.name, p.id)
     if added is None:
         raise _unfit("Its data is kept no longer: run it again")
-    return answer(views(request).example(p, await version_of(request, p)), 201 if added else 200)
+    return answer(views(request).example(p, await known_version(request, p)), 201 if added else 200)
 
 
 @delete(

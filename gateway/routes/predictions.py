@@ -43,8 +43,9 @@ async def page(request: AnyRequest) -> Response[bytes]:
     found = await here.predictions.page(account.id, wanted, cursor(request), here.settings.page_size)
     view = views(request)
     shown = await here.follower.page(found.rows)
-    versions = {p.version: await known_version(request, p) for p in {p.version: p for p in shown}.values()}
-    return paged(request, found, [view.prediction(p, versions[p.version]) for p in shown])
+    of_each = {(p.version, p.pool): p for p in shown}
+    versions = {key: await known_version(request, p) for key, p in of_each.items()}
+    return paged(request, found, [view.prediction(p, versions[p.version, p.pool]) for p in shown])
 
 
 @get("/predictions/{prediction_id:str}", operation_id="predictions.get")
@@ -67,12 +68,7 @@ async def show(request: AnyRequest, prediction_id: FromPath[str]) -> Response[by
 async def cancel(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
     """Stop a prediction. One that has ended stays as it is."""
     account = await caller(request, "predict")
-    here = parts(request)
-    p = await find(request, prediction_id, account)
-    if p.status not in FINAL and await here.predictions.wish_canceled(p.id, account.id):
-        await here.cancels.cancel(p.id)
-        p = await settled(request, p)
-    return await _view(request, p)
+    return await _view(request, await canceled(request, await find(request, prediction_id, account)))
 
 
 router = Router("/", route_handlers=[create, page, show, cancel], tags=["predictions"])
@@ -92,9 +88,9 @@ async def run(
     wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
     p = hooked(request, here.creator.draw(account.id, version, cancel_after=cancel_after), body)
-    p = structs.replace(p, source=call.source(request), deployment=deployment)
+    repeated = sent.request if sent and sent.counts else None
+    p = structs.replace(p, source=call.source(request), deployment=deployment, request=repeated)
     input = version.validator.check(body.input)
-    p = structs.replace(p, request=sent.request) if sent and sent.counts else p
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
     if sent is not None and sent.once:
@@ -167,6 +163,11 @@ def moment(name: str, text: str) -> datetime:
 
 async def _view(request: AnyRequest, p: Prediction) -> Response[bytes]:
     return answer(views(request).prediction(p, await known_version(request, p)))
+
+
+async def canceled(request: AnyRequest, p: Prediction) -> Prediction:
+    """As it stands a moment after it was asked to stop; one that has ended stays as it is."""
+    return await settled(request, p) if await parts(request).cancels.ask(p) else p
 
 
 async def settled(request: AnyRequest, p: Prediction, seconds: float = A_MOMENT) -> Prediction:

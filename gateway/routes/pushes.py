@@ -11,11 +11,11 @@ from gateway.catalog import Version
 from gateway.errors import BadRequest, BodyTooLarge, Forbidden, NotFound, UnsupportedMedia
 from gateway.pushes import check_name
 from gateway.routes.operations import PushOperation
-from gateway.routes.predictions import settled
+from gateway.routes.predictions import canceled
 from gateway.showing import refuse_hidden
 from gateway.store.accounts import Account
 from gateway.views import version_view
-from schemas.prediction import FINAL, Prediction
+from schemas.prediction import Prediction
 
 
 @post(
@@ -55,12 +55,8 @@ async def show(request: AnyRequest, push_id: FromPath[str]) -> Response[bytes]:
 @post("/pushes/{push_id:str}/cancel", operation_id="pushes.cancel", status_code=200)
 async def cancel(request: AnyRequest, push_id: FromPath[str]) -> Response[bytes]:
     """Stop a push. One that has ended stays as it is."""
-    here = parts(request)
-    p = await _find(request, push_id, await caller(request, "write"))
-    if p.status not in FINAL and await here.predictions.wish_canceled(p.id):
-        await here.cancels.cancel(p.id)
-        p = await settled(request, p)
-    return await _view(request, p)
+    found = await _find(request, push_id, await caller(request, "write"))
+    return await _view(request, await canceled(request, found))
 
 
 router = Router("/", route_handlers=[push, show, cancel], tags=["versions"])

@@ -127,7 +127,7 @@ async def _chosen(request: AnyRequest, account: Account, asked: str) -> Chosen:
 
 
 async def _latest(request: AnyRequest, model: Model) -> Version | None:
-    return await parts(request).catalog.version(model.latest_version) if model.latest_version else None
+    return await parts(request).catalog.kept(model.latest_version) if model.latest_version else None
 
 
 def _card(request: AnyRequest, model: Model, version: Version | None) -> Card:

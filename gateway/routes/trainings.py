@@ -7,14 +7,14 @@ from litestar.params import FromPath
 
 from gateway import validation
 from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, source, views
-from gateway.catalog import Version
-from gateway.errors import NotFound, UnknownVersion
+from gateway.errors import NotFound
 from gateway.routes.operations import TrainingsOperation, TrainOperation
-from gateway.routes.predictions import hooked, settled
+from gateway.routes.predictions import canceled, hooked
+from gateway.showing import find_version
 from gateway.store.accounts import Account
 from gateway.store.predictions import Filter
 from gateway.trainings import TrainingBody
-from schemas.prediction import FINAL, Prediction
+from schemas.prediction import Prediction
 
 
 @post(
@@ -28,7 +28,7 @@ async def create(
     """Train a version. What comes of it is a new version of the model `destination`."""
     account = await caller(request, "write", create=True)
     body = await read(request, TrainingBody)
-    version = await _version(request, account, model_owner, model_name, version_id)
+    version = await find_version(request, account, model_owner, model_name, version_id)
     cancel_after = validation.cancel_after(header(request, b"cancel-after"))
     p = await parts(request).trainings.begin(
         account,
@@ -64,28 +64,10 @@ async def show(request: AnyRequest, training_id: FromPath[str]) -> Response[byte
 async def cancel(request: AnyRequest, training_id: FromPath[str]) -> Response[bytes]:
     """Stop a training. One that has ended stays as it is."""
     account = await caller(request, "write")
-    here = parts(request)
-    p = await _find(request, training_id, account)
-    if p.status not in FINAL and await here.predictions.wish_canceled(p.id, account.id):
-        await here.cancels.cancel(p.id)
-        p = await settled(request, p)
-    return await _view(request, p)
+    return await _view(request, await canceled(request, await _find(request, training_id, account)))
 
 
 router = Router("/", route_handlers=[create, page, show, cancel], tags=["trainings"])
-
-
-async def _version(request: AnyRequest, account: Account, owner: str, name: str, id: str) -> Version:
-    """Raises `NotFound`, also for one of a model that is not to be seen."""
-    catalog = parts(request).catalog
-    try:
-        found = await catalog.version(id)
-    except UnknownVersion as error:
-        raise NotFound from error
-    if (found.owner, found.name) != (owner, name):
-        raise NotFound
-    await catalog.model(owner, name, account)
-    return found
 
 
 async def _find(request: AnyRequest, id: str, account: Account) -> Prediction:

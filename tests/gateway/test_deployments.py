@@ -219,6 +219,20 @@ async def test_a_prediction_waits_in_the_queue_of_its_release(deployed: Runner, 
     assert (shown["output"], shown["deployment"]) == ("echo hi", "samovar/echo-prod")
 
 
+async def test_a_list_says_of_each_prediction_why_it_waits(deployed: Runner, client: httpx.AsyncClient, told: Told):
+    """Of one version, and for different reasons: one through the deployment, and one not."""
+    through = await run(client)
+    body = {"version": ECHO.version, "input": {"text": "hi"}}
+    beside = (await client.post("/v1/predictions", json=body)).json()
+    await deployed.present(hardware="cpu", starting={told.service(1): "loading"})
+
+    async def listed() -> bool:
+        rows = (await client.get("/v1/predictions")).json()["results"]
+        return {row["id"]: row["starting"] for row in rows} == {through["id"]: "loading", beside["id"]: "queued"}
+
+    await eventually(listed)
+
+
 async def ended(client: httpx.AsyncClient, id: str) -> bool:
     return (await client.get(f"/v1/predictions/{id}")).json()["status"] == "succeeded"
 
