@@ -84,7 +84,7 @@ class Deployments:
                 except Exception:
                     log.exception("deployments_failed")
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(EVERY):
+                    async with asyncio.timeout(EVERY if self._told else AGAIN):  # where none are, little is looked for
                         await self._look.wait()
 
     async def _attend(self) -> None:

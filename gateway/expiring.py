@@ -1,14 +1,13 @@
 """Uploads that have expired go by themselves."""
 
-import asyncio
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from gateway.errors import NoFiles, Unavailable
 from gateway.files import Files
 from gateway.inputs import files_in
+from gateway.periodic import every
 from gateway.store.predictions import Predictions
 from gateway.store.uploads import Uploads
 from schemas import keys
@@ -32,15 +31,11 @@ class Expiring:
 
     async def serve(self) -> None:
         """Until it is cancelled; any number of gateways may, as what is gone is gone for all."""
-        while True:
-            await asyncio.sleep(self._every)
-            try:
-                while await self.sweep() == MOST:
-                    pass
-            except (Unavailable, NoFiles) as error:
-                log.info("uploads_wait", reason=str(error))
-            except Exception:
-                log.exception("expiring_failed")
+        await every(self._every, self._sweep_all, "expired uploads")
+
+    async def _sweep_all(self) -> None:
+        while await self.sweep() == MOST:
+            pass
 
     async def sweep(self) -> int:
         """How many have gone. The bytes first: what is left of a sweep that breaks off is swept again."""

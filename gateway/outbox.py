@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
 from gateway.broker import Failed
 from gateway.errors import Unavailable
+from gateway.periodic import attempt, every
 from gateway.store.deliveries import State, Taken
 from gateway.webhooks import Outcome, Retries
 
@@ -75,15 +77,10 @@ class Outbox:
                 await asyncio.wait(self._in_hand)
 
     async def tidy(self) -> None:
-        """Forget old deliveries, until it is cancelled."""
-        while True:
-            try:
-                await self._record.forget(self._keep, FORGOTTEN)
-            except Unavailable as error:
-                log.info("webhook_log_waits", reason=str(error))
-            except Exception:
-                log.exception("webhook_log_failed")
-            await asyncio.sleep(TIDY)
+        """Forget old deliveries, at once and until it is cancelled."""
+        forget, name = partial(self._record.forget, self._keep, FORGOTTEN), "log of webhooks"
+        await attempt(forget, name)
+        await every(TIDY, forget, name)
 
     async def _look(self) -> None:
         room = MOST - len(self._in_hand)

@@ -1,16 +1,12 @@
 """Webhooks that ask for output or logs: told that there is more, twice a second at most."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-import structlog
-
 from gateway.errors import Unavailable
+from gateway.periodic import every
 from schemas.prediction import Prediction
-
-log = structlog.get_logger("samovar.progress")
 
 EVERY: Final = 0.5  # seconds
 KNOWN: Final = 100_000  # predictions, in case the ends of some are never heard
@@ -50,14 +46,7 @@ class Progress:
 
     async def serve(self) -> None:
         """Until it is cancelled."""
-        while True:
-            await asyncio.sleep(EVERY)
-            try:
-                await self.tell()
-            except Unavailable as error:
-                log.info("progress_waits", reason=str(error))
-            except Exception:
-                log.exception("progress_failed")
+        await every(EVERY, self.tell, "progress of webhooks")
 
     async def tell(self) -> None:
         """Raises `Unavailable`: then it is told the next time."""

@@ -11,6 +11,7 @@ from gateway.cancels import DELETED
 from gateway.errors import QueueFull, Unavailable
 from gateway.files import Files
 from gateway.job import job_of
+from gateway.periodic import every
 from gateway.recorder import Recorder
 from gateway.store.predictions import Due, Predictions
 from schemas.events import Canceled, Crashed
@@ -47,17 +48,13 @@ class Reconciler:
 
     async def serve(self) -> None:
         """Until it is cancelled."""
-        while True:
-            await asyncio.sleep(EVERY)
-            try:
-                await self._broker.ensure()
-                await self._note()
-                await self._hurry()
-                await self._sweep()
-            except (Failed, Unavailable) as error:
-                log.info("reconciler_waits", reason=str(error))
-            except Exception:
-                log.exception("reconciler_failed")
+        await every(EVERY, self._reconcile, "reconciler")
+
+    async def _reconcile(self) -> None:
+        await self._broker.ensure()
+        await self._note()
+        await self._hurry()
+        await self._sweep()
 
     async def _note(self) -> None:
         old = asyncio.get_running_loop().time() - EVERY

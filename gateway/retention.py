@@ -7,10 +7,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.errors import NoFiles, NotFound, Unavailable
+from gateway.errors import NotFound
 from gateway.files import Files
 from gateway.gc import YOUNG_INPUT
 from gateway.inputs import files_in
+from gateway.periodic import every
 from gateway.store.retention import Content, Free
 from schemas import keys
 
@@ -51,15 +52,7 @@ class Retention:
     async def serve(self) -> None:
         """Until it is cancelled."""
         spans = [after.total_seconds() for after in self._kept.values()]
-        pause = max(min([EVERY, *spans]), LEAST)
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await self.sweep()
-            except (Unavailable, NoFiles) as error:
-                log.info("retention_waits", reason=str(error))
-            except Exception:
-                log.exception("retention_failed")
+        await every(max(min([EVERY, *spans]), LEAST), self.sweep, "retention")
 
     async def sweep(self) -> int:
         """How many predictions had what they said removed."""

@@ -135,8 +135,6 @@ class Deployments:
         return made is not None
 
     async def get(self, account: int, owner: str, name: str) -> Deployment | None:
-        if "\0" in owner + name:
-            return None  # PostgreSQL knows no such text
         with reached():
             row = await self._pool.fetchrow(
                 f"{SELECT} WHERE d.account = $1 AND d.owner = $2 AND d.name = $3", account, owner, name
