@@ -42,7 +42,6 @@ class Says(Struct, frozen=True):
     empty: bool = False
     refuses: tuple[int, ...] = ()
     """Statuses that do not follow from what kind of operation it is."""
-    description: str = "It went well."
     problems: bool = True
     """Refusals are problems, as RFC 9457 has it; else errors in OpenAI's shape."""
 

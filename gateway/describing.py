@@ -5,9 +5,7 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from gateway.errors import InvalidInput
-from gateway.validation import NUL
-from schemas.problem import InvalidField
+from gateway.validation import NUL, wrong
 
 Visibility = Literal["public", "private"]
 
@@ -65,10 +63,6 @@ def checked(field: str, value: str | None) -> str | None:
     if field.endswith("_url") and not _is_address(value):
         raise wrong(field, "format", NOT_A_URI)
     return value
-
-
-def wrong(field: str, type: str, description: str) -> InvalidInput:
-    return InvalidInput([InvalidField(type=type, field=field, description=description)])
 
 
 def _is_address(text: str) -> bool:

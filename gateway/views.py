@@ -228,27 +228,12 @@ class Views:
         self._reason = reason
 
     def prediction(self, p: Prediction, version: Version | None) -> PredictionView:
-        ended = p.status in FINAL
         return PredictionView(
-            id=p.id,
-            model=p.model,
-            version=p.version,
-            input=inputs.shown(p.input, self._file_url),
-            logs=p.logs,
+            **_life(p),
+            **self._asked(p),
             output=self.output(p),
-            data_removed=p.data_removed,
-            error=p.error,
-            source=p.source,
-            status=p.status.value,
             starting=self._reason(version) if version and p.status is Status.STARTING else UNSET,
-            created_at=rfc3339(p.created_at),
-            started_at=rfc3339(p.started_at) if p.started_at else UNSET,
-            completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
-            deadline=rfc3339(p.deadline) if p.deadline else UNSET,
             deployment=p.deployment or UNSET,
-            webhook=p.webhook or UNSET,
-            webhook_events_filter=UNSET if p.webhook_events is None else p.webhook_events,
-            metrics=metrics(p) if ended else UNSET,
             urls=self.urls(p.id, version),
         )
 
@@ -293,45 +278,30 @@ class Views:
     def push(self, p: Prediction) -> PushView:
         get = f"{self.base}/v1/pushes/{p.id}"
         stream = f"{self.base}/v1/streams/{self._capabilities.token(p.id)}"
-        return PushView(
-            id=p.id,
-            model=p.model,
-            version=p.version,
-            status=p.status.value,
-            logs=p.logs,
-            error=p.error,
-            created_at=rfc3339(p.created_at),
-            started_at=rfc3339(p.started_at) if p.started_at else UNSET,
-            completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
-            metrics=metrics(p) if p.completed_at else UNSET,
-            urls={"get": get, "cancel": f"{get}/cancel", "stream": stream},
-        )
+        return PushView(**_life(p), urls={"get": get, "cancel": f"{get}/cancel", "stream": stream})
 
     def training(self, p: Prediction) -> TrainingView:
         """One that is settled: what it says of a version is true."""
         get = f"{self.base}/v1/trainings/{p.id}"
         stream = f"{self.base}/v1/streams/{self._capabilities.token(p.id)}"
         return TrainingView(
-            id=p.id,
-            model=p.model,
-            version=p.version,
+            **_life(p),
+            **self._asked(p),
             destination=p.destination,
-            input=inputs.shown(p.input, self._file_url),
-            logs=p.logs,
             output=self._trained(p),
-            data_removed=p.data_removed,
-            error=p.error,
-            source=p.source,
-            status=p.status.value,
-            created_at=rfc3339(p.created_at),
-            started_at=rfc3339(p.started_at) if p.started_at else UNSET,
-            completed_at=rfc3339(p.completed_at) if p.completed_at else UNSET,
-            deadline=rfc3339(p.deadline) if p.deadline else UNSET,
-            webhook=p.webhook or UNSET,
-            webhook_events_filter=UNSET if p.webhook_events is None else p.webhook_events,
-            metrics=metrics(p) if p.status in FINAL else UNSET,
             urls={"get": get, "cancel": f"{get}/cancel", "web": f"{self.base}/p/{p.id}", "stream": stream},
         )
+
+    def _asked(self, p: Prediction) -> dict[str, Any]:
+        """What its creator wanted, and is told again."""
+        return {
+            "input": inputs.shown(p.input, self._file_url),
+            "data_removed": p.data_removed,
+            "source": p.source,
+            "deadline": rfc3339(p.deadline) if p.deadline else UNSET,
+            "webhook": p.webhook or UNSET,
+            "webhook_events_filter": UNSET if p.webhook_events is None else p.webhook_events,
+        }
 
     def _trained(self, p: Prediction) -> Raw | None:
         if p.status is not Status.SUCCEEDED or (trained := answer(p)) is None:
@@ -384,6 +354,22 @@ def version_view(version: Version) -> VersionView:
         openapi_schema=version.openapi_schema,
         labels=version.labels or UNSET,
     )
+
+
+def _life(p: Prediction) -> dict[str, Any]:
+    """What predictions, pushes and trainings have in common."""
+    return {
+        "id": p.id,
+        "model": p.model,
+        "version": p.version,
+        "logs": p.logs,
+        "error": p.error,
+        "status": p.status.value,
+        "created_at": rfc3339(p.created_at),
+        "started_at": rfc3339(p.started_at) if p.started_at else UNSET,
+        "completed_at": rfc3339(p.completed_at) if p.completed_at else UNSET,
+        "metrics": metrics(p) if p.status in FINAL else UNSET,
+    }
 
 
 def metrics(p: Prediction) -> dict[str, Any]:

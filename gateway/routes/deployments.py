@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, structs
 
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.catalog import Version
-from gateway.errors import InvalidInput, NotFound, Unprocessable
+from gateway.errors import NotFound, Unprocessable
 from gateway.fleet import Fleet
 from gateway.hardware import kinds
 from gateway.routes.deployment_operations import ChangeOperation, MakeOperation, PagedOperation, RollbackOperation
@@ -17,9 +17,8 @@ from gateway.routes.operations import RunOperation
 from gateway.routes.predictions import run
 from gateway.store.accounts import Account
 from gateway.store.deployments import By, Change, Deployment, Release, TooFew
-from gateway.validation import Body
+from gateway.validation import Body, wrong
 from gateway.views import ConfigurationView, DeploymentView, HardwareView, ReleaseView, StateView, rfc3339
-from schemas.problem import InvalidField
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 LONGEST: Final = 64
@@ -63,7 +62,7 @@ async def create(request: AnyRequest) -> Response[bytes]:
     account = await caller(request, "write")
     body = await read(request, Made)
     if len(body.name) > LONGEST or not NAME.fullmatch(body.name):
-        raise wrong("name", f"takes up to {LONGEST} lower-case letters and digits, with . _ - between them")
+        raise wrong("name", "invalid", f"takes up to {LONGEST} lower-case letters and digits, with . _ - between them")
     version = await _version(request, account, body.version, body.model)
     _known_hardware(request, body.hardware)
     _enough(body.min_instances, body.max_instances)
@@ -75,7 +74,9 @@ async def create(request: AnyRequest) -> Response[bytes]:
     )
     here = parts(request)
     if not await here.deployments.create(account.id, account.username, body.name, release, version.model):
-        raise wrong("name", f"{account.username}/{body.name} is there already; change it, or take another name")
+        raise wrong(
+            "name", "invalid", f"{account.username}/{body.name} is there already; change it, or take another name"
+        )
     here.deploying.changed()
     return await _shown(request, account, account.username, body.name)
 
@@ -217,10 +218,6 @@ def release_view(release: Release) -> ReleaseView:
     )
 
 
-def wrong(field: str, reason: str) -> InvalidInput:
-    return InvalidInput([InvalidField(type="invalid", field=field, description=reason)])
-
-
 def _by(account: By | None) -> dict[str, str] | None:
     return {name: value for name, value in structs.asdict(account).items() if value} if account else None
 
@@ -253,7 +250,7 @@ async def _version(request: AnyRequest, account: Account, reference: str, model:
     """Of that model. Raises `UnknownVersion` or `InvalidInput`."""
     version = await parts(request).catalog.refer(reference, account)
     if version.model != model:
-        raise wrong("version", f"is of {version.model}, not of the deployment's model")
+        raise wrong("version", "invalid", f"is of {version.model}, not of the deployment's model")
     return version
 
 
@@ -265,9 +262,9 @@ async def _release(
         if not await here.deployments.release(found.id, account.id, change, back):
             raise NotFound
     except TooFew as error:
-        raise wrong("max_instances", "must not be less than min_instances") from error
+        raise wrong("max_instances", "invalid", "must not be less than min_instances") from error
     except LookupError as error:
-        raise wrong("number", f"there is no release {back}; `releases` lists those that are") from error
+        raise wrong("number", "invalid", f"there is no release {back}; `releases` lists those that are") from error
     here.deploying.changed()
 
 
@@ -279,9 +276,9 @@ def _kinds(request: AnyRequest) -> dict[str, str]:
 def _known_hardware(request: AnyRequest, sku: str) -> None:
     known = _kinds(request)
     if sku not in known:
-        raise wrong("hardware", f"is not known here; there is {', '.join(known) or 'none'}")
+        raise wrong("hardware", "invalid", f"is not known here; there is {', '.join(known) or 'none'}")
 
 
 def _enough(least: int, most: int) -> None:
     if most < least:
-        raise wrong("max_instances", "must not be less than min_instances")
+        raise wrong("max_instances", "invalid", "must not be less than min_instances")

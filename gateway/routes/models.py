@@ -7,7 +7,7 @@ from litestar.params import FromPath
 
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.catalog import Model
-from gateway.describing import Description, NewModel, wrong
+from gateway.describing import Description, NewModel
 from gateway.errors import BadRequest, Forbidden, NotFound
 from gateway.pushes import check_name
 from gateway.routes.model_operations import DescribeOperation, ModelsOperation, NewModelOperation
@@ -17,7 +17,7 @@ from gateway.routes.search import found
 from gateway.showing import find, own, shown
 from gateway.store.accounts import Account
 from gateway.store.models import SORTED_BY
-from gateway.validation import Body
+from gateway.validation import Body, wrong
 
 PAGE: Final = 25
 

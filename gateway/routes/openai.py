@@ -90,7 +90,7 @@ async def _asked(request: AnyRequest, kind: type[T]) -> tuple[Account, T, dict[s
     content = await request.body()
     media_type, deepest = header(request, b"content-type") or "", parts(request).settings.max_depth
     fields = validation.decoded(content, media_type, deepest, dict[str, Any])
-    asked = validation.decoded(content, media_type, deepest, kind)
+    asked = validation.converted(fields, kind)
     return account, asked, asking.others(fields, asked)
 
 
@@ -104,11 +104,9 @@ async def _version(request: AnyRequest, account: Account, name: str, use: str) -
 
 async def _referred(request: AnyRequest, account: Account, name: str) -> Version:
     try:
-        if "\0" not in name:
-            return await parts(request).catalog.refer(name, account)
-    except (UnknownVersion, NotFound):
-        pass
-    raise NoModel(name)
+        return await parts(request).catalog.refer(name, account)
+    except (UnknownVersion, NotFound) as error:
+        raise NoModel(name) from error
 
 
 def _schema(version: Version) -> Schema:
