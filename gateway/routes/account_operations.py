@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 
-from gateway.routes.operations import body, query
+from gateway.routes.operations import PageOperation, body, query
 
 TEXT = Schema(type=OpenAPIType.STRING, max_length=200)
 LINK = Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], format=OpenAPIFormat.URI)
@@ -52,13 +52,7 @@ class CreateToken(Operation):
 
 
 @dataclass
-class Paged(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [*(self.parameters or []), query("cursor", "From `next` or `previous` of a page.")]
-
-
-@dataclass
-class TokensOf(Paged):
+class TokensOf(PageOperation):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.parameters = [*(self.parameters or []), query("account", "Another than your own, for admins.")]

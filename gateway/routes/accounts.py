@@ -10,7 +10,8 @@ from gateway.access import profile_view
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.errors import NotFound, Unprocessable
 from gateway.pushes import check_name
-from gateway.routes.account_operations import CreateAccount, Paged, UpdateAccount
+from gateway.routes.account_operations import CreateAccount, UpdateAccount
+from gateway.routes.operations import PageOperation
 from gateway.settings import MOST
 from gateway.store.accounts import Profile
 
@@ -53,7 +54,7 @@ async def create(request: AnyRequest) -> Response[bytes]:
     return answer(profile_view(made), 201)
 
 
-@get("/accounts", operation_id="accounts.list", operation_class=Paged)
+@get("/accounts", operation_id="accounts.list", operation_class=PageOperation)
 async def page(request: AnyRequest) -> Response[bytes]:
     """All accounts, newest first."""
     await caller(request, "admin")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 
-from gateway.routes.operations import body, query
+from gateway.routes.operations import body
 
 TEXT = Schema(type=OpenAPIType.STRING)
 RELEASE = {
@@ -13,12 +13,6 @@ RELEASE = {
     "min_instances": Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=5),
     "max_instances": Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=20),
 }
-
-
-@dataclass
-class PagedOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [*(self.parameters or []), query("cursor", "From `next` or `previous` of a page.")]
 
 
 @dataclass

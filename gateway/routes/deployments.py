@@ -12,8 +12,8 @@ from gateway.catalog import Version
 from gateway.errors import NotFound, Unprocessable
 from gateway.fleet import Fleet
 from gateway.hardware import kinds
-from gateway.routes.deployment_operations import ChangeOperation, MakeOperation, PagedOperation, RollbackOperation
-from gateway.routes.operations import RunOperation
+from gateway.routes.deployment_operations import ChangeOperation, MakeOperation, RollbackOperation
+from gateway.routes.operations import PageOperation, RunOperation
 from gateway.routes.predictions import run
 from gateway.store.accounts import Account
 from gateway.store.deployments import By, Change, Deployment, Release, TooFew
@@ -47,7 +47,7 @@ class Rollback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     number: Annotated[int, Meta(ge=1, le=2_000_000_000)] | None = None
 
 
-@get("/deployments", operation_id="deployments.list", operation_class=PagedOperation)
+@get("/deployments", operation_id="deployments.list", operation_class=PageOperation)
 async def page(request: AnyRequest) -> Response[bytes]:
     """Yours, newest first."""
     account = await caller(request)
@@ -146,7 +146,7 @@ async def predict(
 @get(
     "/deployments/{deployment_owner:str}/{deployment_name:str}/releases",
     operation_id="deployments.releases.list",
-    operation_class=PagedOperation,
+    operation_class=PageOperation,
 )
 async def releases(
     request: AnyRequest, deployment_owner: FromPath[str], deployment_name: FromPath[str]

@@ -7,7 +7,8 @@ from msgspec import Struct
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read, views
 from gateway.catalog import Model
 from gateway.errors import InvalidInput, NotFound
-from gateway.routes.model_operations import ExampleOperation, PageOperation
+from gateway.routes.model_operations import ExampleOperation
+from gateway.routes.operations import PageOperation
 from gateway.routes.predictions import known_version
 from gateway.showing import find, own
 from gateway.store.accounts import Account

@@ -8,7 +8,7 @@ from litestar.response import Stream
 
 from gateway.call import AnyRequest, answer, caller, cursor, header, paged, parts, views
 from gateway.errors import NotFound
-from gateway.routes.operations import StreamOperation, UploadOperation
+from gateway.routes.operations import PageOperation, StreamOperation, UploadOperation
 from gateway.routes.pushes import content
 from gateway.routes.streams import SAFE, stream
 from gateway.sending import Sending, described, quoted, sent
@@ -31,7 +31,7 @@ async def create(request: AnyRequest) -> Response[bytes]:
     return answer(_view(request, upload, account), 201)
 
 
-@get("/files", operation_id="files.list")
+@get("/files", operation_id="files.list", operation_class=PageOperation)
 async def page(request: AnyRequest) -> Response[bytes]:
     """Your files, newest first."""
     account = await caller(request)

@@ -6,7 +6,7 @@ from typing import Final
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 
-from gateway.routes.operations import body, query
+from gateway.routes.operations import CURSOR, body, query
 
 TEXT: Final = Schema(type=OpenAPIType.STRING)
 ADDRESS: Final = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.URI)
@@ -19,13 +19,6 @@ COLLECTION: Final = {
     "full_description": Schema(type=OpenAPIType.STRING, description="Markdown."),
     "models": Schema(type=OpenAPIType.ARRAY, items=TEXT, description="owner/name of each, in the order shown."),
 }
-CURSOR: Final = query("cursor", "From `next` or `previous` of a page.")
-
-
-@dataclass
-class PageOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [*(self.parameters or []), CURSOR]
 
 
 @dataclass

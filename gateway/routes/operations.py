@@ -36,7 +36,7 @@ class ListOperation(Operation):
     def __post_init__(self) -> None:
         self.parameters = [
             *(self.parameters or []),
-            query("cursor", "From `next` or `previous` of a page."),
+            CURSOR,
             query("created_after", "Inclusive, ISO 8601."),
             query("created_before", "Inclusive, ISO 8601."),
             query("source", "web or api"),
@@ -59,23 +59,16 @@ class PushOperation(Operation):
 @dataclass
 class TrainOperation(Operation):
     def __post_init__(self) -> None:
-        text = Schema(type=OpenAPIType.STRING)
-        events = Schema(type=OpenAPIType.ARRAY, items=text)
         destination = Schema(type=OpenAPIType.STRING, description="owner/name of the model that gets a new version.")
         input = Schema(type=OpenAPIType.OBJECT, description="What the version's TrainingInput schema asks for.")
-        properties = {
-            "destination": destination,
-            "input": input,
-            "webhook": text,
-            "webhook_events_filter": events,
-        }
-        self.request_body = body(properties, ["destination", "input"])
+        self.request_body = body({"destination": destination, "input": input, **WEBHOOK}, ["destination", "input"])
+        self.parameters = [*(self.parameters or []), CANCEL_AFTER]
 
 
 @dataclass
-class TrainingsOperation(Operation):
+class PageOperation(Operation):
     def __post_init__(self) -> None:
-        self.parameters = [*(self.parameters or []), query("cursor", "From `next` or `previous` of a page.")]
+        self.parameters = [*(self.parameters or []), CURSOR]
 
 
 @dataclass
@@ -138,10 +131,12 @@ def header(name: str, description: str) -> Parameter:
     return Parameter(name=name, param_in="header", description=description, schema=Schema(type=OpenAPIType.STRING))
 
 
+CANCEL_AFTER = header("Cancel-After", "Cancel unless it has ended by then: 30s, 5m, 1h30m45s.")
 CREATE_HEADERS = [
     header("Prefer", "`wait` or `wait=n`: hold the answer until the end, for 1 to 60 seconds."),
-    header("Cancel-After", "Cancel unless it has ended by then: 30s, 5m, 1h30m45s."),
+    CANCEL_AFTER,
     header(
         "Idempotency-Key", "1 to 255 characters: the same request again within 24 hours gives the first prediction."
     ),
 ]
+CURSOR = query("cursor", "From `next` or `previous` of a page.")

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from gateway import validation
 from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, source, views
 from gateway.errors import NotFound
-from gateway.routes.operations import TrainingsOperation, TrainOperation
+from gateway.routes.operations import PageOperation, TrainOperation
 from gateway.routes.predictions import canceled, hooked
 from gateway.showing import find_version
 from gateway.store.accounts import Account
@@ -43,7 +43,7 @@ async def create(
     return answer(shown, 201, {"Location": shown.urls["get"]})
 
 
-@get("/trainings", operation_id="trainings.list", operation_class=TrainingsOperation)
+@get("/trainings", operation_id="trainings.list", operation_class=PageOperation)
 async def page(request: AnyRequest) -> Response[bytes]:
     """Your trainings, newest first."""
     account = await caller(request)

@@ -9,7 +9,7 @@ from gateway.call import Answer, AnyRequest, answer, caller, cursor, paged, part
 from gateway.catalog import as_version
 from gateway.errors import NotFound
 from gateway.pushes import logs
-from gateway.routes.model_operations import PageOperation
+from gateway.routes.operations import PageOperation
 from gateway.showing import find, find_version, own
 from gateway.views import version_view
 

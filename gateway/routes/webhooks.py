@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, views
 from gateway.errors import BadRequest, NotFound
-from gateway.routes.operations import query
+from gateway.routes.operations import CURSOR, query
 from gateway.store.accounts import Account
 from gateway.store.deliveries import STATES, Delivery
 from gateway.views import AttemptView, DeliveryView, SecretView, rfc3339
@@ -21,7 +21,7 @@ class DeliveriesOperation(Operation):
     def __post_init__(self) -> None:
         self.parameters = [
             *(self.parameters or []),
-            query("cursor", "From `next` or `previous` of a page."),
+            CURSOR,
             query("prediction", "Of this prediction only."),
             query("state", "pending, delivered, failed or dropped"),
         ]
