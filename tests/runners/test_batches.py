@@ -270,6 +270,8 @@ async def test_the_batch_that_fits_is_remembered_when_the_agent_is_another(serve
             ids = [await front.submit("it", n=n) for n in range(16)]
             assert {output(final) for final in await finals(front, ids)} == {4}
             logs.append([log_of(front, id) for id in ids])
+            # The worker says what fits after the last answer, and before it takes the next batch.
+            await finals(front, [await front.submit("it", n=n) for n in range(4)])
     first, second = logs
     assert all(log.startswith("a batch of 16 ran out of memory; trying 8\n") for log in first)
     assert second == [""] * 16
