@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from itertools import count
@@ -23,6 +24,13 @@ ANYONE = User(name="tester", publish=(">",), subscribe=(">",))
 QUICK = {"fsync": "off", "shared_buffers": "32MB"}
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """What tests start heeds Ctrl-C, also where a shell put them into the background, which makes them deaf to it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
