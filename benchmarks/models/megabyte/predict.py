@@ -1,0 +1,17 @@
+"""Answers with a megabyte of text that does not compress well."""
+
+import base64
+import random
+
+from cog import BasePredictor, Input
+
+SIZE = 1_000_000
+
+
+class Predictor(BasePredictor):
+    def setup(self) -> None:
+        content = random.Random(6).randbytes(SIZE * 3 // 4)
+        self.text = base64.b64encode(content).decode()
+
+    def predict(self, text: str = Input(description="Is not read", default="")) -> str:
+        return self.text

@@ -1,0 +1,15 @@
+"""Sleeps as long as a small model would compute, and leaves the cores to the others meanwhile."""
+
+import time
+
+from cog import BasePredictor, Input
+
+
+class Predictor(BasePredictor):
+    def predict(
+        self,
+        text: str = Input(description="What to answer", default=""),
+        seconds: float = Input(description="How long to take", ge=0, default=0.01),
+    ) -> str:
+        time.sleep(seconds)
+        return text
