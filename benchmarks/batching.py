@@ -23,10 +23,10 @@ from rich.table import Table
 
 from benchmarks import machine, wire
 from benchmarks.machine import Machine
+from benchmarks.stack import Stack, running
 from benchmarks.table import tables
 from benchmarks.texts import TEXTS
 from benchmarks.wire import Connection
-from tests.stack import Stack, running
 
 HERE: Final = Path(__file__).parent
 MODEL: Final = "minilm-counted"

@@ -6,7 +6,9 @@ and keeps the raw numbers in `benchmarks/results/`.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,9 +23,8 @@ from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.machine import Machine
+from benchmarks.stack import SAMOVAR, Stack, running
 from benchmarks.table import tables
-from tests.push import pushed
-from tests.stack import Stack, running
 
 HERE: Final = Path(__file__).parent
 IDLE: Final = "0.3"  # seconds after which the stack ends a worker
@@ -86,7 +87,7 @@ def main() -> None:
     repeats: int = parser.parse_args().repeats
     here = machine.describe()
     with running(environ={"SAMOVAR_IDLE_TIMEOUT": IDLE}) as stack:
-        pushed(stack, HERE / "predictors" / "roman", ROMAN)
+        push(stack, HERE / "predictors" / "roman", ROMAN)
         # The first time, files are read that are in memory from then on: that is another measurement.
         models = (HELLO, ROMAN, MINILM)
         starts = [start(stack, here, model) for _ in range(repeats + 1) for model in models][len(models) :]
@@ -97,6 +98,11 @@ def main() -> None:
     for table in (totals(starts), parts(starts), about):
         console.print(table)
     console.print(f"raw numbers: {_keep(starts)}", highlight=False)
+
+
+def push(stack: Stack, folder: Path, model: str) -> None:
+    env = {**os.environ, "SAMOVAR_URL": stack.url, "SAMOVAR_TOKEN": stack.token}
+    subprocess.run([SAMOVAR, "push", folder, model], env=env, check=True)
 
 
 def start(stack: Stack, here: Machine, model: str) -> Start:

@@ -19,12 +19,11 @@ import httpx
 from msgspec import Struct, json
 from rich.console import Console
 
-from benchmarks import machine
+from benchmarks import machine, processes, rows
 from benchmarks.load import Sync, Ticks
 from benchmarks.machine import Machine
+from benchmarks.stack import Stack, running
 from benchmarks.table import Line, figures, tables
-from tests.faults import processes, record
-from tests.stack import Stack, running
 
 MODELS = Path(__file__).parent / "models"
 RESULTS = Path(__file__).parent / "results"
@@ -108,7 +107,7 @@ def _load(found: Target, arguments: list[str]) -> Sync | Ticks:
 
 def _rows(found: Target) -> int | None:
     """Final rows in the record; None when its database is not ours to read."""
-    return asyncio.run(record.ended(found.stack)) if found.stack else None
+    return asyncio.run(rows.ended(found.stack)) if found.stack else None
 
 
 def _cpu(found: Target) -> dict[str, float]:

@@ -27,8 +27,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import machine
+from benchmarks import machine, processes
 from benchmarks.machine import Machine
+from benchmarks.stack import Stack, running
 from benchmarks.table import tables
 from benchmarks.texts import TEXTS
 from runners import instance, memory, offers
@@ -37,9 +38,7 @@ from runners.folders import read
 from runners.instance import Instance
 from runners.settings import Settings
 from runners.worker.frames import Done, FromWorker, Item
-from tests.faults import processes
-from tests.faults.checker import FINAL
-from tests.stack import Stack, running
+from schemas.prediction import FINAL
 
 HERE: Final = Path(__file__).parent
 BUNDLED: Final = HERE.parent / "runners" / "models"

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.stack import Stack, running
 from tests import sse
 from tests.faults.checker import FINAL
-from tests.stack import Stack, running
 
 MODELS = Path(__file__).parent / "models"
 REACHABLE = {"SAMOVAR_WEBHOOK_ALLOW": "127.0.0.1"}

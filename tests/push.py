@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tests.stack import SAMOVAR, Stack
+from benchmarks.stack import SAMOVAR, Stack
 
 PREDICTORS = Path(__file__).parent / "predictors"
 LIMIT = 300.0  # seconds; an environment may have to be made

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 from replicate.client import Client
 
+from benchmarks.stack import Stack
 from tests.live import api, closed, stack
-from tests.stack import Stack
 
 __all__ = ["api", "closed", "stack"]
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.stack import Stack
+from benchmarks.stack import Stack
 
 GREETERS = {
     "name": "Greeters",

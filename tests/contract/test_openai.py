@@ -6,8 +6,8 @@ from typing import Any
 import openai
 import pytest
 
+from benchmarks.stack import Stack
 from tests.live import Api
-from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

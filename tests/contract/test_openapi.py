@@ -17,9 +17,9 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from benchmarks.stack import Stack, running
 from gateway.answers import ANSWERS
 from tests.live import until_offered
-from tests.stack import Stack, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -10,9 +10,9 @@ import pytest
 from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
+from benchmarks.stack import Stack
 from tests.contract.conftest import connected
 from tests.live import Api
-from tests.stack import Stack
 
 SCRIPT = """
 import replicate

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from benchmarks.stack import Stack
 from tests.contract.greeters import collected
-from tests.stack import Stack
 
 HERE = Path(__file__).parent / "python2"
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from benchmarks.stack import Stack
 from tests import sse
 from tests.live import Api
-from tests.stack import Stack
 
 HELLO = "samovar/hello-world"
 STATUSES = {"starting", "processing", "succeeded", "failed", "canceled"}

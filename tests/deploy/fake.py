@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import json
 
-from tests.stack import SAMOVAR
+from benchmarks.stack import SAMOVAR
 
 LIMIT = 60
 PUSH = "p1"

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 from msgspec import json
 
+from benchmarks.stack import SAMOVAR, Stack
 from deploy.cli.accounts import seconds
 from deploy.errors import Unusable
 from tests.live import stack
-from tests.stack import SAMOVAR, Stack
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from msgspec import json
 
+from benchmarks.stack import Stack
 from tests.deploy.test_cli import samovar
 from tests.live import stack
-from tests.stack import Stack
 
 pytestmark = pytest.mark.slow
 

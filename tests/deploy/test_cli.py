@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
+from benchmarks.stack import SAMOVAR, Stack
 from tests.live import stack
-from tests.stack import SAMOVAR, Stack
 
 __all__ = ["stack"]
 

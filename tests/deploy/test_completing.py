@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.stack import SAMOVAR
+from benchmarks.stack import SAMOVAR
 
 ASK = """
 eval "$({samovar} completion bash)"

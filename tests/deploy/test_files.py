@@ -6,9 +6,9 @@ from secrets import token_hex
 import pytest
 from msgspec import json
 
+from benchmarks.stack import Stack
 from tests.deploy.test_cli import samovar
 from tests.live import stack
-from tests.stack import Stack
 
 __all__ = ["stack"]
 

@@ -14,9 +14,9 @@ import pytest
 from msgspec import json
 from rich.console import Console
 
+from benchmarks.stack import SAMOVAR
 from deploy.cli.hosts import drawing, lines
 from tests.deploy.fake import LIMIT, FakeGateway, environment, samovar
-from tests.stack import SAMOVAR
 
 NOW = datetime(2026, 1, 5, 9, 10, tzinfo=UTC)
 A, B, C = (letter * 64 for letter in "abc")

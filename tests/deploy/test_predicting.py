@@ -13,7 +13,7 @@ import psutil
 import pytest
 from msgspec import json
 
-from tests.stack import SAMOVAR
+from benchmarks.stack import SAMOVAR
 
 LIMIT = 60
 PREDICTOR = """

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from benchmarks.stack import SAMOVAR
 from deploy.cli.moments import moment
 from deploy.errors import Unusable
 from tests.deploy.fake import FakeGateway, environment, samovar
-from tests.stack import SAMOVAR
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

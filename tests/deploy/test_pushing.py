@@ -10,8 +10,8 @@ import pytest
 import yaml
 from msgspec import json
 
+from benchmarks.stack import SAMOVAR
 from tests.deploy.fake import LIMIT, FakeGateway, environment, samovar
-from tests.stack import SAMOVAR
 
 
 def packed(archive: bytes) -> dict[str, bytes]:

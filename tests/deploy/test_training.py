@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from benchmarks.stack import SAMOVAR
 from tests.deploy.fake import FakeGateway, environment, samovar, serving
-from tests.stack import SAMOVAR
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from msgspec import json
 
-from tests.stack import SAMOVAR, Stack, is_ready
+from benchmarks.stack import SAMOVAR, Stack, is_ready
 
 LIMIT = 30.0
 PARTS = {"gateway", "runner", "nats-server", "postgres"}

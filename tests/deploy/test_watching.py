@@ -9,9 +9,9 @@ from typing import IO
 
 import pytest
 
+from benchmarks.stack import SAMOVAR
 from deploy.cli.watching import changed
 from tests.deploy.fake import LIMIT, FakeGateway, environment
-from tests.stack import SAMOVAR
 
 Lines = Queue[str]
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from replicate.client import Client
 
+from benchmarks.stack import Stack, running
 from tests.contract.conftest import connected
 from tests.push import folder, push, pushed, samovar
-from tests.stack import Stack, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

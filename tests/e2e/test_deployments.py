@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.stack import Stack
 from tests.live import LIMIT, Api
 from tests.push import folder, pushed
-from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

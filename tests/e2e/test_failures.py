@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults import processes
+from benchmarks import processes
+from benchmarks.stack import Stack
 from tests.live import Api
-from tests.stack import Stack
 
 SPOKEN = [
     "one from print",

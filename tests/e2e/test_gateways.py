@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import processes
+from benchmarks import processes
+from benchmarks.stack import SAMOVAR, Stack, free_port, is_ready
 from tests.live import Api, connect, outputs
-from tests.stack import SAMOVAR, Stack, free_port, is_ready
 
 LIMIT = 60.0
 

@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.stack import Stack
+from benchmarks.stack import Stack
 
 SIZE = 90_000_000
 MOST = 20_000_000

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from benchmarks.stack import Stack
 from tests.live import Api
-from tests.stack import Stack
 
 ALWAYS = {"id", "model", "version", "input", "output", "error", "status", "created_at", "data_removed", "urls"}
 

@@ -16,9 +16,9 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.prediction import Prediction
 
+from benchmarks.stack import Stack
 from tests.contract.conftest import connected
 from tests.push import PREDICTORS, Said, pushed
-from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

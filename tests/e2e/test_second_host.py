@@ -11,10 +11,10 @@ import psutil
 import pytest
 from replicate.client import Client
 
+from benchmarks import processes
+from benchmarks.stack import SAMOVAR, Stack, running
 from tests.contract.conftest import connected
-from tests.faults import processes
 from tests.push import PREDICTORS, pushed, samovar
-from tests.stack import SAMOVAR, Stack, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

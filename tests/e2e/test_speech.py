@@ -9,8 +9,8 @@ import httpx
 import pytest
 from replicate.client import Client
 
+from benchmarks.stack import Stack
 from tests.contract.conftest import connected
-from tests.stack import Stack
 
 Image = pytest.importorskip("PIL.Image")
 

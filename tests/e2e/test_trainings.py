@@ -8,10 +8,10 @@ import httpx
 import pytest
 from replicate.client import Client
 
+from benchmarks.stack import Stack
 from tests.contract.conftest import connected
 from tests.push import pushed, samovar
 from tests.runners.models.test_classify_text import NEW, csv_of
-from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

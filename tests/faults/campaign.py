@@ -20,12 +20,12 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from benchmarks.stack import Stack, is_ready, running
 from tests.faults import checker, record
 from tests.faults.checker import FINAL, Finding
 from tests.faults.client import Client, Refusal
 from tests.faults.faults import Fault, schedule
 from tests.faults.history import Killed, Log
-from tests.stack import Stack, is_ready, running
 
 IN_FLIGHT = 100
 BETWEEN = 60  # predictions that must end between two faults

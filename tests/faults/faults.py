@@ -6,8 +6,8 @@ from typing import Final
 
 import psutil
 
-from tests.faults import processes
-from tests.stack import Stack
+from benchmarks import processes
+from benchmarks.stack import Stack
 
 Fault = Callable[[Stack, random.Random], str]
 

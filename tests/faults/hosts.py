@@ -21,10 +21,10 @@ import httpx
 import psutil
 from msgspec import Struct, field, json
 
+from benchmarks.stack import SAMOVAR, Stack, running
 from tests.faults.checker import FINAL
 from tests.push import samovar
 from tests.runners.conftest import eventually
-from tests.stack import SAMOVAR, Stack, running
 
 MEMORY: Final = "6GB"  # of each host: room for all of these models
 LIMIT: Final = 180.0  # seconds

@@ -4,16 +4,14 @@ import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-import asyncpg
 import httpx
 from msgspec import json
 
-from tests.faults import processes
+from benchmarks.rows import fetch
+from benchmarks.stack import Stack
 from tests.faults.history import Recorded
-from tests.stack import Stack
 
 OPEN = "SELECT count(*) FROM predictions WHERE status IN ('starting', 'processing')"
-ENDED = "SELECT count(*) FROM predictions WHERE status NOT IN ('starting', 'processing')"
 ROWS = "SELECT id, model, input, status, output, error, completed_at FROM predictions"
 
 
@@ -39,7 +37,7 @@ async def by_api(http: httpx.AsyncClient) -> AsyncIterator[Recorded]:
 
 
 async def by_row(stack: Stack) -> AsyncIterator[Recorded]:
-    for row in await _fetch(stack, ROWS):
+    for row in await fetch(stack, ROWS):
         yield Recorded(
             client="record",
             at=time.monotonic(),
@@ -55,25 +53,7 @@ async def by_row(stack: Stack) -> AsyncIterator[Recorded]:
 
 
 async def unfinished(stack: Stack) -> int:
-    return (await _fetch(stack, OPEN))[0][0]
-
-
-async def ended(stack: Stack) -> int:
-    """How many rows have their final state."""
-    return (await _fetch(stack, ENDED))[0][0]
-
-
-def database_url(stack: Stack) -> str:
-    """As the gateway was told it."""
-    return processes.find(stack, "gateway")[0].environ()["SAMOVAR_DATABASE_URL"]
-
-
-async def _fetch(stack: Stack, statement: str) -> list[asyncpg.Record]:
-    connection: asyncpg.Connection = await asyncpg.connect(database_url(stack))
-    try:
-        return await connection.fetch(statement)
-    finally:
-        await connection.close()
+    return (await fetch(stack, OPEN))[0][0]
 
 
 def _rfc3339(moment: datetime | None) -> str | None:

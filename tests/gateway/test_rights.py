@@ -9,8 +9,8 @@ from typing import Any, Final
 import asyncpg
 import httpx
 
+from benchmarks.stack import SAMOVAR, free_port
 from gateway.settings import Settings
-from tests.stack import SAMOVAR, free_port
 
 SCOPES: Final = ("predict", "write", "admin")
 ANY: Final = "any"

@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from benchmarks.stack import Stack
 from tests.live import LIMIT, api, closed, gate, stack
-from tests.stack import Stack
 
 __all__ = ["api", "closed", "gate", "stack"]
 

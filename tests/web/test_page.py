@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
+from benchmarks.stack import Stack
 from tests.live import Api
-from tests.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import psutil
 
-from tests.stack import Stack
+from benchmarks.stack import Stack
 
 Test = Callable[[str], bool]
 

@@ -1,4 +1,4 @@
-"""A whole Samovar for tests, started as a user would: `samovar up` on a free port and a fresh data directory."""
+"""A whole Samovar, started as a user would: `samovar up` on a free port and a fresh data directory."""
 
 import os
 import secrets
