@@ -8,7 +8,6 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
-from benchmarks.machine import Machine
 from benchmarks.samples import Figure, Repeat, Sample
 
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
@@ -30,14 +29,6 @@ class Measurement(Struct, frozen=True, kw_only=True):
     """Each figure's value per repeat."""
     repeats: list[Repeat]
     figures: list[Figure]
-
-    @property
-    def machines(self) -> list[Machine]:
-        return [one.machine for one in [*self.repeats, *self.figures]]
-
-    @property
-    def began(self) -> str:
-        return min(one.at for one in [*self.repeats, *self.figures])
 
     @property
     def wrong(self) -> int:
