@@ -187,14 +187,14 @@ def how(plan: Plan, repeats: int) -> str:
     paths = list(dict.fromkeys(request.path for request in plan.requests))
     where = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl().rstrip("/") + (paths[0] if paths else "")
     others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    times = f"{repeats} × {number(plan.seconds)} s after {number(plan.warm_up)} s of warm-up"
+    times = f"{repeats} × {plan.seconds:g} s after {plan.warm_up:g} s of warm-up"
     return f"{_load(plan)}, {plan.protocol}, {times}: {where}{others}"
 
 
 def _load(plan: Plan) -> str:
     if plan.arrivals == "closed":
-        return f"{plan.clients} client{'s' if plan.clients > 1 else ''}, each asks again once answered"
-    return f"{number(plan.rate)}/s, {plan.arrivals}, by {plan.clients} connections at most"
+        return f"closed loop, {plan.clients} client{'s' if plan.clients > 1 else ''}"
+    return f"open loop, {plan.rate:g}/s {plan.arrivals}, {plan.clients} connections at most"
 
 
 def number(value: float) -> str:
