@@ -35,9 +35,7 @@ def _load(one: Measurement) -> tuple[float, int]:
 
 
 def _drawing(common: str, several: Sequence[Measurement]) -> Drawing:
-    note = (
-        "filled: p50; hollow: p99; bars: least to most; small numbers: clients, or arrivals per second"
-    )
+    note = "filled: p50; hollow: p99; bars: least to most; small numbers: clients, or arrivals per second"
     figure, (axes,) = canvas(f"Throughput against latency: {common}", note, height=5.4)
     logarithmic_ms(axes)
     axes.set_xscale("log")
