@@ -24,9 +24,9 @@ from rich.table import Table
 from benchmarks import machine, wire
 from benchmarks.machine import Machine
 from benchmarks.stack import Stack, running
-from benchmarks.table import tables
+from benchmarks.table import setting
 from benchmarks.texts import TEXTS
-from benchmarks.wire import Connection
+from benchmarks.wire import Address, Connection
 
 HERE: Final = Path(__file__).parent
 MODEL: Final = "minilm-counted"
@@ -91,7 +91,7 @@ def main() -> None:
             repeats.append(repeat)
             told = ", ".join(f"{each.clients} clients {each.rate:.0f}/s" for each in repeat.loads)
             console.print(f"  {number + 1}: bare {repeat.bare['32']:.0f}/s and {repeat.bare['1']:.0f}/s; {told}")
-    *_, about = tables(here, [])
+    about = setting(here)
     for table in (ratios(repeats), about):
         console.print(table)
     console.print(f"raw numbers: {_keep(repeats)}", highlight=False)
@@ -142,7 +142,8 @@ def ratios(repeats: list[Repeat]) -> Table:
 
 async def load(stack: Stack, clients: int, seconds: float) -> Load:
     path = f"/v1/models/samovar/{MODEL}/predictions"
-    connections = [await Connection.open(stack.url) for _ in range(clients)]
+    address = Address.of(stack.url)
+    connections = [await Connection.open(address) for _ in range(clients)]
     latencies: list[int] = []
     answers: list[wire.Answer] = []
 
@@ -150,7 +151,7 @@ async def load(stack: Stack, clients: int, seconds: float) -> Load:
         text = first
         while (begun := time.perf_counter()) < until:
             body = json.encode({"input": {"text": TEXTS[text % len(TEXTS)]}})
-            answers.append(await connection.ask(wire.post(stack.url, path, body, stack.token, "prefer: wait")))
+            answers.append(await connection.ask(wire.post(address, path, body, stack.token, "prefer: wait")))
             latencies.append(round((time.perf_counter() - begun) * 1e6))
             text += clients
 

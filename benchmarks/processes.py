@@ -23,8 +23,13 @@ KINDS: Final[dict[str, Test]] = {
 
 def find(stack: Stack, kind: str) -> list[psutil.Process]:
     """Oldest first."""
+    return below(stack.up.pid, kind)
+
+
+def below(root: int, kind: str) -> list[psutil.Process]:
+    """Those of a kind that a process has started, oldest first."""
     try:
-        family = stack.up.children(recursive=True)
+        family = psutil.Process(root).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
     alive = [process for process in family if KINDS[kind](_command(process))]
@@ -36,14 +41,23 @@ def count(stack: Stack) -> int:
     return 1 + len(stack.up.children(recursive=True))
 
 
-def cpu(stack: Stack) -> dict[str, float]:
+def cpu(root: int) -> dict[str, float]:
     """Seconds of CPU that each kind has used since its processes were started, their own children included."""
     used = dict.fromkeys(KINDS, 0.0)
     for kind in KINDS:
-        for process in find(stack, kind):
+        for process in below(root, kind):
             children = process.children() if kind == "postgres" else []
             used[kind] += sum(_seconds(one) for one in [process, *children])
     return used
+
+
+def cpu_of_all(root: int) -> float:
+    """Seconds of CPU that a process and all below it have used."""
+    try:
+        process = psutil.Process(root)
+        return sum(_seconds(one) for one in [process, *process.children(recursive=True)])
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _seconds(process: psutil.Process) -> float:
