@@ -1,8 +1,8 @@
 """Two files of measurements side by side: how much faster or slower the second is, and how sure that is.
 
 A figure has one value per repeat, and only repeats are independent of each other: the samples in one share its moods.
-So the bootstrap draws repeats with replacement and leaves what is within them as it is, which is what A. C. Davison
-and D. V. Hinkley recommend for samples in groups ("Bootstrap Methods and their Application", 1997, section 3.8); T.
+So the bootstrap draws repeats with replacement and leaves what is within them as it is, which C. A. Field and A. H.
+Welsh found consistent for samples in groups ("Bootstrapping clustered data", J. R. Statist. Soc. B 69, 2007); T.
 Kalibera and R. Jones ask for the ratio with an interval instead of a test ("Rigorous Benchmarking in Reasonable
 Time", ISMM 2013). Of each draw the ratio of the medians is taken, and the interval is from the 2.5th to the 97.5th
 percentile of these ratios (B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
