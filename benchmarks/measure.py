@@ -29,11 +29,21 @@ class Unmeasurable(DeployError):
     """The target does not answer as it should."""
 
 
-def measure(plan: Plan, target: Target, *, progress: Progress | None = None) -> list[Repeat]:
-    """By a load generator in a process of its own. Raises `Unmeasurable`."""
-    here = machine.describe()
-    with _generator(plan, target, progress or (lambda _: None)) as generator:
-        return [generator.repeat(number, here) for number in range(1, plan.repeats + 1)]
+def measure(
+    plan: Plan,
+    target: Target,
+    *,
+    progress: Progress | None = None,
+    before: Callable[[], None] | None = None,
+) -> list[Repeat]:
+    """By a load generator in a process of its own; `before` is done before each repeat. Raises `Unmeasurable`."""
+    here, tell = machine.describe(), progress or _silently
+    repeats: list[Repeat] = []
+    with _generator(plan, target, tell) as generator:
+        for number in range(1, plan.repeats + 1):
+            repeats.append(generator.repeat(number, here, before or (lambda: None)))
+            tell(f"{plan.name}: repeat {number} of {plan.repeats}: {_brief(repeats[-1])}")
+    return repeats
 
 
 class _Generator:
@@ -45,8 +55,9 @@ class _Generator:
         self._process = process
         self._say(json.encode(plan))
 
-    def repeat(self, number: int, here: Machine) -> Repeat:
+    def repeat(self, number: int, here: Machine, before: Callable[[], None]) -> Repeat:
         self._hear(Ready)
+        before()
         cpu, stages = targets.cpu(self._target), targets.stages(self._target)
         self._say(b"go")
         ran = self._hear(Ran)
@@ -96,6 +107,17 @@ def _generator(plan: Plan, target: Target, progress: Progress) -> Generator[_Gen
 def _forward(stderr: IO[bytes], name: str, progress: Progress) -> None:
     for line in stderr:
         progress(f"{name}: {line.decode(errors='replace').rstrip()}")
+
+
+def _silently(_: str) -> None:
+    pass
+
+
+def _brief(repeat: Repeat) -> str:
+    right = sorted(sample.latency for sample in repeat.samples if sample.error is None)
+    wrong = len(repeat.samples) - len(right)
+    median = f", p50 {right[len(right) // 2] / 1000:.2f} ms" if right else ""
+    return f"{len(right) / repeat.seconds:.1f}/s{median}" + (f", {wrong} wrong" if wrong else "")
 
 
 def _means(before: Stages, after: Stages) -> dict[str, float]:

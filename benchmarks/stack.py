@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from deploy.errors import Unstarted
+
 SAMOVAR = Path(sys.executable).with_name("samovar")
 START_LIMIT = 180.0  # seconds; the first start of a model converts nothing, but imports torch on a busy machine
 STOP_LIMIT = 60.0
@@ -53,11 +55,11 @@ class Stack:
         while time.monotonic() < deadline:
             assert self._process is not None
             if (code := self._process.poll()) is not None:
-                raise AssertionError(f"`samovar up` ended with {code}:\n{self.last_words()}")
+                raise Unstarted(f"`samovar up` ended with {code}:\n{self.last_words()}")
             if is_ready(self.url):
                 return
             time.sleep(0.05)
-        raise AssertionError(f"`samovar up` was not ready after {limit:.0f} s:\n{self.last_words()}")
+        raise Unstarted(f"`samovar up` was not ready after {limit:.0f} s:\n{self.last_words()}")
 
     def kill(self) -> None:
         """As `kill -9` does: whatever `up` had started is left to itself."""
@@ -103,6 +105,17 @@ class Stack:
 @contextmanager
 def running(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
     """A ready stack, gone afterwards with all its data; what it last said is shown when the block fails."""
+    with started(models=models, environ=environ) as stack:
+        try:
+            yield stack
+        except BaseException:
+            print(stack.last_words())
+            raise
+
+
+@contextmanager
+def started(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
+    """The same, for blocks whose failures are told by others. Raises `Unstarted`."""
     base = Path(tempfile.mkdtemp(prefix="samovar-test-"))
     base.chmod(0o755)  # as root, PostgreSQL runs as another user, who must get to its files
     stack = Stack(base, models=models, environ=environ)
@@ -110,9 +123,6 @@ def running(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> 
         stack.start()
         stack.wait_ready()
         yield stack
-    except BaseException:
-        print(stack.last_words())
-        raise
     finally:
         try:
             stack.stop()

@@ -10,7 +10,7 @@ import httpx
 from msgspec import Struct
 
 from benchmarks import processes
-from benchmarks.stack import running
+from benchmarks.stack import started
 
 STAGE: Final = re.compile(r'^samovar_stage_seconds_(count|sum)\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
 
@@ -29,7 +29,7 @@ class Target(Struct, frozen=True):
 @contextmanager
 def samovar(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Target]:
     """A stack of its own, started by `samovar up`, with these Cog folders beside the bundled models."""
-    with running(models=models, environ=environ) as stack:
+    with started(models=models, environ=environ) as stack:
         yield Target("samovar", stack.url, stack.token, stack.up.pid)
 
 

@@ -88,8 +88,8 @@ async def _watched(load: Load, what: str) -> AsyncGenerator[None]:
 
     async def watch() -> None:
         while True:
-            _tell(f"{what}: {len(load.samples)} answers")
             await asyncio.sleep(1)
+            _tell(f"{what}: {len(load.samples)} answers")
 
     watching = asyncio.create_task(watch())
     try:

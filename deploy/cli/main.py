@@ -40,6 +40,7 @@ app.command(webhooks)
 app.command(files)
 app.command(deployments)
 app.command(hardware)
+app.command("benchmarks.cli:bench", name="bench", help="Measure a server: Samovar, or another one.")
 
 
 def main() -> None:
