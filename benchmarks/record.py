@@ -118,6 +118,40 @@ def main() -> None:
 
 async def run(sizes: Sequence[int], times: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
+    async with filled_places(sizes, lambda told: console.print(f"  {told}", highlight=False)) as places:
+        here = machine.describe()
+        lines = [line for number in range(len(places[0].looks)) for line in await measured(places, number, times, here)]
+        stem = RESULTS / f"record-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        stem.with_suffix(".jsonl").write_bytes(b"".join(json.encode(line) + b"\n" for line in lines))
+        stem.with_suffix(".txt").write_text("\n".join([await plans(place) for place in places]))
+    console.print(table(lines))
+    console.print(f"load average before: {here.busy}; raw numbers and plans: {stem}.jsonl, .txt", highlight=False)
+
+
+async def ratios(
+    sizes: Sequence[int], repeats: int, times: int, say: Callable[[str], None]
+) -> list[dict[tuple[str, str], float]]:
+    """How many times as long each look takes at the largest as at the smallest, by way; of medians, per repeat."""
+    async with filled_places(sizes, say) as places:
+        here = machine.describe()
+        found: list[dict[tuple[str, str], float]] = []
+        for _ in range(repeats):
+            each = [await measured(places, number, times, here) for number in range(len(places[0].looks))]
+            found.append({key: ratio for lines in each for key, ratio in _ratios(lines).items()})
+    return found
+
+
+def _ratios(lines: Sequence[Line]) -> dict[tuple[str, str], float]:
+    medians = {(line.what, line.through, line.rows): line.p50 for line in lines}
+    least, most = min(line.rows for line in lines), max(line.rows for line in lines)
+    return {
+        (what, way): medians[what, way, most] / medians[what, way, least] for what, way, rows in medians if rows == most
+    }
+
+
+@asynccontextmanager
+async def filled_places(sizes: Sequence[int], say: Callable[[str], None]) -> AsyncGenerator[list[Place]]:
+    """A record of each size, and a gateway for each."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="samovar-record-")))
         home.chmod(0o711)  # noqa: ASYNC240
@@ -128,19 +162,13 @@ async def run(sizes: Sequence[int], times: int) -> None:
         for rows in sizes:
             started = time.perf_counter()
             url = await filled(postgres.admin_url, rows)
-            console.print(f"  {rows} rows in {time.perf_counter() - started:.0f} s", highlight=False)
+            say(f"{rows} rows in {time.perf_counter() - started:.0f} s")
             settings = Settings(
                 database_url=url, nats_url=nats.urls["all"], port=0, token=TOKEN, files_url=f"file://{home}/files",
                 retention_api=0, retention_web=0,
             )  # fmt: skip
             places.append(await stack.enter_async_context(opened(settings, rows)))
-        here = machine.describe()
-        lines = [line for number in range(len(places[0].looks)) for line in await measured(places, number, times, here)]
-        stem = RESULTS / f"record-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        stem.with_suffix(".jsonl").write_bytes(b"".join(json.encode(line) + b"\n" for line in lines))
-        stem.with_suffix(".txt").write_text("\n".join([await plans(place) for place in places]))
-    console.print(table(lines))
-    console.print(f"load average before: {here.busy}; raw numbers and plans: {stem}.jsonl, .txt", highlight=False)
+        yield places
 
 
 async def filled(admin_url: str, rows: int) -> str:

@@ -65,6 +65,15 @@ class Client:
         assert b'"succeeded"' in answer.body, answer
         connection.close()
 
+    async def known(self, model: str) -> None:
+        """Returns once the gateway has heard of it."""
+        (connection,) = await self.connected(1)
+        ask = wire.get(self.address, f"/v1/models/samovar/{model}", self._token)
+        async with asyncio.timeout(WARM):
+            while (await connection.ask(ask)).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        connection.close()
+
     async def create_all(self, requests: Iterable[bytes], clients: int = 32) -> list[Created]:
         connections = await self.connected(clients)
         left = iter(requests)

@@ -14,6 +14,8 @@ from benchmarks.special.terms import Terms, figure
 from benchmarks.stack import running
 
 NAME: Final = "token stream"
+FIRST: Final = "first event"
+PACED: Final = "token stream, paced"
 STREAMS: Final = 100
 EACH: Final = 1000
 """Tokens of a stream."""
@@ -35,11 +37,11 @@ def token_stream(terms: Terms) -> Iterator[Figure]:
         floods = [uvloop.run(listened(client, STREAMS, EACH)) for _ in range(terms.repeats)]
         yield figure(NAME, "events/s", list(map(rate, floods)), streams=STREAMS, tokens=EACH)
         firsts = [uvloop.run(first(client, FIRSTS)) for _ in range(terms.repeats)]
-        yield figure(NAME, "first event: ms, p50", firsts, events=FIRSTS)
+        yield figure(FIRST, "ms, p50", firsts, events=FIRSTS)
         paced = [uvloop.run(listened(client, STREAMS, STEADY, pause=STREAMS / PACE)) for _ in range(terms.repeats)]
         rates = list(map(rate, paced))
-        yield figure(NAME, "paced: events/s", rates, streams=STREAMS, pace=PACE)
-        yield figure(NAME, "paced: ms, p99", list(map(oldest, paced)), streams=STREAMS, pace=PACE)
+        yield figure(PACED, "events/s", rates, streams=STREAMS, pace=PACE)
+        yield figure(PACED, "ms, p99", list(map(oldest, paced)), streams=STREAMS, pace=PACE)
 
 
 Outputs = list[tuple[float, str]]
