@@ -14,8 +14,8 @@ INK: Final = "#24211d"
 SOFT: Final = "#6d665e"
 GRID: Final = "#e4dfd8"
 BAD: Final = "#b3261e"
-# Okabe and Ito's, without the yellow and the black, one of which is lost on paper and one in the dark.
-COLOURS: Final = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#7a5195")
+# Okabe and Ito's, the blue lighter, without the yellow and the black: on paper and in the dark they all can be seen.
+COLOURS: Final = ("#d55e00", "#1f83c6", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#7a5195")
 TARGETS: Final = ("samovar", "litserve", "mosec", "bentoml", "ray", "coglet", "bare loop", "bare NATS")
 STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
@@ -60,8 +60,8 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     return dict(zip(TARGETS, COLOURS, strict=True)) | others
 
 
-def canvas(title: str, note: str, rows: int = 1, height: float = 4.8) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(9.6, height), dpi=120, layout="constrained")
+def canvas(title: str, note: str, rows: int = 1, height: float = 4.5) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(8.4, height), dpi=120, layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0].tolist()
     axes[0].set_title(printable(title), loc="left", fontsize=13, fontweight="bold", pad=24)
     axes[0].text(0, 1.025, note, transform=axes[0].transAxes, color=SOFT, va="bottom", fontsize=9.5)

@@ -18,7 +18,6 @@ NOTE: Final = "line: all repeats together; band: from the best repeat to the wor
 TICKS: Final = {
     1: "0",
     2: "50 %",
-    4: "75 %",
     10: "90 %",
     100: "99 %",
     1000: "99.9 %",

@@ -36,7 +36,7 @@ def _load(one: Measurement) -> tuple[float, int]:
 
 def _drawing(common: str, several: Sequence[Measurement]) -> Drawing:
     note = "filled: p50; hollow: p99; bars: least to most; small numbers: clients, or arrivals per second"
-    figure, (axes,) = canvas(f"Throughput against latency: {common}", note, height=5.4)
+    figure, (axes,) = canvas(f"Throughput against latency: {common}", note, height=5.0)
     logarithmic_ms(axes)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))

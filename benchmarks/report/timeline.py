@@ -23,7 +23,7 @@ def _drawing(one: Measurement) -> Drawing:
     title = f"{one.name}: {one.target}"
     wrong = f"; red crosses: {one.wrong:,} wrong answers" if one.wrong else ""
     note = f"{len(one.repeats)} repeats on top of each other; thick: their median{wrong}"
-    figure, (above, below) = canvas(f"Timeline: {title}", note, rows=2, height=5.6)
+    figure, (above, below) = canvas(f"Timeline: {title}", note, rows=2, height=5.2)
     colour = colours([one.target]).get(one.target, COLOURS[0])
     _requests(above, one.repeats, colour)
     _rates(below, one.repeats, colour)
