@@ -1,0 +1,52 @@
+"""LitServe, as https://lightning.ai/docs/litserve says that it is fastest."""
+
+# What it imports is in its own environment.
+# pyright: basic, reportAttributeAccessIssue=false, reportMissingImports=false
+
+from collections.abc import Iterator
+from typing import Any
+
+import litserve
+
+from benchmarks.rivals.model import BATCH, Model, batched, port, streamed
+
+WINDOW = 0.005
+"""Seconds that a batch waits for company (features/batching: `batch_timeout`)."""
+
+
+class Plain(litserve.LitAPI):
+    def setup(self, device: str) -> None:
+        self.model = Model()
+
+    def predict(self, x: Any) -> Any:
+        # With max_batch_size > 1 it is a list (features/batching).
+        return self.model.many(x) if isinstance(x, list) else self.model.one(x)
+
+
+class Stream(litserve.LitAPI):
+    """features/streaming: `predict` and `encode_response` are generators."""
+
+    def setup(self, device: str) -> None:
+        self.model = Model()
+
+    def predict(self, x: Any) -> Iterator[str]:
+        yield from self.model.stream(x)
+
+    # Without a type of what it returns: FastAPI would make a response model of that, and fail.
+    def encode_response(self, output: Iterator[str]):
+        yield from output
+
+
+def api() -> litserve.LitAPI:
+    if streamed():
+        return Stream(stream=True)
+    if batched():
+        return Plain(max_batch_size=BATCH, batch_timeout=WINDOW)
+    return Plain()
+
+
+if __name__ == "__main__":
+    # api-reference/litserver: `fast_queue` is ZeroMQ in the place of multiprocessing's queues, for high rates.
+    # One worker has the model, as one of ours has; one API server is its default for one worker.
+    server = litserve.LitServer(api(), accelerator="cpu", workers_per_device=1, fast_queue=True, timeout=60)
+    server.run(host="127.0.0.1", port=port(), log_level="warning", access_log=False, generate_client_file=False)
