@@ -1,15 +1,18 @@
-"""A model in a bare loop: what it gives with nothing of ours around it, as JSON on stdout.
+"""A model in a bare loop: what it gives with nothing of ours around it.
 
-`python -m benchmarks.bare FOLDER --sizes 1 32 --seconds 4`; threads are set by OMP_NUM_THREADS, as for a worker.
+`python -m benchmarks.bare FOLDER --sizes 1 32 --seconds 4` says it as JSON; threads are set by OMP_NUM_THREADS, as for
+a worker.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import json
 
@@ -17,6 +20,17 @@ from benchmarks.texts import TEXTS
 
 WORKER = Path(__file__).parents[1] / "runners" / "worker"
 """Where `cog` is found, as in a worker."""
+
+ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""What a worker sets by mallopt(3): it keeps what is freed."""
+
+
+def apart(folder: Path, size: int, *, seconds: float, threads: int) -> float:
+    """Texts per second in batches of this size, in a process of its own that has what a worker is given."""
+    command = [sys.executable, "-m", "benchmarks.bare", str(folder), "--sizes", str(size), "--seconds", str(seconds)]
+    env = {**os.environ, **ALLOCATOR, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    said = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True).stdout
+    return json.decode(said, type=dict[str, float])[str(size)]
 
 
 def predictor(folder: Path) -> Any:

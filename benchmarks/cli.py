@@ -164,6 +164,49 @@ def report(*files: Path, out: Path = Path("report")) -> None:
     print(f"{out / 'report.html'}, and {len(plots)} plots beside it")
 
 
+@bench.command(name="suite")
+def suite(
+    *,
+    only: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    rivals: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    repeats: Whole = None,
+    seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    out: Path | None = None,
+) -> int:
+    """Measure all that Samovar must show, with the rivals beside it, and write benchmarks/RESULTS.md.
+
+    Ends with status 1 if a row failed or an answer was wrong; the other rows are measured all the same.
+
+    Parameters
+    ----------
+    only
+        Rows whose names hold one of these texts; RESULTS.md stays as it is.
+    rivals
+        all, none, or names: litserve, mosec, bentoml, ray, coglet. By default all that are installed; --quick: none.
+    repeats
+        Of each row, by default 5; with --quick one.
+    seconds
+        Of each repeat, by default 2; with --quick half a second.
+    quick
+        Only see that every row works; RESULTS.md stays as it is.
+    out
+        Another file for the raw data than benchmarks/results/suite-<time>.jsonl.gz; RESULTS.md stays as it is.
+    """
+    with extra():
+        from benchmarks import suite as all_rows
+
+        wish = all_rows.Wish(
+            only=only,
+            rivals=all_rows.rivals_of(rivals, quick=quick),
+            repeats=repeats or (1 if quick else 5),
+            seconds=seconds or (0.5 if quick else 2.0),
+            quick=quick,
+            out=out,
+        )
+        return all_rows.run(wish)
+
+
 @bench.command(name="flame")
 def flame(
     *,

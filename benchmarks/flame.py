@@ -38,25 +38,7 @@ def flame(
     format: Format = "flamegraph",
     out: Path = Path("flame.svg"),
 ) -> None:
-    """Start a stack, load it, and draw where one of its processes spends its time.
-
-    Parameters
-    ----------
-    kind
-        Which of the stack's processes.
-    seconds
-        For how long.
-    clients
-        That ask meanwhile.
-    row
-        What they ask: a row of the suite that is a plain load.
-    pid
-        A process that runs already, and is loaded by others; no stack is started.
-    format
-        flamegraph, for a browser; speedscope, for https://www.speedscope.app.
-    out
-        The file to write.
-    """
+    """Of a stack that is started and loaded for it; of the process `pid`, which others load, if it is given."""
     try:
         if pid is not None:
             record(pid, seconds, out, format)

@@ -102,13 +102,7 @@ def shares(repeats: int = 200) -> dict[str, float]:
 
 
 def guard(*, update: bool = False) -> None:
-    """Count the instructions of what is done for a prediction, and compare them with benchmarks/guard.json.
-
-    Parameters
-    ----------
-    update
-        Keep the counts of now; the commit has to say why they changed.
-    """
+    """Show the counts, and end the process with status 1 if they are not as they were kept."""
     found = counts()
     budget = found if update else kept()
     if update:
