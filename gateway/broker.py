@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import structlog
 from msgspec import Struct, convert, json
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
 
+from bus.client import Client, Heard, NoAnswer, NoResponders
 from gateway.errors import QueueFull
 from schemas import events, subjects
 from schemas.events import Event
@@ -39,8 +38,17 @@ class Failed(Exception):
         self.code = code
 
 
+class Refusal(Struct, frozen=True):
+    err_code: int = 0
+    description: str = ""
+
+
 class Ack(Struct, frozen=True):
-    seq: int
+    seq: int = 0
+    error: Refusal | None = None
+
+
+_acks: Final = json.Decoder(Ack)
 
 
 @asynccontextmanager
@@ -48,6 +56,7 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
     """A connection that is never given up. `on_gap` is called whenever messages may have been missed."""
 
     async def disconnected() -> None:
+        client.give_up()
         if not client.is_closed:
             log.warning("broker_lost")
 
@@ -142,7 +151,7 @@ class Broker:
     async def holds_job(self, sequence: int) -> bool:
         """Whether the job is still queued or being worked on. Exact: gone once it is acknowledged."""
         reply = await self._request(f"$JS.API.DIRECT.GET.{subjects.JOBS}", json.encode({"seq": sequence}))
-        return _status(reply) != NO_MESSAGE
+        return reply.status != NO_MESSAGE
 
     async def depths(self) -> dict[str, int]:
         """How many jobs there are on each subject, those in hand included. Raises `Failed`."""
@@ -207,17 +216,17 @@ class Broker:
         except NoStream:
             await self.ensure()
             reply = await self._request(subject, payload, headers)
-        answer = json.decode(reply.data, type=dict[str, Any])
-        if error := answer.get("error"):
-            raise Failed(error.get("err_code", 0), error.get("description", ""))
-        return Ack(answer["seq"])
+        ack = _acks.decode(reply.data)
+        if ack.error is not None:
+            raise Failed(ack.error.err_code, ack.error.description)
+        return ack
 
-    async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Msg:
+    async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Heard:
         try:
-            return await self._client.request(subject, payload, timeout=DEADLINE, headers=headers)
-        except NoRespondersError as error:
+            return await self._client.ask(subject, payload, headers, within=DEADLINE)
+        except NoResponders as error:
             raise NoStream from error
-        except (NatsError, OSError, TimeoutError) as error:
+        except (NoAnswer, NatsError, OSError) as error:
             raise Failed from error
 
     async def _direct(self, query: dict[str, Any]) -> tuple[Sequence[Msg], bool]:

@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 from msgspec import json
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from bus.client import Client
 from gateway.broker import Broker, Failed
 from gateway.errors import Unavailable
 from gateway.fleet import Fleet

@@ -9,11 +9,11 @@ from typing import Final
 
 import structlog
 from msgspec import DecodeError, json
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from bus.client import Client
 from gateway.live import Ear
 from schemas import subjects
 from schemas.changes import Change, Changes

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from bus.client import Client, Heard
 from schemas import events, subjects
 from schemas.events import Event, Final
 
@@ -151,13 +150,13 @@ class Live:
         return subscription
 
     async def _subscribe(self, subject: str) -> Subscription:
-        return await self._client.subscribe(subject, cb=self._on, pending_msgs_limit=0, pending_bytes_limit=0)
+        return await self._client.hear(subject, self._on)
 
     def _leave(self, task: asyncio.Task[Subscription]) -> None:
         if not task.cancelled() and task.exception() is None:
             asyncio.ensure_future(_unsubscribe(task.result()))  # noqa: RUF006  nobody waits for it
 
-    async def _on(self, message: Msg) -> None:
+    def _on(self, message: Heard) -> None:
         id = subjects.id_of(message.subject)
         self._on_said(id, message.subject.rpartition(".")[2])
         ears = self._ears.get(id)

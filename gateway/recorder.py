@@ -9,10 +9,10 @@ from typing import Final, Protocol
 
 import structlog
 from msgspec import DecodeError, Raw, json
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from bus.client import Client
 from gateway.broker import DEADLINE, Broker, Failed
 from gateway.errors import Unavailable
 from schemas import events, subjects

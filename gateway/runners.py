@@ -6,9 +6,9 @@ from typing import Never
 
 import structlog
 from msgspec import DecodeError
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from bus.client import Client
 from gateway.broker import Broker
 from gateway.catalog import Catalog
 from gateway.errors import GatewayError

@@ -8,10 +8,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 from msgspec import Struct, json
-from nats.aio.msg import Msg
 
+from bus.client import Heard
 from runners.errors import NoAnswer, NoResponders, Refused, RunnerError
-from runners.link import status
 from runners.streams import refuse
 from schemas import subjects
 
@@ -29,7 +28,7 @@ _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 class Wire(Protocol):
     async def ask(
         self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None, within: float = 2.0
-    ) -> Msg: ...
+    ) -> Heard: ...
 
 
 class Claim:
@@ -135,7 +134,7 @@ class Claims:
 
     async def _put_once(self, key: str, after: int) -> int | None:
         answer = await self._link.ask(key, self._name, {_EXPECTED: str(after)})
-        if status(answer) == 503:
+        if answer.status == 503:
             raise NoResponders("there is no bucket of claims")
         try:
             refuse(answer.data)

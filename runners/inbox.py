@@ -2,16 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
 from msgspec import json
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from bus.client import Heard
 from runners.errors import NoAnswer, RunnerError
-from runners.link import status
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
@@ -28,9 +27,8 @@ class Broker(Protocol):
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None: ...
-    async def listen(
-        self, subject: str, heard: Callable[[Msg], Awaitable[None]], *, queue: str = ""
-    ) -> Subscription: ...
+    def put(self, subject: str, payload: bytes = b"", reply: str = "") -> bool: ...
+    async def hear(self, subject: str, heard: Callable[[Heard], None]) -> Subscription: ...
     async def hush(self, subscription: Subscription) -> None: ...
     def inbox(self) -> str: ...
 
@@ -49,7 +47,7 @@ class Delivery:
 
     __slots__ = ("_inbox", "_tokens", "data", "pending", "pulled_at", "redelivered", "subject")
 
-    def __init__(self, inbox: "Inbox", msg: Msg, born: str) -> None:
+    def __init__(self, inbox: "Inbox", msg: Heard, born: str) -> None:
         self._inbox = inbox
         self._tokens = [(born, msg.reply)]
         self.subject = msg.subject
@@ -66,17 +64,17 @@ class Delivery:
 
     async def settle(self) -> None:
         await self._say(b"+ACK")
-        await self._inbox.let_go(self)
+        self._inbox.let_go(self)
 
     async def give_back(self, *, later: float = 0.0) -> None:
         """For whoever asks next, or is asking in so many seconds."""
         await self._say(b"-NAK " + json.encode({"delay": int(later * SECOND)}) if later else b"-NAK")
-        await self._inbox.let_go(self)
+        self._inbox.let_go(self)
 
     async def refuse(self) -> None:
         """It makes no sense, and nobody shall get it again."""
         await self._say(b"+TERM")
-        await self._inbox.let_go(self)
+        self._inbox.let_go(self)
 
     async def hold(self) -> None:
         await self._say(b"+WPI")
@@ -120,7 +118,7 @@ class Inbox:
 
     async def keep(self) -> None:
         """Ask for jobs, for as long as this goes on; make the consumer whenever it is missing."""
-        self._subscription = await self._link.listen(self._subject, self._heard)
+        self._subscription = await self._link.hear(self._subject, self._heard)
         self._open = True
         self._lost.set()
         while True:
@@ -135,7 +133,7 @@ class Inbox:
                 self._lost.set()
                 continue
             self._asked = 0
-            await self.top_up()
+            self.top_up()
 
     async def close(self) -> None:
         """Take no more; what is on its way is given back."""
@@ -154,7 +152,7 @@ class Inbox:
         """What was asked for is forgotten: make sure of the consumer, and ask again."""
         self._lost.set()
 
-    async def top_up(self) -> None:
+    def top_up(self) -> None:
         """Ask for what is missing once that is half of the credit, or there is nothing at all."""
         if not self._open or self._lost.is_set():
             return
@@ -164,13 +162,14 @@ class Inbox:
             return
         if not self._asked:
             self._heard_at = time.monotonic()
-        self._asked += free
         request = {"batch": free, "expires": EXPIRES * SECOND, "idle_heartbeat": HEARTBEAT * SECOND}
-        await self.say(f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS}.{self._name}", json.encode(request), self._subject)
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS}.{self._name}"
+        if self._link.put(subject, json.encode(request), self._subject):  # else it is lost, and asked for anew
+            self._asked += free
 
-    async def let_go(self, delivery: Delivery) -> None:
+    def let_go(self, delivery: Delivery) -> None:
         self.release(delivery)
-        await self.top_up()
+        self.top_up()
 
     def release(self, delivery: Delivery) -> None:
         self._held.discard(delivery)
@@ -190,11 +189,11 @@ class Inbox:
     def held(self) -> int:
         return len(self._held)
 
-    async def _heard(self, msg: Msg) -> None:
+    def _heard(self, msg: Heard) -> None:
         self._heard_at = time.monotonic()
-        if (code := status(msg)) is not None:
+        if (code := msg.status) is not None:
             self._told(code, msg)
-            await self.top_up()
+            self.top_up()
             return
         self._asked = max(0, self._asked - 1)
         delivery = Delivery(self, msg, self._streams.born)
@@ -202,12 +201,13 @@ class Inbox:
         self.pending = delivery.pending
         if self._open:
             self._receive(delivery)
-            await self.top_up()
+            self.top_up()
         else:
-            await delivery.give_back()
+            self._held.discard(delivery)
+            self._link.put(msg.reply, b"-NAK")
 
-    def _told(self, code: int, msg: Msg) -> None:
-        headers = msg.headers or {}
+    def _told(self, code: int, msg: Heard) -> None:
+        headers = msg.headers
         match code:
             case 100:
                 return
@@ -217,7 +217,7 @@ class Inbox:
                 self._asked = max(0, self._asked - int(headers["Nats-Pending-Messages"]))
             case _:
                 # 409: the consumer is gone, or has another leader; 503: there is none.
-                log.info("asking for jobs anew", consumer=self._name, status=code, reason=headers.get("Description"))
+                log.info("asking for jobs anew", consumer=self._name, status=code, reason=msg.reason)
                 asyncio.get_running_loop().call_later(0.1, self.lose)
 
 

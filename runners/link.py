@@ -1,19 +1,18 @@
 """The connection to NATS: it comes back by itself, and says when it did."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-import nats
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
 
+from bus import client
+from bus.client import Client, Heard
 from runners.errors import NoAnswer, NoResponders, RunnerError
 
 log = structlog.stdlib.get_logger()
@@ -29,9 +28,6 @@ class Link:
 
     def __init__(self) -> None:
         self._client = Client()
-        self._inbox = ""
-        self._asked: dict[str, asyncio.Future[Msg]] = {}
-        self._numbers = itertools.count()
         self._up = asyncio.Event()
         self._reconnected: list[Callable[[], None]] = []
         self._complaint = ""
@@ -57,27 +53,42 @@ class Link:
         except (ConnectionClosedError, OutboundBufferLimitError) as error:
             raise NoAnswer(f"cannot publish: {error}") from error
 
+    def put(self, subject: str, payload: bytes = b"", reply: str = "") -> bool:
+        """The same for who cannot wait. False: the connection is down, and nothing was said."""
+        if self._up.is_set() and not self.lost.done():
+            self._client.put(subject, payload, reply)
+            return True
+        return False
+
     async def ask(
         self,
         subject: str,
         payload: bytes = b"",
         headers: dict[str, str] | None = None,
         within: float = ANSWER_WITHIN,
-    ) -> Msg:
-        """The one answer to a message. Much cheaper than nats-py's `request`: no random names, no wait_for."""
-        reply = f"{self._inbox}.{next(self._numbers)}"
-        loop = asyncio.get_running_loop()
-        self._asked[reply] = answer = loop.create_future()
-        timer = loop.call_later(within, _give_up, answer)
+    ) -> Heard:
+        """The one answer to a message. Raises `NoAnswer`, or `NoResponders`.
+
+        A question put while the connection is down fails once it is up, or after its time: ask anew then.
+        """
+        if not self._up.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._up.wait(), within)
+            raise NoAnswer("no answer from NATS")
+        if self.lost.done():
+            raise NoAnswer("the connection to NATS is lost")
         try:
-            if self._up.is_set():
-                await self.publish(subject, payload, reply, headers)
-            else:
-                await self._when_up(answer)
-            return await answer
-        finally:
-            timer.cancel()
-            del self._asked[reply]
+            return await self._client.ask(subject, payload, headers, within=within)
+        except client.NoResponders as error:
+            raise NoResponders("nobody listens there") from error
+        except client.NoAnswer as error:
+            raise NoAnswer("no answer from NATS") from error
+        except (ConnectionClosedError, OutboundBufferLimitError) as error:
+            raise NoAnswer(f"cannot publish: {error}") from error
+
+    async def hear(self, subject: str, heard: Callable[[Heard], None]) -> Subscription:
+        """Like `listen`, for what is heard often: at once, and by a function that never waits."""
+        return await self._client.hear(subject, heard)
 
     async def listen(self, subject: str, heard: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Subscription:
         return await self._client.subscribe(
@@ -125,7 +136,7 @@ class Link:
         return self._up.is_set()
 
     async def _open(self, url: str, name: str) -> None:
-        self._client = await nats.connect(
+        await self._client.connect(
             url,
             name=name,
             allow_reconnect=True,
@@ -138,23 +149,12 @@ class Link:
             reconnected_cb=self._came_back,
             closed_cb=self._closed,
         )
-        self._inbox = self._client.new_inbox()
-        await self.listen(f"{self._inbox}.*", self._answered)
         self._up.set()
 
     async def _close(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_WITHIN):
                 await self._client.close()
-
-    async def _answered(self, msg: Msg) -> None:
-        answer = self._asked.get(msg.subject)
-        if answer is None or answer.done():
-            return
-        if status(msg) == 503:
-            answer.set_exception(NoResponders("nobody listens there"))
-        else:
-            answer.set_result(msg)
 
     async def _erred(self, error: Exception) -> None:
         """Once for each new reason: a server that is away is tried several times a second."""
@@ -165,8 +165,7 @@ class Link:
 
     async def _went_down(self) -> None:
         self._up.clear()
-        for answer in self._asked.values():
-            _give_up(answer)
+        self._client.give_up()
         if not self._client.is_closed:
             log.warning("lost the connection to NATS")
         if self._leaving:
@@ -188,15 +187,6 @@ class Link:
         if not self.lost.done():
             self.lost.set_result(None)
 
-    async def _when_up(self, answer: asyncio.Future[Msg]) -> None:
-        """A question put while the connection is down fails once it is up, or after its time: ask anew then."""
-        waiting = asyncio.ensure_future(self._up.wait())
-        try:
-            await asyncio.wait([waiting, answer], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-        _give_up(answer)
-
 
 @asynccontextmanager
 async def connected(url: str, name: str) -> AsyncGenerator[Link]:
@@ -209,16 +199,3 @@ async def connected(url: str, name: str) -> AsyncGenerator[Link]:
         yield link
     finally:
         await link._close()  # pyright: ignore[reportPrivateUsage]
-
-
-def status(msg: Msg) -> int | None:
-    """Of a message that the server itself sent instead of an answer."""
-    headers: Mapping[str, str] | None = msg.headers
-    if not headers or "Status" not in headers:
-        return None
-    return int(headers["Status"])
-
-
-def _give_up(answer: asyncio.Future[Msg]) -> None:
-    if not answer.done():
-        answer.set_exception(NoAnswer("no answer from NATS"))

@@ -80,10 +80,10 @@ class Lives:
             await delivery.give_back()
         except RunnerError as error:
             log.warning("a job was left to another runner", id=id, reason=str(error))
-            await inbox.let_go(delivery)
+            inbox.let_go(delivery)
         except Exception:
             log.exception("a job was left to another runner", id=id)
-            await inbox.let_go(delivery)
+            inbox.let_go(delivery)
         finally:
             if self._lives.get(id) is life:
                 del self._lives[id]

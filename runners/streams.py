@@ -7,7 +7,7 @@ import structlog
 from msgspec import Struct, json
 
 from runners.errors import NoAnswer, Refused
-from runners.link import Link, status
+from runners.link import Link
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
@@ -72,13 +72,13 @@ class Streams:
 
     async def last_event(self, subject: str) -> bytes | None:
         answer = await self._link.ask(f"$JS.API.DIRECT.GET.{subjects.EVENTS}.{subject}")
-        return None if status(answer) is not None else answer.data
+        return None if answer.status is not None else answer.data
 
     async def holds(self, sequence: int, subject: str) -> bool:
         """Whether the events stream still has this event of ours, and not another's in its place."""
         question = json.encode({"seq": sequence})
         answer = await self._link.ask(f"$JS.API.DIRECT.GET.{subjects.EVENTS}", question)
-        return status(answer) is None and (answer.headers or {}).get("Nats-Subject", "").startswith(subject)
+        return answer.status is None and answer.headers.get("Nats-Subject", "").startswith(subject)
 
     async def _make(self) -> None:
         for name, config in self._configs.items():
@@ -97,8 +97,8 @@ class Streams:
 
     async def _call(self, subject: str, question: bytes, kind: type[T]) -> T:
         answer = await self._link.ask(subject, question, within=5)
-        if status(answer) is not None:
-            raise NoAnswer(f"{subject} answered with status {status(answer)}")
+        if answer.status is not None:
+            raise NoAnswer(f"{subject} answered with status {answer.status}")
         refuse(answer.data)
         return json.decode(answer.data, type=kind)
 

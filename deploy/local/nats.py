@@ -103,7 +103,7 @@ def prepare(
         name="nats-server",
         argv=(binary, "--config", str(file)),
         log=log,
-        env={"PATH": os.defpath, "TZ": "UTC"},
+        env={"PATH": os.defpath, "TZ": "UTC", "GOMAXPROCS": str(_threads())},
         stop=signal.SIGTERM,
     )
     reached = EVERYWHERE.get(host, host)
@@ -160,6 +160,14 @@ async def speaks(nats: Nats) -> bool:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+def _threads() -> int:
+    """Half of the cores: threads of Go that look for work take time from those who have some.
+
+    On 2 cores with one client it took 0.66 ms of a prediction with two threads, and 0.39 with one.
+    """
+    return max(1, len(os.sched_getaffinity(0)) // 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) // 2)
 
 
 def _binary() -> str:
