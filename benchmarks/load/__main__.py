@@ -9,21 +9,24 @@ import gc
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 
 import uvloop
 from msgspec import json, structs
 
 from benchmarks import wire
-from benchmarks.load.clients import Client
+from benchmarks.load.clients import EVENTS, Client
 from benchmarks.load.loops import Load
 from benchmarks.load.protocols import PROTOCOLS, Prepared, Wrong
 from benchmarks.load.said import Ran, Ready, Said, Stopped
-from benchmarks.samples import Plan
+from benchmarks.samples import Plan, Protocol
 from benchmarks.wire import Address
+
+HEADERS: Final[Mapping[Protocol, list[str]]] = {"sync": ["prefer: wait"], "plain-stream": [EVENTS]}
 
 
 class Unready(Exception):
@@ -75,7 +78,7 @@ async def _first(plan: Plan, token: str | None, client: Client) -> None:
 def prepared(plan: Plan, token: str | None) -> list[Prepared]:
     """The bytes of each request, so that nothing of them is made while they are sent."""
     address, expect = Address.of(plan.url), (plan.expect or "").encode()
-    headers = ["prefer: wait"] if plan.protocol == "sync" else []
+    headers = HEADERS.get(plan.protocol, [])
     return [
         Prepared(index, wire.post(address, request.path, bytes(request.body), token, *headers), expect)
         for index, request in enumerate(plan.requests)

@@ -15,7 +15,7 @@ import httpx
 import psutil
 from msgspec import Raw
 
-from benchmarks.batching import ALLOCATOR
+from benchmarks.bare import ALLOCATOR
 from benchmarks.plans import INPUTS, MODELS
 from benchmarks.rivals.installing import HERE, python_of
 from benchmarks.rivals.model import FOLDER, PORT
