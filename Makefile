@@ -15,15 +15,18 @@ PORT ?=
 DATA_DIR ?=
 TOKEN ?=
 MODELS ?=
+ONLY ?=
+QUICK ?=
 OPTIONS = $(if $(PORT),--port $(PORT)) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(MODELS),--models $(MODELS))
 
-.PHONY: help up test test-all bench batching cold memory record hosts format weights setup chromium
+.PHONY: help up test test-all bench rivals guard cold memory record hosts format weights setup chromium
 help:
 	@echo "make up        run all of Samovar here; PORT=9000 DATA_DIR=/path TOKEN=secret MODELS='a b' are passed on"
 	@echo "make test      linters, types, import rules and the quick tests"
 	@echo "make test-all  the tests with real models, official clients and faults"
-	@echo "make bench     the first benchmark"
-	@echo "make batching  minilm behind everything, beside a bare loop"
+	@echo "make bench     all that must be shown, with the rivals that are installed; ONLY='minilm' QUICK=1"
+	@echo "make rivals    install LitServe, Mosec, BentoML, Ray Serve and coglet, to be measured, too"
+	@echo "make guard     what a prediction costs in instructions, against what is kept"
 	@echo "make cold      how long a model takes that nobody has loaded, or that is parked"
 	@echo "make memory    five models in the memory of two, beside a plain round-robin"
 	@echo "make record    looks at a record of a million predictions"
@@ -45,11 +48,14 @@ test: setup
 test-all: setup weights $(JS) $(PYTHON2) $(CHROMIUM)
 	$(BIN)/pytest -m slow
 
-bench: setup
-	$(BIN)/python -m benchmarks.first
+bench: setup weights
+	$(BIN)/samovar bench suite $(if $(ONLY),--only "$(ONLY)") $(if $(QUICK),--quick)
 
-batching: setup
-	$(BIN)/python -m benchmarks.batching
+rivals: setup
+	$(BIN)/samovar bench rivals install
+
+guard: setup
+	$(BIN)/samovar bench guard
 
 cold: setup
 	$(BIN)/python -m benchmarks.cold

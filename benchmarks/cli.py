@@ -53,7 +53,7 @@ def run(
     input
         name=value, or name=@file; given again for each input.
     inputs
-        A file of inputs that are sent in turns: a JSON object, or one a line; - for stdin. A line of the form
+        A file of inputs that are sent in turns: a JSON object, or one a line. A line of the form
         {"model": …, "input": …} is for that model.
     protocol
         How a client gets its answer: it waits for it (sync), creates and follows the stream (async, stream), cancels
@@ -187,7 +187,7 @@ def suite(
     repeats
         Of each row, by default 5; with --quick one.
     seconds
-        Of each repeat, by default 2; with --quick half a second.
+        Of each repeat, by default 1.5, and twice that for minilm; with --quick half a second.
     quick
         Only see that every row works; RESULTS.md stays as it is.
     out
@@ -200,7 +200,7 @@ def suite(
             only=only,
             rivals=all_rows.rivals_of(rivals, quick=quick),
             repeats=repeats or (1 if quick else 5),
-            seconds=seconds or (0.5 if quick else 2.0),
+            seconds=seconds or (0.5 if quick else 1.5),
             quick=quick,
             out=out,
         )

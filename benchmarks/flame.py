@@ -55,7 +55,7 @@ def record(pid: int, seconds: int, out: Path, format: Format = "flamegraph") -> 
     done = subprocess.run([*command, "--format", format, "--output", str(out)], capture_output=True, text=True)
     said = done.stderr + done.stdout
     if any(words in said for words in REFUSED):
-        raise Unseen(RIGHTS)
+        raise Unseen(f"{RIGHTS} It says: {said.strip()}")
     if done.returncode or not out.exists():
         raise Unseen(f"py-spy ended with {done.returncode}:\n{said.strip()}")
 

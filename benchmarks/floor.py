@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -36,8 +36,13 @@ START_LIMIT: Final = 10.0  # seconds
 Progress = Callable[[str], None]
 
 
-def floor(repeats: int, seconds: float, threads: int, progress: Progress | None = None) -> list[Figure]:
-    """Texts per second in a bare loop, and what a message through NATS takes; `seconds` is of each of them."""
+def floor(
+    repeats: int, seconds: float, threads: int, progress: Progress | None = None, sizes: Sequence[int] = SIZES
+) -> list[Figure]:
+    """Texts per second in a bare loop, and what a message through NATS takes; `seconds` is of each of them.
+
+    `sizes` are those of minilm's batches.
+    """
     tell, here = progress or _silent, machine.describe()
     at = datetime.now(UTC).isoformat()
 
@@ -50,7 +55,7 @@ def floor(repeats: int, seconds: float, threads: int, progress: Progress | None 
         ]
 
     found: list[Figure] = []
-    for size in SIZES:
+    for size in sizes:
         values = rates("minilm", partial(apart, MINILM, size, seconds=seconds, threads=threads))
         found.append(figure("bare loop, minilm", "bare loop", f"texts/s, batches of {size}", values, threads=threads))
     for name, folder in PLAIN.items():

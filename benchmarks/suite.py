@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from benchmarks import bare, machine, progress, samples, tables
 from benchmarks.figures import median
+from benchmarks.floor import floor
 from benchmarks.measure import Progress, measure
 from benchmarks.plans import INPUTS, MODELS, PLAIN, Plain, plan
 from benchmarks.rivals import serving
@@ -37,22 +38,23 @@ PAGE: Final = HERE / "RESULTS.md"
 MINILM: Final = HERE.parent / "runners" / "models" / "minilm"
 CAPACITY: Final = "no-op, 32 clients"
 BARE: Final = "bare loop"
+FLOOR: Final = "floor"
 BATCHES: Final = {"minilm, 64 clients": 32, "minilm, 1 client": 1}
 """Rows that the bare loop is beside, and the size of its batches."""
 
 SPECIAL: Final[dict[str, tuple[Special, float]]] = {
     "token stream": (token_stream, 45),
     "async create": (async_create, 20),
-    "gateway idle": (gateway_idle, 70),
+    "gateway idle": (gateway_idle, 45),
     "second start": (second_start, 15),
     "open SSE streams": (open_streams, 35),
-    "200 models known": (models_known, 130),
+    "200 models known": (models_known, 100),
     "1 M predictions": (million_predictions, 150),
 }
 """With the seconds that each takes, roughly."""
 ORDER: Final = ("noop", "minilm", "tokens", "token stream", "async create", "gateway idle", "second start", "sleep")
 """What is most asked for comes first; the rest follows."""
-STARTING: Final = 8.0  # seconds, roughly, of a server and its model
+STARTING: Final = 6.0  # seconds, roughly, of a server and its model
 
 Measured = Repeat | Figure
 
@@ -61,7 +63,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] = ()
     rivals: tuple[str, ...] = NAMES
     repeats: int = 5
-    seconds: float = 2.0
+    seconds: float = 1.5
     quick: bool = False
     out: Path | None = None
 
@@ -113,11 +115,13 @@ def run(wish: Wish) -> int:
 
 def chosen(wish: Wish, tell: Progress) -> Iterator[Step]:
     """In the order in which they are measured. Raises `Unusable` if there is no such row."""
-    there = [*(row.name for row in PLAIN), *SPECIAL]
+    there = [*(row.name for row in PLAIN), *SPECIAL, FLOOR]
     if strange := [name for name in wish.only if not any(_named(each, (name,)) for each in there)]:
         raise Unusable(f"{', '.join(strange)}: no such row; there are {'; '.join(there)}")
     wanted = [name for name in there if _named(name, wish.only)]
     steps = [*_plain_steps(wish, wanted, tell), *_special_steps(wish, wanted)]
+    if FLOOR in wanted:
+        steps.append(Step(FLOOR, 6 * wish.repeats * wish.seconds, lambda failures: _floor(wish, failures, tell)))
     yield from sorted(steps, key=lambda step: ORDER.index(step.name) if step.name in ORDER else len(ORDER))
 
 
@@ -148,6 +152,12 @@ def _special_steps(wish: Wish, wanted: Sequence[str]) -> Iterator[Step]:
         if name in wanted:
             expected = seconds * (0.3 if wish.quick else 1)
             yield Step(name, expected, lambda failures, n=name, s=special: failures.guarded(n, partial(s, terms)))
+
+
+def _floor(wish: Wish, failures: Failures, tell: Progress) -> Iterator[Measured]:
+    """Without minilm, whose bare loop is measured beside it."""
+    threads = max(1, machine.describe().cores - 1)
+    return failures.guarded(FLOOR, lambda: floor(wish.repeats, wish.seconds, threads, tell, sizes=()))
 
 
 def _measured(steps: Sequence[Step], failures: Failures, tell: Progress) -> Iterator[Measured]:
@@ -185,10 +195,12 @@ class Group:
 
     @property
     def expected(self) -> float:
-        each = self._wish.repeats * self._wish.seconds + self._warm_up + 1
-        ours = 2 * STARTING + each * len(self._rows)
-        theirs = STARTING + each * sum(row.rivals for row in self._rows)
+        ours = 2 * STARTING + sum(self._expected(row) for row in self._rows)
+        theirs = STARTING + sum(self._expected(row) for row in self._rows if row.rivals)
         return ours + theirs * len(self._rivals)
+
+    def _expected(self, row: Plain) -> float:
+        return self._wish.repeats * self._wish.seconds * row.longer + self._warm_up
 
     @property
     def _warm_up(self) -> float:
@@ -218,7 +230,7 @@ class Group:
         rate = row.share * self._rate(target) if row.share else 0.0
         asked = plan(row, target, seconds=self._wish.seconds, repeats=repeats, rate=rate)
         asked = structs.replace(asked, warm_up=self._warm_up)
-        loop = Loop(row, self._wish.seconds) if row.name in BATCHES else None
+        loop = Loop(row, asked.seconds) if row.name in BATCHES else None
         found = measure(asked, target, progress=self._tell, before=loop.once if loop else None)
         if row.name == CAPACITY and not self._capacity:
             self._capacity = median(found, "requests/s")
@@ -246,7 +258,7 @@ class Group:
                         self._predictor,
                         target,
                         clients=row.clients,
-                        seconds=self._wish.seconds,
+                        seconds=self._wish.seconds * row.longer,
                         repeats=self._wish.repeats,
                         warm_up=self._warm_up,
                         title=row.name,

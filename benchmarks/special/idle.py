@@ -12,7 +12,7 @@ from benchmarks.stack import running
 
 NAME: Final = "gateway idle"
 SETTLE: Final = 5.0  # seconds after the start
-WINDOW: Final = 10.0
+WINDOW: Final = 6.0
 
 
 def gateway_idle(terms: Terms) -> Iterator[Figure]:

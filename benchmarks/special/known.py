@@ -22,7 +22,7 @@ NAME: Final = "200 models known"
 MANY: Final = 200
 WARM: Final = 5
 CREATES: Final = 300
-WINDOW: Final = 10.0  # seconds
+WINDOW: Final = 6.0  # seconds
 SETTLE: Final = 3.0
 ENVIRON: Final = {"SAMOVAR_BUNDLED": "false"}
 
