@@ -1,13 +1,12 @@
 """What the guard counts: what Samovar itself does for a prediction between two system calls, one operation each."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from msgspec import Raw, Struct, json
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
+from bus.client import Client, Heard
 from gateway import ids, sse, validation
 from gateway.catalog import Version, as_version
 from gateway.ids import Capabilities
@@ -124,12 +123,12 @@ def hear() -> Once:
     live = Live(cast(Client, wire), subjects.tag(ID), _ended_somewhere)
     _driven(live.start())
     text = events.encode(Output(id=ID, run=RUN, index=0, values=[TOKENS[0]]))
-    message = Msg(cast(Client, wire), subject=subjects.live_of(ID)[:-1] + "output", data=text)
+    message = Heard(subjects.live_of(ID)[:-1] + "output", "", text, None)
     listening = live.listen(ID)  # gone with its last reference
     ear = listening.__enter__()
 
     def once() -> object:
-        _driven(wire.heard(message))
+        wire.say(message)
         _driven(ear.next())
         return listening
 
@@ -188,11 +187,8 @@ GROWING: Final[dict[str, Callable[[int], Once]]] = {
 class _Wire:
     """Of a NATS client, what `Live` asks for: it keeps who listens."""
 
-    async def subscribe(self, _: str, cb: Callable[[Msg], Awaitable[None]], **__: Any) -> None:
-        self._listener = cb
-
-    def heard(self, message: Msg) -> Coroutine[Any, Any, None]:
-        return cast(Coroutine[Any, Any, None], self._listener(message))
+    async def hear(self, _: str, heard: Callable[[Heard], None]) -> None:
+        self.say = heard
 
 
 class _Worker:
