@@ -1,6 +1,5 @@
 """What a measurement asks for: models, their inputs from options and files, and the requests that these make."""
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -18,7 +17,6 @@ from deploy.errors import Unusable
 
 Input = dict[str, Any]
 
-STDIN: Final = Path("-")
 OWN: Final = {"model", "input"}
 """A line with these, and no others, is for that model alone."""
 
@@ -42,9 +40,9 @@ def of_address(url: str, given: Sequence[str], lines: Sequence[Input]) -> list[R
 
 
 def read(path: Path) -> list[Input]:
-    """A JSON object, or one a line; `-` is stdin. Raises `Unusable`."""
+    """A JSON object, or one a line. Raises `Unusable`."""
     try:
-        text = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+        text = path.read_bytes()
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror or error}") from None
     try:

@@ -16,7 +16,7 @@ from benchmarks.inputs import Input
 from benchmarks.measure import measure
 from benchmarks.samples import Arrivals, Plan, Protocol, Repeat, Request
 from benchmarks.targets import Target
-from deploy.cli.api import connected, kept_token
+from deploy.cli.api import Refused, connected, kept_token
 from deploy.errors import Unusable
 from deploy.local.places import default_data_dir
 
@@ -25,7 +25,7 @@ MANY: Final = 256
 """Connections at most, of an open loop that is not told."""
 A_MOMENT: Final = 0.001
 """Seconds of a closed loop in which every client asks once."""
-NEWS: Final = 30.0  # seconds in which a runner says what it has, after a stack is ready
+NEWS: Final = 5.0  # seconds in which a runner has said what models it has, after a stack is ready
 OTHER: Final = ("plain", "plain-stream")
 """What servers speak that are no Samovar."""
 
@@ -100,11 +100,15 @@ def _target(wish: Wish, tell: Callable[[str], None]) -> Generator[Target]:
 def _requests(wish: Wish, target: Target, lines: list[Input]) -> list[Request]:
     if wish.protocol in OTHER:
         return inputs.of_address(target.url, wish.given, lines)
+    until = time.monotonic() + (0 if wish.url else NEWS)
     with connected(target.url, target.token) as api:
-        until = time.monotonic() + NEWS
-        while not wish.url and not api.get("/v1/models")["results"] and time.monotonic() < until:
+        while True:
+            try:
+                return inputs.of_models(api, wish.models, wish.given, lines)
+            except Refused as error:
+                if error.status != 404 or time.monotonic() > until:
+                    raise
             time.sleep(0.05)
-        return inputs.of_models(api, wish.models, wish.given, lines)
 
 
 def _plan(wish: Wish, target: Target, requests: list[Request]) -> Plan:

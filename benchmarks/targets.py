@@ -37,13 +37,15 @@ def cpu(target: Target) -> dict[str, float]:
     """Seconds of CPU by kind of process; nothing for a target whose processes are not ours to look at."""
     if target.pid is None:
         return {}
-    if target.name == "samovar":
+    if _is_ours(target):
         return processes.cpu(target.pid)
     return {"server": processes.cpu_of_all(target.pid)}
 
 
 def stages(target: Target) -> dict[str, tuple[float, float]]:
     """How many predictions went through each stage, and the sum of their seconds; nothing if it does not tell."""
+    if not _is_ours(target):
+        return {}
     try:
         told = httpx.get(target.url.rstrip("/") + "/metrics", timeout=5)
     except httpx.HTTPError:
@@ -52,3 +54,7 @@ def stages(target: Target) -> dict[str, tuple[float, float]]:
     for what, stage, value in STAGE.findall(told.text if told.is_success else ""):
         found.setdefault(stage, {})[what] = float(value)
     return {stage: (both.get("count", 0.0), both.get("sum", 0.0)) for stage, both in found.items()}
+
+
+def _is_ours(target: Target) -> bool:
+    return target.name.startswith("samovar")

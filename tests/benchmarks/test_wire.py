@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from benchmarks import wire
-from benchmarks.wire import Address, Answer, Connection, Lost
+from benchmarks.wire import Address, Answer, Connection, Lost, get, post
 
 Say = Callable[[bytes, asyncio.StreamReader], Awaitable[list[bytes]]]
 """To a head and what follows it: the answer, in pieces. An empty piece ends the connection."""
@@ -54,15 +53,15 @@ async def test_a_connection_serves_many_requests() -> None:
     async with connected(ours) as (address, connection):
         for number in range(3):
             body = b"%d" % number
-            assert await connection.ask(wire.post(address, "/", body, "token")) == Answer(201, body)
-        assert await connection.ask(wire.get(address, "/", "token")) == Answer(200, b"abc")
-        assert await connection.ask(wire.post(address, "/", b"last", "token")) == Answer(201, b"last")
+            assert await connection.ask(post(address, "/", body, "token")) == Answer(201, body)
+        assert await connection.ask(get(address, "/", "token")) == Answer(200, b"abc")
+        assert await connection.ask(post(address, "/", b"last", "token")) == Answer(201, b"last")
 
 
 async def test_pieces_are_heard_one_by_one() -> None:
     heard: list[tuple[float, bytes]] = []
     async with connected(ours) as (address, connection):
-        await connection.ask(wire.get(address, "/", None), lambda at, piece: heard.append((at, piece)))
+        await connection.ask(get(address, "/", None), lambda at, piece: heard.append((at, piece)))
         assert [piece for _, piece in heard] == [b"a", b"bc"]
         assert heard[0][0] <= heard[1][0] <= connection.at
 
@@ -87,7 +86,7 @@ async def test_pieces_are_heard_one_by_one() -> None:
 )
 async def test_what_other_servers_say_is_understood(pieces: list[bytes], answer: Answer) -> None:
     async with connected(saying(*pieces)) as (address, connection):
-        assert await connection.ask(wire.get(address, "/", None)) == answer
+        assert await connection.ask(get(address, "/", None)) == answer
         assert not connection.closed
 
 
@@ -101,7 +100,7 @@ async def test_what_other_servers_say_is_understood(pieces: list[bytes], answer:
 )
 async def test_an_answer_can_be_the_last_of_its_connection(head: bytes) -> None:
     async with connected(saying(head, b"ok", b"")) as (address, connection):
-        assert await connection.ask(wire.get(address, "/", None)) == Answer(200, b"ok")
+        assert await connection.ask(get(address, "/", None)) == Answer(200, b"ok")
         assert connection.closed
 
 
@@ -117,9 +116,9 @@ async def test_an_answer_can_be_the_last_of_its_connection(head: bytes) -> None:
 async def test_an_answer_can_be_lost(pieces: list[bytes]) -> None:
     async with connected(saying(*pieces)) as (address, connection):
         with pytest.raises(Lost):
-            await connection.ask(wire.get(address, "/", None))
+            await connection.ask(get(address, "/", None))
         with pytest.raises(Lost):
-            await connection.ask(wire.get(address, "/", None))
+            await connection.ask(get(address, "/", None))
 
 
 @pytest.mark.parametrize(
