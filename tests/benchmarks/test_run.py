@@ -137,7 +137,6 @@ def test_a_version_can_be_named(stack: Stack, tmp_path: Path) -> None:
         pytest.param(["samovar/noop", "-i", "count=3"], "it has text", id="no such input"),
         pytest.param(["samovar/noop", "samovar/sleep", "-i", "count=3"], "none of the models has", id="of neither"),
         pytest.param(["samovar/tokens", "--inputs", "/dev/stdin"], "status 422: input.count", id="a wrong input"),
-        pytest.param(["samovar/noop", "--protocol", "cancel"], "needs an input that takes longer", id="too quick"),
     ],
 )
 def test_what_a_stack_refuses_is_told_in_one_line(stack: Stack, arguments: list[str], told: str) -> None:
