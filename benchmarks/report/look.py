@@ -63,7 +63,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 def canvas(title: str, note: str, rows: int = 1, height: float = 4.5) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(8.4, height), dpi=120, layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0].tolist()
-    axes[0].set_title(printable(title), loc="left", fontsize=13, fontweight="bold", pad=24)
+    axes[0].set_title(fitting(title, 80), loc="left", fontsize=13, fontweight="bold", pad=24)
     axes[0].text(0, 1.025, note, transform=axes[0].transAxes, color=SOFT, va="bottom", fontsize=9.5)
     for one in axes:
         one.grid(visible=True, which="major")
@@ -89,8 +89,14 @@ def name_lines(axes: Axes, labels: Iterable[Label]) -> None:
     apart = 15 * 120 / 72 / height
     placed = sorted(((_fraction(axes, label.y), label) for label in labels), key=lambda one: one[0])
     for (_, label), y in zip(placed, _apart([y for y, _ in placed], apart), strict=True):
-        text = printable(label.text)
+        text = fitting(label.text, 32)
         axes.text(1.012, y, text, color=label.colour, transform=axes.transAxes, va="center", fontweight="bold")
+
+
+def fitting(text: str, most: int) -> str:
+    """A name that leaves room for the plot."""
+    shown = printable(text).replace("\n", " ")
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def _fraction(axes: Axes, y: float) -> float:

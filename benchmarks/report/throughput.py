@@ -6,9 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.figures import Measurement, Spread, spread_of
-from benchmarks.report.look import Drawing, canvas, colours, logarithmic_ms, plain
+from benchmarks.report.look import Drawing, canvas, colours, fitting, logarithmic_ms, plain
 from benchmarks.report.percentiles import group
-from benchmarks.tables import printable
 
 
 def throughput(found: Sequence[Measurement]) -> Iterator[Drawing]:
@@ -75,7 +74,7 @@ def _curve_name(one: Measurement) -> str:
     """The target, and how it was asked if that is not the usual."""
     plan = one.repeats[0].plan
     usual = {"sync", "plain", "closed"}
-    return printable(", ".join([one.target, *(word for word in (plan.protocol, plan.arrivals) if word not in usual)]))
+    return fitting(", ".join([one.target, *(word for word in (plan.protocol, plan.arrivals) if word not in usual)]), 32)
 
 
 def _spread(one: Measurement, name: str) -> Spread:
