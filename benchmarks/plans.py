@@ -65,6 +65,7 @@ INPUTS: Final[dict[str, Sequence[Input]]] = {
     "tokens": [{"count": 100}],
     "megabyte": [{"text": "tea"}],
 }
+MIXED: Final = ("noop", "sleep", "minilm", "tokens")
 EXPECT: Final = {"noop": '"succeeded"', "sleep": '"succeeded"', "minilm": '"succeeded"', "megabyte": '"succeeded"'}
 
 
@@ -88,7 +89,7 @@ def plan(row: Plain, target: Target, *, seconds: float, repeats: int, rate: floa
 def _requests(row: Plain) -> Sequence[Request]:
     if row.predictor != "mixed":
         return [request(row.predictor, input) for input in ([row.input] if row.input else INPUTS[row.predictor])]
-    return [request(name, INPUTS[name][0]) for name in INPUTS]
+    return [request(name, INPUTS[name][0]) for name in MIXED]
 
 
 def request(predictor: str, input: Input) -> Request:

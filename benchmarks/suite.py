@@ -15,7 +15,7 @@ from benchmarks import bare, machine, progress, samples, tables
 from benchmarks.figures import median
 from benchmarks.floor import floor
 from benchmarks.measure import Progress, measure
-from benchmarks.plans import INPUTS, MODELS, PLAIN, Plain, plan
+from benchmarks.plans import INPUTS, MIXED, MODELS, PLAIN, Plain, plan
 from benchmarks.rivals import serving
 from benchmarks.rivals.installing import python_of
 from benchmarks.rivals.names import NAMES, RIVALS
@@ -220,7 +220,7 @@ class Group:
         """These many, after those that are done."""
         self._tell(f"{self._predictor}: starting samovar")
         with samovar(models=[MODELS]) as target:
-            names = INPUTS if self._predictor == "mixed" else (self._predictor,)
+            names = MIXED if self._predictor == "mixed" else (self._predictor,)
             for name in names:
                 uvloop.run(Client(target.url, target.token or "").warm(name, INPUTS[name][0]))
             for row in self._rows:

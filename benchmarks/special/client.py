@@ -28,6 +28,11 @@ class Created(Struct, frozen=True):
     urls: Urls
 
 
+class Ended(Struct, frozen=True):
+    status: str
+    error: str | None = None
+
+
 class Client:
     """What it asks for is asked of one stack."""
 
@@ -62,8 +67,9 @@ class Client:
         async with asyncio.timeout(WARM):
             while (answer := await connection.ask(self.post(model, input, "prefer: wait"))).status != 201:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        assert b'"succeeded"' in answer.body, answer
         connection.close()
+        ended = json.decode(answer.body, type=Ended)
+        assert ended.status == "succeeded", f"{model} {ended.status}: {ended.error}"
 
     async def known(self, model: str) -> None:
         """Returns once the gateway has heard of it."""

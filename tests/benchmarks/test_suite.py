@@ -8,7 +8,7 @@ import pytest
 from msgspec import json
 
 from benchmarks.aims import AIMS
-from benchmarks.plans import INPUTS, MODELS, PLAIN, plan
+from benchmarks.plans import MIXED, MODELS, PLAIN, plan
 from benchmarks.rivals.serving import title_of
 from benchmarks.samples import Figure, Repeat, read
 from benchmarks.special.client import SKEW, Heard, ages, in_order
@@ -83,7 +83,7 @@ def test_a_plan_asks_models_that_are_there(row) -> None:
         assert request.path == f"/v1/models/samovar/{request.model}/predictions"
         assert request.model == "minilm" or (MODELS / request.model / "predict.py").exists()
         assert json.decode(request.body)["input"]
-    assert len({request.model for request in made.requests}) == (len(INPUTS) if row.predictor == "mixed" else 1)
+    assert len({request.model for request in made.requests}) == (len(MIXED) if row.predictor == "mixed" else 1)
 
 
 def test_events_are_counted_wherever_the_network_cut_them() -> None:
