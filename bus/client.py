@@ -57,6 +57,24 @@ class Heard:
     def headers(self) -> dict[str, str]:
         return NatsClient._parse_header_lines(self._head.partition(b"\r\n")[2]) if self._head else {}
 
+    @property
+    def delivered(self) -> int:
+        """How often JetStream has delivered it, this time included."""
+        return int(self._token(4))
+
+    @property
+    def pending(self) -> int:
+        """How many JetStream has behind it for the same consumer."""
+        return int(self._token(8))
+
+    def _token(self, place: int) -> str:
+        """Of $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer's>.<time>.<pending>.
+
+        It may have a domain and an account in the third and fourth place.
+        """
+        tokens = self.reply.split(".")
+        return tokens[place if len(tokens) < 11 else place + 2]
+
 
 class Client(NatsClient):
     """`hear` and `ask` take the short way; all else is nats-py's."""

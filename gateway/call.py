@@ -97,12 +97,20 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 def parts(request: AnyRequest) -> Parts:
-    return request.scope["litestar_app"].state.parts
+    scope: dict[str, Any] = request.scope  # pyright: ignore[reportAssignmentType]  as ASGI allows, it keeps what is ours
+    if "parts" not in scope:
+        scope["parts"] = scope["litestar_app"].state.parts
+    return scope["parts"]
 
 
 def header(request: AnyRequest, name: bytes) -> str | None:
-    """By its lower-case name. The request's own mapping costs more to make than all that we look up in it."""
-    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), None)
+    """By its lower-case name; the first, if there are more."""
+    scope: dict[str, Any] = request.scope  # pyright: ignore[reportAssignmentType]
+    fields: dict[bytes, bytes] | None = scope.get("fields")
+    if fields is None:
+        fields = scope["fields"] = dict(reversed(scope["headers"]))
+    value = fields.get(name)
+    return value.decode("latin-1") if value is not None else None
 
 
 async def caller(request: AnyRequest, right: Right | None = None, *, create: bool = False) -> Account:

@@ -120,7 +120,9 @@ class Creator:
 
     async def _accept(self, p: Prediction, version: Version) -> None:
         self._watch(p)
-        commit = asyncio.get_running_loop().create_task(self._commit(p, version.pool))
+        started = time.perf_counter()
+        commit = self._record.create(p, version.pool)
+        commit.add_done_callback(lambda _: metrics.stage("commit", time.perf_counter() - started))
         self._recorder.expect(p.id, commit)
         try:
             sequence = await self._send(p, version)
@@ -171,12 +173,6 @@ class Creator:
             self._reconciler.submitted(p.id, sequence)
         if p.kind == "predict":
             self._tell(_made(p, at))
-
-    async def _commit(self, p: Prediction, pool: str) -> datetime:
-        started = time.perf_counter()
-        at = await self._record.create(p, pool)
-        metrics.stage("commit", time.perf_counter() - started)
-        return at
 
     async def _submit(self, p: Prediction, pool: str) -> int | None:
         """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""

@@ -1,8 +1,8 @@
 """What is being said of predictions, as it is stored: one subscription for all of this gateway's own."""
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
@@ -94,19 +94,13 @@ class Live:
     async def start(self) -> None:
         await self._subscribe(subjects.live_of_tag(self.tag))
 
-    @contextmanager
-    def listen(self, id: str) -> Generator[Ear]:
+    def listen(self, id: str) -> "Listening":
         """From now on; for a prediction of another gateway, from a moment later: the ear is told to read again then."""
-        with self._placed(id) as ear:
-            if subjects.tag(id) != self.tag and id not in self._foreign:
-                self._foreign[id] = asyncio.create_task(self._follow(id))
-            yield ear
+        return Listening(self._place(id, follow=subjects.tag(id) != self.tag), id, self._leave)
 
-    @contextmanager
-    def attend(self) -> Generator[Ear]:
+    def attend(self) -> "Listening":
         """An ear for no prediction: it hears what others stir it for, and that the gateway is about to stop."""
-        with self._placed("") as ear:
-            yield ear
+        return Listening(self._place("", follow=False), "", self._leave)
 
     def missed(self) -> None:
         """Everyone reads again what they follow."""
@@ -125,21 +119,22 @@ class Live:
             for ear in ears:
                 ear.close()
 
-    @contextmanager
-    def _placed(self, id: str) -> Generator[Ear]:
+    def _place(self, id: str, *, follow: bool) -> Ear:
         ear = Ear()
         if self._closing:
             ear.close()
-        ears = self._ears.setdefault(id, [])
-        ears.append(ear)
-        try:
-            yield ear
-        finally:
-            ears.remove(ear)
-            if not ears:
-                self._ears.pop(id, None)
-                if task := self._foreign.pop(id, None):
-                    task.add_done_callback(self._leave)
+        self._ears.setdefault(id, []).append(ear)
+        if follow and id not in self._foreign:
+            self._foreign[id] = asyncio.create_task(self._follow(id))
+        return ear
+
+    def _leave(self, id: str, ear: Ear) -> None:
+        ears = self._ears[id]
+        ears.remove(ear)
+        if not ears:
+            del self._ears[id]
+            if task := self._foreign.pop(id, None):
+                task.add_done_callback(_unfollow)
 
     async def _follow(self, id: str) -> Subscription:
         subscription = await self._subscribe(subjects.live_of(id))
@@ -151,10 +146,6 @@ class Live:
 
     async def _subscribe(self, subject: str) -> Subscription:
         return await self._client.hear(subject, self._on)
-
-    def _leave(self, task: asyncio.Task[Subscription]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            asyncio.ensure_future(_unsubscribe(task.result()))  # noqa: RUF006  nobody waits for it
 
     def _on(self, message: Heard) -> None:
         id = subjects.id_of(message.subject)
@@ -168,6 +159,28 @@ class Live:
             self._on_final(event, bool(ears))
         for ear in ears or ():
             ear.hear(event)
+
+
+class Listening:
+    """An ear in its place, for as long as the block goes on."""
+
+    __slots__ = ("_ear", "_id", "_leave")
+
+    def __init__(self, ear: Ear, id: str, leave: Callable[[str, Ear], None]) -> None:
+        self._ear = ear
+        self._id = id
+        self._leave = leave
+
+    def __enter__(self) -> Ear:
+        return self._ear
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(self._id, self._ear)
+
+
+def _unfollow(task: asyncio.Task[Subscription]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        asyncio.ensure_future(_unsubscribe(task.result()))  # noqa: RUF006  nobody waits for it
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

@@ -9,10 +9,9 @@ from typing import Final, Protocol
 
 import structlog
 from msgspec import DecodeError, Raw, json
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from bus.client import Client
+from bus.client import Client, Heard
 from gateway.broker import DEADLINE, Broker, Failed
 from gateway.errors import Unavailable
 from schemas import events, subjects
@@ -28,7 +27,7 @@ PAUSE: Final = 0.25
 """Seconds until an empty consumer is asked again. It is the second net: to take each message as it came
 cost a tenth of the broker's work and of ours (docs/decisions/0002)."""
 REQUEST: Final = json.encode({"batch": BATCH, "no_wait": True})
-EMPTY: Final = {"404", "408"}  # nothing there; nothing more
+EMPTY: Final = {404, 408}  # nothing there; nothing more
 RETRY: Final = 0.25  # seconds until a database that was away is tried again
 LATER: Final = 2.0  # seconds until a message that could not be recorded comes again
 LOOKED_FOR: Final = 30  # deliveries until an event whose prediction nobody knows is parked: a minute
@@ -47,7 +46,7 @@ CONSUMER: Final = {
 
 class Record(Protocol):
     async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None: ...
-    async def finish(self, p: Prediction) -> str | None: ...
+    def finish(self, p: Prediction) -> asyncio.Future[str | None]: ...
     async def note_attempt(self, id: str, attempt: int, job: int | None, stream: datetime | None) -> bool: ...
     async def park(self, subject: str, data: bytes, reason: str) -> None: ...
 
@@ -74,7 +73,8 @@ class Recorder:
         self._on_made = on_made
         self._recorded: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[bool]] = {}
-        self._kept: dict[str, tuple[Prediction, asyncio.Task[None]]] = {}
+        self._kept: dict[str, Prediction] = {}
+        self._making: set[asyncio.Task[None]] = set()
         self._coming: dict[str, asyncio.Future[datetime]] = {}
 
     def expect(self, id: str, commit: asyncio.Future[datetime]) -> None:
@@ -89,12 +89,16 @@ class Recorder:
     def told(self, p: Prediction) -> None:
         """Somebody is told that it ended so: from here on that is true, whatever becomes of the broker's files."""
         if p.id not in self._recorded and p.id not in self._kept:
-            self._kept[p.id] = (p, asyncio.create_task(self._keep(p)))
+            self._kept[p.id] = p
+            commit = self._coming.get(p.id)
+            if commit is None:
+                self._write(p)
+            else:  # a task for each would cost more than all the rest
+                commit.add_done_callback(lambda _: self._write(p))
 
     def kept(self, id: str) -> Prediction | None:
         """An end that was told and is not in the record yet."""
-        found = self._kept.get(id)
-        return found[0] if found else None
+        return self._kept.get(id)
 
     async def serve(self) -> None:
         """Until it is cancelled."""
@@ -124,18 +128,41 @@ class Recorder:
         log.warning("run_started_over", id=id, reason="events were lost before they were recorded")
         await self._broker.forget(id)
 
-    async def _keep(self, p: Prediction) -> None:
-        try:
-            while True:
-                try:
-                    await self._finish(p)
-                    return
-                except Unavailable:
-                    await asyncio.sleep(RETRY)
-        except Exception:
-            log.exception("final_refused", id=p.id)
-        finally:
-            del self._kept[p.id]
+    def _write(self, p: Prediction) -> None:
+        self._record.finish(p).add_done_callback(lambda done: self._wrote(p, done))
+
+    def _wrote(self, p: Prediction, done: asyncio.Future[str | None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Unavailable):
+            done.get_loop().call_later(RETRY, self._write, p)
+            return
+        del self._kept[p.id]
+        if error is not None:
+            log.error("final_refused", id=p.id, exc_info=error)
+        elif not done.cancelled() and (kind := done.result()) is not None:
+            self._made(p, kind)
+
+    def _made(self, p: Prediction, kind: str) -> None:
+        if kind in self._on_made:
+            task = asyncio.create_task(self._make(p, kind))
+            self._making.add(task)
+            task.add_done_callback(self._making.discard)
+        else:
+            self._remember(p.id)
+
+    async def _make(self, p: Prediction, kind: str) -> None:
+        """Until it succeeds: a push is told to have ended only with its version."""
+        while True:
+            try:
+                await self._on_made[kind](p.id)
+            except Unavailable:
+                await asyncio.sleep(RETRY)
+            except Exception:
+                log.exception("final_refused", id=p.id)
+                return
+            else:
+                self._remember(p.id)
+                return
 
     async def _finish(self, p: Prediction) -> bool:
         if commit := self._coming.get(p.id):
@@ -172,8 +199,8 @@ class Recorder:
             {"stream_name": subjects.EVENTS, "config": CONSUMER},
         )
         inbox = self._client.new_inbox()
-        messages: asyncio.Queue[Msg] = asyncio.Queue()
-        subscription = await self._client.subscribe(inbox, cb=messages.put, pending_msgs_limit=0, pending_bytes_limit=0)
+        messages: asyncio.Queue[Heard] = asyncio.Queue()
+        subscription = await self._client.hear(inbox, messages.put_nowait)
         try:
             while True:
                 await self._pull(inbox, messages)
@@ -181,7 +208,7 @@ class Recorder:
             with suppress(NatsError, OSError):
                 await subscription.unsubscribe()
 
-    async def _pull(self, inbox: str, messages: asyncio.Queue[Msg]) -> None:
+    async def _pull(self, inbox: str, messages: asyncio.Queue[Heard]) -> None:
         """One request, and what it brings. Raises `Failed` when the consumer is gone or silent."""
         await self._client.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EVENTS}.{subjects.RECORDER}", REQUEST, reply=inbox
@@ -191,23 +218,23 @@ class Recorder:
             batch = [await asyncio.wait_for(messages.get(), DEADLINE)]
             while not messages.empty():
                 batch.append(messages.get_nowait())
-            arrived = [message for message in batch if _status(message) is None]
+            arrived = [message for message in batch if message.status is None]
             if arrived:
                 await self._take(arrived)
             wanted -= len(arrived)
-            for status in filter(None, map(_status, batch)):
+            for status in (message.status for message in batch if message.status is not None):
                 if status not in EMPTY:
-                    raise Failed(int(status), "pull")
+                    raise Failed(status, "pull")
                 await asyncio.sleep(PAUSE)
                 return
 
-    async def _take(self, messages: list[Msg]) -> None:
-        started: list[tuple[Msg, Started]] = []
+    async def _take(self, messages: list[Heard]) -> None:
+        started: list[tuple[Heard, Started]] = []
         rest: list[Awaitable[None]] = []
         for message in messages:
             id = subjects.id_of(message.subject)
             if id in self._recorded:
-                await _ack(message)
+                self._ack(message)
                 continue
             try:
                 event = events.decode(message.data)
@@ -222,66 +249,77 @@ class Recorder:
                 case Succeeded() | RunFailed() | Canceled():
                     rest.append(self._final(message, event))
                 case _:
-                    await _ack(message)
+                    self._ack(message)
         if started:
             rest.append(self._started(started))
         await asyncio.gather(*rest)
 
-    async def _started(self, started: list[tuple[Msg, Started]]) -> None:
+    async def _started(self, started: list[tuple[Heard, Started]]) -> None:
         try:
             await self._record.start([(event.id, event.at, event.run) for _, event in started])
         except Unavailable:
-            await asyncio.gather(*(_later(message) for message, _ in started))
+            for message, _ in started:
+                self._later(message)
         else:
             for message, _ in started:
-                await _ack(message)
+                self._ack(message)
 
-    async def _crashed(self, message: Msg, event: Crashed) -> None:
+    async def _crashed(self, message: Heard, event: Crashed) -> None:
         try:
             await self._record.note_attempt(event.id, event.attempt, event.job, self._broker.jobs_made)
         except Unavailable:
-            await _later(message)
+            self._later(message)
         else:
-            await _ack(message)
+            self._ack(message)
 
-    async def _final(self, message: Msg, event: FinalEvent) -> None:
-        deliveries = message.metadata.num_delivered
+    async def _final(self, message: Heard, event: FinalEvent) -> None:
+        deliveries = message.delivered
         try:
             there = await asyncio.shield(self._begin(event))
         except Gap:
             if deliveries >= COMPLETE_BY:
                 await self._start_over(message, event)
             else:
-                await _later(message)
+                self._later(message)
         except (Unavailable, Failed):
-            await _later(message)
+            self._later(message)
         except Exception:
             log.exception("final_refused", id=event.id)
-            await _later(message)
+            self._later(message)
         else:
             if there:
-                await _ack(message)
+                self._ack(message)
             elif deliveries >= LOOKED_FOR:
                 await self._park(message, "no such prediction")
             else:
-                await _later(message)
+                self._later(message)
 
-    async def _start_over(self, message: Msg, event: FinalEvent) -> None:
+    async def _start_over(self, message: Heard, event: FinalEvent) -> None:
         try:
             await self.start_over(event.id)
         except Failed:
-            await _later(message)
+            self._later(message)
         else:
-            await _ack(message)
+            self._ack(message)
 
-    async def _park(self, message: Msg, reason: str) -> None:
+    async def _park(self, message: Heard, reason: str) -> None:
         log.warning("event_parked", subject=message.subject, reason=reason)
         try:
             await self._record.park(message.subject, message.data, reason)
         except Unavailable:
-            await _later(message)
+            self._later(message)
         else:
-            await _ack(message)
+            self._ack(message)
+
+    def _ack(self, message: Heard) -> None:
+        self._say(message, b"+ACK")
+
+    def _later(self, message: Heard) -> None:
+        self._say(message, b'-NAK {"delay": %d}' % int(LATER * 1_000_000_000))
+
+    def _say(self, message: Heard, word: bytes) -> None:
+        with suppress(NatsError, OSError):
+            self._client.put(message.reply, word)
 
 
 def whole(event: FinalEvent, said: Iterable[Event]) -> Prediction:
@@ -294,17 +332,3 @@ def whole(event: FinalEvent, said: Iterable[Event]) -> Prediction:
     )
     finals = [each for each in said if isinstance(each, FinalEvent)]
     return replay(blank, said if finals else [*said, event])
-
-
-def _status(message: Msg) -> str | None:
-    return (message.headers or {}).get("Status")
-
-
-async def _ack(message: Msg) -> None:
-    with suppress(NatsError, OSError):
-        await message.ack()
-
-
-async def _later(message: Msg) -> None:
-    with suppress(NatsError, OSError):
-        await message.nak(delay=LATER)

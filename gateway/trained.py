@@ -1,6 +1,6 @@
 """The end of a training becomes a version of its destination, once, before anybody is told of it."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -39,7 +39,7 @@ class Rows(Protocol):
 
 class Record(Protocol):
     async def get(self, id: str, account: int | None = None) -> Prediction | None: ...
-    async def finish(self, p: Prediction) -> str | None: ...
+    def finish(self, p: Prediction) -> Awaitable[str | None]: ...
     async def unmade(self, ids: Sequence[str]) -> set[str]: ...
 
 

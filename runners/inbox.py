@@ -53,8 +53,8 @@ class Delivery:
         self.subject = msg.subject
         self.data = msg.data
         self.pulled_at = time.time()
-        self.redelivered = _delivered(msg.reply) > 1
-        self.pending = _pending(msg.reply)
+        self.redelivered = msg.delivered > 1
+        self.pending = msg.pending
         """Jobs behind it in the queue."""
 
     def adopt(self, later: "Delivery") -> None:
@@ -219,20 +219,3 @@ class Inbox:
                 # 409: the consumer is gone, or has another leader; 503: there is none.
                 log.info("asking for jobs anew", consumer=self._name, status=code, reason=msg.reason)
                 asyncio.get_running_loop().call_later(0.1, self.lose)
-
-
-def _delivered(reply: str) -> int:
-    return int(_token(reply, 4))
-
-
-def _pending(reply: str) -> int:
-    return int(_token(reply, 8))
-
-
-def _token(reply: str, place: int) -> str:
-    """Of $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer's>.<time>.<pending>.
-
-    It may have a domain and an account in the third and fourth place.
-    """
-    tokens = reply.split(".")
-    return tokens[place if len(tokens) < 11 else place + 2]

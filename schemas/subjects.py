@@ -1,6 +1,7 @@
 """Every subject, stream and consumer name, and what the streams promise."""
 
 import re
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 # Crockford's alphabet, lower case: the ids that Replicate draws look like these.
@@ -29,6 +30,7 @@ RELEASES: Final = "runners.releases"  # schemas.models.Releases, from every gate
 RETIRED: Final = "runners.retired"  # schemas.models.Retired, to every agent and every gateway
 
 
+@lru_cache(1000)
 def job(pool: str, model: str, version: str, lane: str = "0") -> str:
     return f"jobs.{pool}.{escape(model)}.{version}.{lane}"
 

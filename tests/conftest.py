@@ -9,12 +9,11 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
-import nats
 import pytest
 from msgspec import json
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from bus.client import Client
 from deploy.local.nats import User, running_nats
 from deploy.local.postgres import running_postgres
 from deploy.migrate import migrate
@@ -51,7 +50,8 @@ async def nats_url(home: Path) -> AsyncGenerator[str]:
 
 @pytest.fixture
 async def nc(nats_url: str) -> AsyncGenerator[Client]:
-    client = await nats.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+    client = Client()
+    await client.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)  # pyright: ignore[reportArgumentType]  it is slept
     yield client
     await client.close()
 

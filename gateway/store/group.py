@@ -6,12 +6,14 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
+from gateway.store.pool import meaning
+
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
 
 class Group(Generic[I, O]):
-    """Call it with one item; `write` sees many, and answers each in order.
+    """It is given items one by one; `write` sees many, and answers each in order.
 
     By default nothing waits for company: an item that comes when nothing is under way is written at once; seconds to
     `linger` are for writes that no client waits for. A statement that the database refuses is halved until the culprit
@@ -27,13 +29,13 @@ class Group(Generic[I, O]):
         self._waiting: list[tuple[I, asyncio.Future[O]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def __call__(self, item: I) -> O:
-        """Written even if the caller is cancelled meanwhile."""
+    def put(self, item: I) -> asyncio.Future[O]:
+        """Written even if nobody waits for the answer. What the database refuses is raised as it means to us."""
         reply: asyncio.Future[O] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, reply))
         if self._task is None:
             self._task = asyncio.create_task(self._drain())
-        return await reply
+        return reply
 
     async def close(self) -> None:
         while self._task is not None:
@@ -70,4 +72,6 @@ class Group(Generic[I, O]):
 def _refuse(batch: list[tuple[I, asyncio.Future[O]]], error: Exception) -> None:
     for _, reply in batch:
         if not reply.done():
-            reply.set_exception(error)
+            told = meaning(error)
+            told.__cause__ = error if told is not error else error.__cause__
+            reply.set_exception(told)

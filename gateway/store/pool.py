@@ -44,9 +44,16 @@ def reached() -> Generator[None]:
     """Raises `Unavailable` for a database that does not answer, `BadToken` for a row of an account that is gone."""
     try:
         yield
-    except LOST as error:
-        raise Unavailable from error
-    except asyncpg.ForeignKeyViolationError as error:
-        if (error.constraint_name or "").endswith("_account_fkey"):
-            raise BadToken from error  # deleted a moment ago, by way of a gateway that this one has not heard of yet
+    except Exception as error:
+        if (told := meaning(error)) is not error:
+            raise told from error
         raise
+
+
+def meaning(error: Exception) -> Exception:
+    """What it is to us; itself, if nothing special."""
+    if isinstance(error, LOST):
+        return Unavailable()
+    if isinstance(error, asyncpg.ForeignKeyViolationError) and (error.constraint_name or "").endswith("_account_fkey"):
+        return BadToken()  # deleted a moment ago, by way of a gateway that this one has not heard of yet
+    return error

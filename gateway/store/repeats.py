@@ -19,7 +19,7 @@ OTHER: Final = (
     "Send another key, or the same request."
 )
 
-_FREE: Final = len(inserted([])) + 1  # the first parameter that INSERT leaves
+_FREE: Final = 2  # the first parameter that INSERT leaves
 
 RESERVE: Final = f"""
     WITH mine AS (
@@ -51,7 +51,7 @@ class Repeats:
         """
         with reached():
             while True:
-                args = [*inserted([(p, pool)]), p.account, key, request, p.id, KEPT]
+                args = [inserted([(p, pool)]), p.account, key, request, p.id, KEPT]
                 if made := await self._pool.fetchval(RESERVE, *args):
                     return made
                 first = await self._pool.fetchrow(

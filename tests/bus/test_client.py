@@ -162,3 +162,15 @@ async def test_what_a_server_would_refuse_is_not_sent(
     with pytest.raises(error):
         await client.publish(subject, b"x" * size)
     await client.flush()  # the connection is as good as before
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param("$JS.ACK.JOBS.a.3.7.8.1700000000000000000.12", id="plain"),
+        pytest.param("$JS.ACK.hub.abc.JOBS.a.3.7.8.1700000000000000000.12.rest", id="with a domain"),
+    ],
+)
+def test_a_delivery_tells_how_often_it_came_and_what_is_behind_it(reply: str) -> None:
+    message = Heard("jobs.a", reply, b"", None)
+    assert (message.delivered, message.pending) == (3, 12)

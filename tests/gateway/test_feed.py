@@ -10,8 +10,8 @@ import asyncpg
 import httpx
 import pytest
 from msgspec import json
-from nats.aio.client import Client
 
+from bus.client import Client
 from gateway.feed import MOST, Feed
 from gateway.live import Ear
 from schemas import subjects

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 from msgspec import Raw
-from nats.aio.client import Client
 
+from bus.client import Client
 from gateway.errors import Unavailable
 from gateway.follow import Follower
 from gateway.live import Closing, Live

@@ -9,9 +9,9 @@ from typing import Any, cast
 import httpx
 import nats
 from msgspec import json, structs
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from bus.client import Client
 from deploy.local.nats import running_nats
 from gateway.broker import Broker
 from gateway.settings import Settings
@@ -270,7 +270,7 @@ class Paged:
         self._depths = depths
         self.data = b""
 
-    async def request(self, _: str, question: bytes, **__: Any) -> "Paged":
+    async def ask(self, _: str, question: bytes, *__: Any, **___: Any) -> "Paged":
         offset = json.decode(question)["offset"]
         shown = dict(sorted(self._depths.items())[offset : offset + 2])
         self.data = json.encode({"total": len(self._depths), "offset": offset, "state": {"subjects": shown}})

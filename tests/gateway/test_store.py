@@ -81,9 +81,9 @@ async def test_what_comes_while_one_statement_is_under_way_goes_into_the_next():
         return items
 
     group = Group(write)
-    calls = [asyncio.create_task(group(number)) for number in range(10)]
+    calls = [group.put(number) for number in range(10)]
     await begun.wait()
-    later = [asyncio.create_task(group(number)) for number in range(10, 15)]
+    later = [group.put(number) for number in range(10, 15)]
     await asyncio.sleep(0)
     first.set()
     assert await asyncio.gather(*calls, *later) == list(range(15))
