@@ -11,6 +11,8 @@ from benchmarks.bare import predictor
 
 FOLDER = "RIVAL_MODEL"
 PORT = "RIVAL_PORT"
+WINDOW = "RIVAL_WINDOW"
+"""Milliseconds that a batch waits for company, for who wants to try another than each has."""
 BATCH = 32
 """At most: what minilm itself says, and no rival gets less."""
 
@@ -51,6 +53,10 @@ def folder() -> Path:
 
 def port() -> int:
     return int(os.environ[PORT])
+
+
+def window(milliseconds: int) -> int:
+    return int(os.environ.get(WINDOW, milliseconds))
 
 
 def batched() -> bool:

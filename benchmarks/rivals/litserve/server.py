@@ -8,10 +8,10 @@ from typing import Any
 
 import litserve
 
-from benchmarks.rivals.model import BATCH, Model, batched, port, streamed
+from benchmarks.rivals.model import BATCH, Model, batched, port, streamed, window
 
-WINDOW = 0.005
-"""Seconds that a batch waits for company (features/batching: `batch_timeout`)."""
+WINDOW = 5
+"""Milliseconds that a batch waits for company (features/batching: `batch_timeout`)."""
 
 
 class Plain(litserve.LitAPI):
@@ -41,7 +41,7 @@ def api() -> litserve.LitAPI:
     if streamed():
         return Stream(stream=True)
     if batched():
-        return Plain(max_batch_size=BATCH, batch_timeout=WINDOW)
+        return Plain(max_batch_size=BATCH, batch_timeout=window(WINDOW) / 1000)
     return Plain()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mosec import Server, SSEWorker, Worker
 from msgspec import json
 
-from benchmarks.rivals.model import BATCH, Model, batched, streamed
+from benchmarks.rivals.model import BATCH, Model, batched, streamed, window
 
 WINDOW = 5
 """Milliseconds that a batch waits for company (reference/interface: `max_wait_time`)."""
@@ -63,7 +63,7 @@ if __name__ == "__main__":
     if streamed():
         server.append_worker(Stream, num=1)
     elif batched():
-        server.append_worker(Many, num=1, max_batch_size=BATCH, max_wait_time=WINDOW)
+        server.append_worker(Many, num=1, max_batch_size=BATCH, max_wait_time=window(WINDOW))
     else:
         server.append_worker(One, num=1)
     server.run()

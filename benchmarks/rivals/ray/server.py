@@ -18,10 +18,10 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from benchmarks.rivals.model import BATCH, Model, batched, port, streamed
+from benchmarks.rivals.model import BATCH, Model, batched, port, streamed, window
 
-WINDOW = 0.005
-"""Seconds that a batch waits for company (advanced-guides/dyn-req-batch: `batch_wait_timeout_s`)."""
+WINDOW = 5
+"""Milliseconds that a batch waits for company (advanced-guides/dyn-req-batch: `batch_wait_timeout_s`)."""
 # configure-serve-deployment: the default of 5 would keep batches small. One replica has the model, as one of ours has.
 OPTIONS: dict[str, Any] = {"num_replicas": 1, "max_ongoing_requests": 256, "ray_actor_options": {"num_cpus": 1}}
 # monitoring: a line of log for each request is what the others do not write either.
@@ -42,7 +42,7 @@ class Many:
     def __init__(self) -> None:
         self.model = Model()
 
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WINDOW)
+    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=window(WINDOW) / 1000)
     async def together(self, inputs: list[dict[str, Any]]) -> list[Any]:
         # advanced-guides/asyncio-best-practices: beside the loop, so that the next batch comes in meanwhile.
         return await asyncio.to_thread(self.model.many, inputs)
