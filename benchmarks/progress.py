@@ -24,7 +24,8 @@ def shown() -> Generator[Progress]:
     if not console.is_terminal:
         yield lambda told: None if PASSING.search(told) else print(told, file=sys.stderr, flush=True)
         return
-    with console.status("") as status:
+    # Each frame takes time from what is measured.
+    with console.status("", refresh_per_second=2) as status:
 
         def say(told: str) -> None:
             if LASTING.search(told):
