@@ -111,7 +111,8 @@ async def _healthy(keepers: list[Keeper]) -> None:
     """Wait until all of them work; say for what when it takes long."""
     for keeper in keepers:
         try:
-            await asyncio.wait_for(keeper.healthy.wait(), 1.5)
+            async with asyncio.timeout(1.5):  # `wait_for` of Python 3.11 loses a stop that comes with its result
+                await keeper.healthy.wait()
         except TimeoutError:
             say(f"waiting for {keeper.name}")
             await keeper.healthy.wait()
