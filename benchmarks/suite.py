@@ -54,6 +54,7 @@ SPECIAL: Final[dict[str, tuple[Special, float]]] = {
 """With the seconds that each takes, roughly."""
 ORDER: Final = ("noop", "minilm", "tokens", "token stream", "async create", "gateway idle", "second start", "sleep")
 """What is most asked for comes first; the rest follows."""
+IMPORTING: Final = 3.0  # seconds, roughly, until a bare loop begins
 STARTING: Final = 6.0  # seconds, roughly, of a server and its model
 
 Measured = Repeat | Figure
@@ -195,7 +196,9 @@ class Group:
 
     @property
     def expected(self) -> float:
+        loops = sum(row.name in BATCHES for row in self._rows) * self._wish.repeats
         ours = 2 * STARTING + sum(self._expected(row) for row in self._rows)
+        ours += loops * (IMPORTING + 2 * self._wish.seconds)
         theirs = STARTING + sum(self._expected(row) for row in self._rows if row.rivals)
         return ours + theirs * len(self._rivals)
 
