@@ -18,7 +18,7 @@ from gateway.catalog import Catalog
 from gateway.create import Creator
 from gateway.deleting import Deleting
 from gateway.deployments import Deployments as Deploying
-from gateway.errors import Forbidden
+from gateway.errors import BadRequest, BodyTooLarge, Forbidden
 from gateway.feed import Feed
 from gateway.files import Files
 from gateway.fleet import Fleet
@@ -186,8 +186,38 @@ def paged(
 
 async def read(request: AnyRequest, kind: type[T]) -> T:
     """A JSON body. Raises like `validation.decoded`, and `BodyTooLarge`."""
-    content = await request.body()
+    content = await body(request)
     return validation.decoded(content, header(request, b"content-type") or "", parts(request).settings.max_depth, kind)
+
+
+async def body(request: AnyRequest) -> bytes:
+    """All of it, and the same when it is asked for again. Raises `BodyTooLarge`, or `BadRequest` if the client left.
+
+    The framework's own way to it makes a mapping of all headers first.
+    """
+    scope: dict[str, Any] = request.scope  # pyright: ignore[reportAssignmentType]
+    if "content" not in scope:
+        scope["content"] = await _received(request, parts(request).settings.max_body)
+    return scope["content"]
+
+
+async def _received(request: AnyRequest, most: int) -> bytes:
+    announced = header(request, b"content-length") or ""
+    if announced.isdecimal() and int(announced) > most:
+        raise BodyTooLarge
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message: Any = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("The connection ended before the body did.")
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > most:
+            raise BodyTooLarge
+        pieces.append(piece)
+        more = message.get("more_body", False)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:

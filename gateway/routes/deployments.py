@@ -7,6 +7,7 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, structs
 
+from gateway import call
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.catalog import Version
 from gateway.errors import NotFound, Unprocessable
@@ -173,7 +174,7 @@ async def rollback(
     Of Samovar alone.
     """
     account = await caller(request, "write")
-    body = await read(request, Rollback) if await request.body() else Rollback()
+    body = await read(request, Rollback) if await call.body(request) else Rollback()
     found = await _found(request, account, deployment_owner, deployment_name)
     number = body.number or found.newest.number - 1
     await _release(request, account, found, Change(), number)

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from gateway import errors, validation
+from gateway import call, errors, validation
 from gateway.call import AnyRequest, answer, caller, header, parts
 from gateway.catalog import Version
 from gateway.completing import Completing, Left, all_of, drawn, held
@@ -87,7 +87,7 @@ async def unknown(path: FromPath[str]) -> None:
 async def _asked(request: AnyRequest, kind: type[T]) -> tuple[Account, T, dict[str, Any]]:
     """Who asks, for what, and all fields that we know nothing of."""
     account = await caller(request, "predict", create=True)
-    content = await request.body()
+    content = await call.body(request)
     media_type, deepest = header(request, b"content-type") or "", parts(request).settings.max_depth
     fields = validation.decoded(content, media_type, deepest, dict[str, Any])
     asked = validation.converted(fields, kind)

@@ -115,7 +115,7 @@ async def _sent(request: AnyRequest) -> repeats.Sent | None:
     key, count = header(request, b"idempotency-key"), header(request, b"x-stainless-retry-count")
     if key is None and count is None:
         return None
-    return repeats.sent(request.scope["path"], await request.body(), key, count)
+    return repeats.sent(request.scope["path"], await call.body(request), key, count)
 
 
 def hooked(request: AnyRequest, p: Prediction, body: Body) -> Prediction:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from litestar import Response, Router, get, post
 from msgspec import DecodeError, json
 
+from gateway import call
 from gateway.call import AnyRequest, answer, caller, cursor, paged, parts
 from gateway.errors import BadRequest, NotFound
 from gateway.routes.model_operations import SearchOperation
@@ -24,7 +25,7 @@ async def query(request: AnyRequest) -> Response[bytes]:
     if not request.scope.get("queried"):
         raise NotFound
     account = await caller(request)
-    return await found(request, account, phrase(await request.body()))
+    return await found(request, account, phrase(await call.body(request)))
 
 
 @get("/search", operation_id="search", operation_class=SearchOperation)

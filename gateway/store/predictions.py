@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
@@ -25,6 +25,9 @@ ON_ITS_WAY = timedelta(seconds=5)
 
 LINGER = 0.01
 """Seconds that an end waits for others to be written with; clients were told of it already, and can read it."""
+
+HEAVY: Final = 64_000_000
+"""Characters of ends that one statement takes: PostgreSQL stops at a gigabyte."""
 
 COLUMNS = """id, account, model, version, pool, kind, source, status, input, output, many, files, logs, error, metrics,
              run, created_at, started_at, completed_at, deadline, cancel_requested_at, attempt, deployment, destination,
@@ -62,6 +65,8 @@ IN_ORDER = """
         SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
          ORDER BY id FOR NO KEY UPDATE)
 """
+JOINED_IN_ORDER = IN_ORDER.replace("$1::text[]", "string_to_array($1, ',')")
+"""For the ids in one text."""
 
 # Webhooks are told in the statement that makes it true, so that none is lost, and none is told twice.
 START = f"""{IN_ORDER}, begun AS (
@@ -80,7 +85,7 @@ WIPE = rf"""regexp_replace(p.input::text, '(?<!\\)"{SEALED}[^"]*"', '"{WIPED}"',
 
 # A run that was over before its start was recorded is told of both, in this order. Who wants output or logs alone gets
 # what there was no time to tell.
-FINISH = f"""{IN_ORDER}, ended AS (
+FINISH = f"""{JOINED_IN_ORDER}, ended AS (
     UPDATE predictions p
        SET status = e.status, output = e.output -> 0, many = e.many, files = e.files, logs = e.logs,
            error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at,
@@ -455,7 +460,11 @@ class Predictions:
         return [at[p.id] for p, _ in rows]
 
     async def _finish(self, ps: Sequence[Prediction]) -> list[str | None]:
-        rows = await self._pool.fetch(FINISH, [p.id for p in ps], _finals(ps))
+        finals = _finals(ps)
+        if len(finals) > HEAVY and len(ps) > 1:
+            middle = len(ps) // 2
+            return [*await self._finish(ps[:middle]), *await self._finish(ps[middle:])]
+        rows = await self._pool.fetch(FINISH, ",".join(p.id for p in ps), finals)
         written = {row["id"] for row in rows}
         others = [p.id for p in ps if p.id not in written]
         if others:  # who wrote them may have died before it told anyone, so they are told again
