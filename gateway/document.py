@@ -1,8 +1,10 @@
 """The OpenAPI document, completed: what each operation answers, and how it refuses."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any, Final
 
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, PathItem
 from msgspec import Struct, json
 
@@ -31,6 +33,20 @@ REFUSALS: Final = {
 WITH_BODY: Final = (400, 403, 413, 415, 422)
 
 
+class Described(OpenAPIConfig):
+    """Of a document that is made when it is first read: it takes 12 MB, and most gateways are never asked for it."""
+
+    def to_openapi_schema(self) -> "Completed":
+        begun = super().to_openapi_schema()
+        return Completed(**{each.name: getattr(begun, each.name) for each in fields(begun)})
+
+
+class Completed(OpenAPI):
+    def to_schema(self) -> dict[str, Any]:
+        complete(self)
+        return super().to_schema()
+
+
 class Place(Struct, frozen=True, kw_only=True):
     """An operation, where it stands in the document."""
 
@@ -40,7 +56,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 def complete(document: OpenAPI) -> None:
-    """Once, before anybody reads it. Raises `KeyError` for an operation of which nothing is known."""
+    """Before it is read. Raises `KeyError` for an operation of which nothing is known."""
     found = list(places(document))
     schemas = _schemas(ANSWERS[place.operation.operation_id or ""] for place in found)
     for place in found:
