@@ -258,6 +258,26 @@ def guard(*, update: Annotated[bool, Parameter(negative=())] = False) -> None:
         count(update=update)
 
 
+@bench.command(name="results")
+def results(*files: Path, out: Path = Path("RESULTS.md")) -> None:
+    """Write the table of what must be shown, and all else that was measured, as Markdown.
+
+    Parameters
+    ----------
+    files
+        Of measurements; what is in several of them is taken from the last.
+    out
+        The file to write.
+    """
+    if not files:
+        raise Unusable("Name at least one file of measurements, such as benchmarks/results/suite-<time>.jsonl.gz.")
+    with extra(), readable():
+        from benchmarks.report.results import write_results
+
+        write_results(files, out)
+        print(out)
+
+
 bench.command("benchmarks.rivals.cli:rivals", name="rivals", help="Install other servers, and measure them, too.")
 
 

@@ -51,6 +51,15 @@ def test_what_cannot_be_measured_is_told_in_one_line(arguments: list[str], told:
     assert "Traceback" not in done.stderr
 
 
+def test_results_are_written_from_files_and_from_nothing_else(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("[1, 2]\n")
+    none, unread = bench("results"), bench("results", str(broken))
+    assert "Name at least one file" in none.stderr
+    assert f"{broken}, line 1: a sample before any repeat" in unread.stderr
+    assert (none.returncode, unread.returncode) == (1, 1)
+
+
 def test_other_commands_load_nothing_of_the_benchmarks() -> None:
     code = "import sys; from deploy.cli.main import app; app(['hardware', '--help'], result_action='return_value')"
     told = "print([name for name in sys.modules if name.split('.')[0] in ('benchmarks', 'matplotlib', 'hdrh')])"
