@@ -8,8 +8,9 @@ from typing import Protocol
 import structlog
 
 from gateway.broker import Failed
-from gateway.errors import Unavailable
+from gateway.errors import NoFiles, Unavailable
 from gateway.live import Closing, Ear, Live
+from gateway.values import Values, lacking
 from schemas.events import Event, Final
 from schemas.prediction import FINAL, Gap, Prediction, advance, replay
 
@@ -38,11 +39,12 @@ Stirring = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 class Follower:
-    def __init__(self, record: Record, told: Told, live: Live, ends: Ends) -> None:
+    def __init__(self, record: Record, told: Told, live: Live, ends: Ends, values: Values) -> None:
         self._record = record
         self._told = told
         self._live = live
         self._ends = ends
+        self._values = values
 
     async def read(self, id: str, account: int | None = None) -> Prediction | None:
         """As it stands now: what anyone has been told can be read."""
@@ -84,9 +86,11 @@ class Follower:
         if heard is None:
             return await self._read_surely(p.id)
         try:
+            if any(map(lacking, heard)):
+                heard = await self._values.placed(heard)
             for event in heard:
                 p = advance(p, event)
-        except Gap:
+        except (Gap, NoFiles):
             return await self._read_surely(p.id)
         return self._seen(p)
 
@@ -100,8 +104,8 @@ class Follower:
                 p = self._ends.kept(id) or await self._record.get(id)
                 if p is None or p.status in FINAL:
                     return p
-                return self._seen(catch_up(p, await self._told.history(id)))
-            except (Failed, Unavailable) as error:
+                return self._seen(catch_up(p, await self._history(id)))
+            except (Failed, Unavailable, NoFiles) as error:
                 log.debug("history_not_read", id=id, error=str(error))
                 if self._live.closing:
                     raise Closing from error
@@ -112,10 +116,18 @@ class Follower:
         if p.status in FINAL:
             return p
         try:
-            return self._seen(catch_up(p, await self._told.history(p.id)))
-        except Failed:
+            return self._seen(catch_up(p, await self._history(p.id)))
+        except (Failed, NoFiles):
             # An end that was told may have come into the record since we looked there.
             return await self._record.get(p.id) or p
+
+    async def _history(self, id: str) -> list[Event]:
+        """Without events whose values are gone: what counts on them is not believed, either."""
+        said = await self._told.history(id)
+        try:
+            return await self._values.placed(said)
+        except Gap:
+            return [event for event in said if not lacking(event)]
 
     def _seen(self, p: Prediction) -> Prediction:
         if p.status in FINAL:

@@ -60,6 +60,7 @@ from gateway.store.uploads import Uploads
 from gateway.trained import Results
 from gateway.trainings import Trainings
 from gateway.uploads import Uploading
+from gateway.values import Values
 from gateway.views import Views
 from gateway.webhooks import Retries, Webhooks
 from schemas import subjects
@@ -102,7 +103,8 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
         catalog = Catalog(rows, time.monotonic)
         builds = Builds(record, rows, catalog)
         results = Results(record, rows, catalog, files)
-        recorder = Recorder(client, broker, record, {"build": builds.recorded, "train": results.recorded})
+        values = Values(files)
+        recorder = Recorder(client, broker, record, values, {"build": builds.recorded, "train": results.recorded})
         reconciler = Reconciler(record, broker, recorder, files)
 
         def on_final(event: FinalEvent, heard: bool) -> None:
@@ -113,7 +115,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
 
         live = Live(client, ids.draw_tag(), on_final, progress.heard)
         on_gaps += [live.missed, catalog.forget]
-        follower = Follower(record, broker, live, recorder)
+        follower = Follower(record, broker, live, recorder, values)
         fleet = Fleet(time.monotonic)
         runners = Runners(client, broker, catalog, fleet)
         released = Deployments(pool)

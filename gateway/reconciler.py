@@ -8,7 +8,7 @@ import structlog
 
 from gateway.broker import Broker, Failed
 from gateway.cancels import DELETED
-from gateway.errors import QueueFull, Unavailable
+from gateway.errors import NoFiles, QueueFull, Unavailable
 from gateway.files import Files
 from gateway.job import job_of
 from gateway.periodic import every
@@ -75,7 +75,7 @@ class Reconciler:
         while due := await self._record.due(MOST, AGAIN):
             results = await asyncio.gather(*(self._check(each) for each in due), return_exceptions=True)
             for each, result in zip(due, results, strict=True):
-                if isinstance(result, Failed | Unavailable | Gap | QueueFull):
+                if isinstance(result, Failed | Unavailable | NoFiles | Gap | QueueFull):
                     log.info("not_reconciled", id=each.id, reason=str(result) or type(result).__name__)
                 elif isinstance(result, BaseException):
                     raise result

@@ -13,7 +13,8 @@ from nats.errors import Error as NatsError
 
 from bus.client import Client, Heard
 from gateway.broker import DEADLINE, Broker, Failed
-from gateway.errors import Unavailable
+from gateway.errors import NoFiles, Unavailable
+from gateway.values import Values
 from schemas import events, subjects
 from schemas.events import Canceled, Crashed, Event, Run, Started, Succeeded
 from schemas.events import Failed as RunFailed
@@ -65,11 +66,13 @@ class Recorder:
         client: Client,
         broker: Broker,
         record: Record,
+        values: Values,
         on_made: Mapping[str, Callable[[str], Awaitable[None]]],
     ) -> None:
         self._client = client
         self._broker = broker
         self._record = record
+        self._values = values
         self._on_made = on_made
         self._recorded: OrderedDict[str, None] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[bool]] = {}
@@ -117,8 +120,10 @@ class Recorder:
 
         Raises `Gap` when something that the event counts on is not kept any more.
         """
-        said: list[Event] = await self._broker.history(event.id) if event.outputs or event.logs else [event]
-        return await self._finish(whole(event, said))
+        said: list[Event] = await self._broker.history(event.id) if event.outputs or event.logs else []
+        if not any(isinstance(each, FinalEvent) for each in said):
+            said.append(event)
+        return await self._finish(whole(event.id, await self._values.placed(said)))
 
     async def start_over(self, id: str) -> None:
         """Forget a run whose events are not all there, so that its prediction can be run again.
@@ -281,7 +286,7 @@ class Recorder:
                 await self._start_over(message, event)
             else:
                 self._later(message)
-        except (Unavailable, Failed):
+        except (Unavailable, Failed, NoFiles):
             self._later(message)
         except Exception:
             log.exception("final_refused", id=event.id)
@@ -322,13 +327,12 @@ class Recorder:
             self._client.put(message.reply, word)
 
 
-def whole(event: FinalEvent, said: Iterable[Event]) -> Prediction:
+def whole(id: str, said: Iterable[Event]) -> Prediction:
     """The final state by what was said alone: the recorder does not read the row that it writes.
 
     Raises `Gap` when something is missing.
     """
     blank = Prediction(
-        id=event.id, account=0, model="", version="", input=Raw(b"{}"), created_at=datetime.min.replace(tzinfo=UTC)
+        id=id, account=0, model="", version="", input=Raw(b"{}"), created_at=datetime.min.replace(tzinfo=UTC)
     )
-    finals = [each for each in said if isinstance(each, FinalEvent)]
-    return replay(blank, said if finals else [*said, event])
+    return replay(blank, said)

@@ -83,7 +83,13 @@ class Retention:
             await self._free_inputs(large - set(await self._in_use.large_inputs()))
         free = [content for content in contents if needed.isdisjoint(content.files)]
         await asyncio.gather(*(self._files.remove(key) for content in free for key in content.files))
+        await asyncio.gather(*(self._free_values(content.id) for content in free if content.spilled))
         return [content.id for content in free]
+
+    async def _free_values(self, id: str) -> None:
+        """No result names them, so they are looked for."""
+        async for some in self._files.listed(keys.outputs(id)):
+            await asyncio.gather(*(self._files.remove(each.key) for each in some))
 
     async def _free_inputs(self, digests: set[str]) -> None:
         """Those that were just written may be on their way into use."""

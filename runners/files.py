@@ -81,8 +81,18 @@ class Files:
         renamed = {f"{MARK}{path}": f"{MARK}{key}" for path, key in drawn.items()}
         return Raw(json.encode(mapped(json.decode(value), lambda text: renamed.get(text, text)))), list(drawn.values())
 
+    async def spill(self, id: str, value: bytes) -> str:
+        """Upload a value that no message can carry; its key."""
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(value).hexdigest())
+        key = keys.value(id, token_urlsafe(16), digest)
+        try:
+            await obstore.put_async(self._store, key, value, use_multipart=self._multipart)
+        except (BaseError, OSError, ValueError) as error:
+            raise FileStoreError(f"cannot store an output of {len(value)} bytes: {_said(error)}") from error
+        return key
+
     async def _upload(self, id: str, path: Path) -> str:
-        key = f"out/{id}/{token_urlsafe(16)}/{keys.safe(path.name)}"
+        key = keys.output(id, token_urlsafe(16), path.name)
         try:
             await obstore.put_async(self._store, key, path, use_multipart=self._multipart)
         except (BaseError, OSError, ValueError) as error:

@@ -14,12 +14,13 @@ from runners.cancels import Cancels
 from runners.errors import BadInput, FileStoreError, StartOver
 from runners.inbox import Delivery
 from runners.inputs import Given, Inputs
-from runners.reporter import PIECE, QueueFull, Report, Reporter
+from runners.reporter import QueueFull, Report, Reporter, Value, carried
 from runners.texts import without_nul
 from runners.worker.frames import Chunk, Done, Item
 from schemas.events import Canceled, Crashed, Failed, Run, Started, Succeeded
 from schemas.events import Final as FinalEvent
 from schemas.jobs import Job
+from schemas.subjects import INLINE
 
 log = structlog.stdlib.get_logger()
 
@@ -27,6 +28,7 @@ FRESH: Final = 1.0  # seconds for which a job is new: nobody can have ended it y
 CRASHES: Final = 3
 LONGEST_ERROR: Final = 8_000  # characters
 LONGEST_METRICS: Final = 8_000  # bytes
+ELSEWHERE: Final = Raw(b"null")  # in the place of a value that is kept in the file store
 
 
 class Store(Protocol):
@@ -34,6 +36,7 @@ class Store(Protocol):
 
     async def fetch(self, key: str) -> bytes: ...
     async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]: ...
+    async def spill(self, id: str, value: bytes) -> str: ...
 
 
 class Runs(Protocol):
@@ -57,6 +60,8 @@ class Agent(Struct, frozen=True, kw_only=True):
     files: Store
     inputs: Inputs
     run_limit: float
+    max_output: int
+    """Bytes of what a run may say, its log aside."""
     kept: float = math.inf
     """Seconds for which all that a run said is there for certain."""
 
@@ -211,8 +216,9 @@ class Life:
                     report.started = Started(id=call.id, run=report.run, at=_time(call.began))
                     limit = self._limit(call)
                 if call.end is None:
-                    if trouble := await self._pass_on(call, report):
-                        self._runs.stop(call, Wish(trouble, failed=True))
+                    await self._pass_on(call, report)
+                    if report.trouble is not None:
+                        self._runs.stop(call, Wish(report.trouble, failed=True))
                     await report.say(logs=True)
                     self._runs.relieve()
             return call.end
@@ -224,25 +230,28 @@ class Life:
             if call.end is None:
                 self._runs.leave(call)
 
-    async def _pass_on(self, call: Call, report: Report) -> str | None:
-        """From the call to the report, in order; why that was not possible, if it was not."""
+    async def _pass_on(self, call: Call, report: Report) -> None:
+        """From the call to the report, in order, up to the first chunk that cannot be said."""
         if call.log_due or call.end is not None:
             report.text(call.take_text())
         try:
             for chunk in call.take_chunks():
-                report.value(*await self._value(chunk))
+                if report.trouble is None:
+                    report.value(await self._value(chunk, report))
         except (FileStoreError, TooLarge) as error:
-            return str(error)
-        return None
+            report.trouble = str(error)
 
-    async def _value(self, said: Chunk | Done) -> tuple[Raw, list[str]]:
+    async def _value(self, said: Chunk | Done, report: Report) -> Value:
         assert said.value is not None
+        report.size += len(said.value)
+        if report.size > self._agent.max_output:
+            raise TooLarge(report.size, self._agent.max_output)
         value, files = Raw(without_nul(said.value)), said.files
         if files:
             value, files = await self._agent.files.keep(self._job.id, bytes(value), files)
-        if len(bytes(value)) > PIECE:
-            raise TooLarge(len(bytes(value)))
-        return value, files
+        if len(text := bytes(value)) <= INLINE:
+            return Value(value, files)
+        return Value(ELSEWHERE, files, await self._agent.files.spill(self._job.id, text))
 
     def _limit(self, call: Call) -> asyncio.TimerHandle:
         limit = self._agent.run_limit
@@ -252,17 +261,18 @@ class Life:
         )
 
     async def _ending(self, call: Call, done: Done, report: Report) -> FinalEvent:
-        trouble = await self._pass_on(call, report)
+        await self._pass_on(call, report)
+        trouble = report.trouble
         if trouble is None and call.wish is not None and call.wish.failed:
             trouble = call.wish.reason
         if trouble is not None:
             return await self._failed(report, call, trouble, done)
         try:
-            whole = [] if done.value is None else [await self._value(done)]
+            whole = [] if done.value is None else [await self._value(done, report)]
         except (FileStoreError, TooLarge) as error:
             return await self._failed(report, call, str(error), done)
         self._freshen(call, report)
-        values, files, text = await report.rest(beside=sum(len(bytes(value)) for value, _ in whole))
+        values, text = await report.rest(beside=sum(value.size for value in whole))
         said: dict[str, Any] = {
             "id": call.id,
             "run": report.run,
@@ -271,9 +281,8 @@ class Life:
             "started_at": _time(call.began) if call.began is not None else None,
             "pulled_at": _time(self._delivery.pulled_at),
             "outputs": report.outputs,
-            "values": values + [value for value, _ in whole],
+            **carried(values + whole),
             "many": done.many or report.outputs > 0 or bool(values),
-            "files": files + [file for _, names in whole for file in names],
             "logs": report.logs,
             "log": text,
             "metrics": self._measured(call, done),
@@ -288,7 +297,7 @@ class Life:
 
     async def _failed(self, report: Report, call: Call, error: str, done: Done | None = None) -> Failed:
         self._freshen(call, report)
-        values, files, text = await report.rest()
+        values, text = await report.rest()
         return Failed(
             id=call.id,
             run=report.run,
@@ -297,9 +306,8 @@ class Life:
             started_at=_time(call.began) if call.began is not None else None,
             pulled_at=_time(self._delivery.pulled_at),
             outputs=report.outputs,
-            values=values,
+            **carried(values),
             many=report.outputs > 0 or bool(values),
-            files=files,
             logs=report.logs,
             log=text,
             error=error,
@@ -348,11 +356,11 @@ class Life:
 
 
 class TooLarge(Exception):
-    """An output value that no message can carry."""
+    """More output than a prediction may have."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"an output of {size} bytes is larger than a message can carry ({PIECE}); return a file instead"
+            f"an output of {size} bytes is too large: {limit} are the limit (SAMOVAR_MAX_OUTPUT); return a file instead"
         )
 
 

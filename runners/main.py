@@ -93,6 +93,7 @@ async def _work(
         files=store,
         inputs=Inputs(store, Secrets(settings.secrets_key), limit=settings.input_bytes, timeout=settings.input_timeout),
         run_limit=settings.run_limit,
+        max_output=settings.max_output,
     )
     host = devices.found(settings)
     known = Needs(Path(settings.cache_dir) / needs.FOLDER)

@@ -1,7 +1,7 @@
 """Events on their way to JetStream: each is repeated until it is stored."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from msgspec import Raw, Struct, json
@@ -22,6 +22,7 @@ FULL: Final = 10077  # the queue is at its cap
 PIECE: Final = (
     subjects.MAX_MESSAGE - 64_000
 )  # bytes of values in one event; the rest is for all that stands beside them
+BESIDE: Final = 12  # bytes: what stands around a key
 TEXT_PIECE: Final = PIECE // 6  # characters; JSON needs six bytes for one at worst
 KEPT: Final = 64_000_000  # bytes of what a run said that are kept, to say them again
 
@@ -36,6 +37,21 @@ class Stored(Struct, frozen=True):
 
 
 _stored = json.Decoder(Stored)
+
+
+class Value(Struct, frozen=True):
+    """An output, or a chunk of one, as an event carries it."""
+
+    text: Raw
+    files: list[str] = []
+    stored: str | None = None
+    """The key under which it is kept, as it is too large for a message; `text` is null then."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in an event, or somewhat more."""
+        keys = self.files if self.stored is None else [*self.files, self.stored]
+        return len(bytes(self.text)) + 1 + sum(len(key) + BESIDE for key in keys)
 
 
 class Reporter:
@@ -122,11 +138,15 @@ class Report:
         self.run = run
         self.started: Started | None = None
         self._started_said = False
-        self._values: list[tuple[Raw, list[str]]] = []
-        self._said_values: list[tuple[Raw, list[str]]] = []
+        self._values: list[Value] = []
+        self._said_values: list[Value] = []
         self._text = ""
         self._said_text: list[str] = []
         self._size = 0
+        self.size = 0
+        """Bytes of output that the run came up with, said or not."""
+        self.trouble: str | None = None
+        """Why it fails, whatever becomes of it in the worker."""
         self.outputs = 0
         """Chunks said."""
         self.logs = 0
@@ -134,8 +154,8 @@ class Report:
         self._last = 0
         self._generation = reporter.generation
 
-    def value(self, value: Raw, files: list[str]) -> None:
-        self._values.append((value, files))
+    def value(self, value: Value) -> None:
+        self._values.append(value)
 
     def text(self, text: str) -> None:
         self._text += text
@@ -161,29 +181,26 @@ class Report:
         self.run = run
         self._rewind()
 
-    async def rest(self, *, beside: int = 0) -> tuple[list[Raw], list[str], str]:
-        """What the final event has to carry: chunks, files and log that were not said. The rest of it fits."""
+    async def rest(self, *, beside: int = 0) -> tuple[list[Value], str]:
+        """What the final event has to carry: chunks and log that were not said. The rest of it fits."""
         await self._check()
         while (self._values or self._text) and beside + self._unsaid > PIECE:
             await self.say(logs=True)
             await self._check()
-        values = [value for value, _ in self._values]
-        return values, [file for _, files in self._values for file in files], self._text
+        return self._values[:], self._text
 
     @property
     def _unsaid(self) -> int:
-        return sum(len(bytes(value)) for value, _ in self._values) + 6 * len(self._text)
+        return sum(value.size for value in self._values) + 6 * len(self._text)
 
     async def _say_values(self) -> None:
         piece = _piece(self._values)
-        files = [file for _, names in piece for file in names]
-        event = Output(id=self.id, run=self.run, index=self.outputs, values=[value for value, _ in piece], files=files)
-        if await self._send(event):
+        if await self._send(Output(id=self.id, run=self.run, index=self.outputs, **carried(piece))):
             # In this order: nothing here waits, so the lists are never seen halfway.
             del self._values[: len(piece)]
             self._said_values += piece
             self.outputs += len(piece)
-            self._size += sum(len(bytes(value)) for value, _ in piece)
+            self._size += sum(value.size for value in piece)
             self._forget()
 
     async def _say_text(self) -> None:
@@ -228,11 +245,20 @@ class Report:
             self._said_values, self._said_text = [], []
 
 
-def _piece(values: list[tuple[Raw, list[str]]]) -> list[tuple[Raw, list[str]]]:
+def carried(values: list[Value]) -> dict[str, Any]:
+    """The fields of an event that carry them."""
+    return {
+        "values": [value.text for value in values],
+        "files": [file for value in values for file in value.files],
+        "stored": {place: value.stored for place, value in enumerate(values) if value.stored is not None},
+    }
+
+
+def _piece(values: list[Value]) -> list[Value]:
     """As many from the front as one message can carry, and one at least."""
     size = 0
-    for count, (value, files) in enumerate(values):
-        size += len(bytes(value)) + 1 + sum(map(len, files))
+    for count, value in enumerate(values):
+        size += value.size
         if size > PIECE and count:
             return values[:count]
     return values[:]

@@ -52,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How large a file that an input names may be."""
     input_timeout: Seconds = 60
     """How long fetching it may take."""
+    max_output: Annotated[int, Meta(ge=1)] = 16_000_000
+    """How many bytes the output of a prediction may have as JSON, files aside."""
     private_inputs: bool = False
     """Fetch inputs from private addresses, too."""
     pool: Token = "default"

@@ -33,6 +33,8 @@ class Output(Struct, frozen=True, kw_only=True, tag="output", omit_defaults=True
     values: list[Raw]
     files: list[str] = []
     """Keys in the file store; each stands in `values` as the string `file:<key>`."""
+    stored: dict[int, str] = {}
+    """Of values too large for a message: their places in `values`, where null stands, and the keys of their texts."""
 
 
 class Log(Struct, frozen=True, kw_only=True, tag="log"):
@@ -76,6 +78,7 @@ class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True):
     many: bool = False
     """The output is an iterator's: a list of chunks."""
     files: list[str] = []
+    stored: dict[int, str] = {}
     logs: int = 0
     """Characters that `Log` events of this run said before."""
     log: str = ""

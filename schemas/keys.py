@@ -18,8 +18,23 @@ def input(digest: str) -> str:
     return f"in/{digest}"
 
 
+def outputs(id: str) -> str:
+    """The folder of all that a prediction made."""
+    return f"out/{id}"
+
+
+def output(id: str, drawn: str, name: str) -> str:
+    """What a prediction made; whoever can guess `drawn` may read it."""
+    return f"{outputs(id)}/{drawn}/{safe(name)}"
+
+
+def value(id: str, drawn: str, digest: str) -> str:
+    """A value of an output, too large for a message: its JSON text, by its sha256."""
+    return output(id, drawn, f"{digest}.json")
+
+
 def upload(id: str, name: str) -> str:
-    """A file that a client uploaded. An output file's key begins with `out/`, and is drawn by the runner."""
+    """A file that a client uploaded."""
     return f"up/{id}/{safe(name)}"
 
 

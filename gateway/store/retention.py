@@ -23,7 +23,8 @@ OLD: Final = f"""
 CONTENT: Final = f"""
     SELECT id, files,
            CASE WHEN octet_length(input::text) > $2
-                THEN encode(sha256(convert_to(input::text, 'UTF8')), 'hex') END AS large
+                THEN encode(sha256(convert_to(input::text, 'UTF8')), 'hex') END AS large,
+           coalesce(octet_length(output::text) > $2, false) AS spilled
       FROM predictions p WHERE id = ANY($1) AND NOT {EXAMPLE}
 """
 
@@ -38,6 +39,8 @@ class Content(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...]
     large: str | None
     """sha256 of an input that was too large for a message, and was written to the file store."""
+    spilled: bool = False
+    """Whether values of the output may have been, too."""
 
 
 Free = Callable[[Sequence[Content]], Awaitable[list[str]]]
@@ -62,8 +65,10 @@ class Retention:
                 if not ids:
                     return [], 0
                 rows = await on.fetch(CONTENT, ids, INLINE)
-                gone = await free(
-                    [Content(id=row["id"], files=tuple(row["files"]), large=row["large"]) for row in rows]
-                )
+                gone = await free([_content(row) for row in rows])
                 await on.execute(REMOVE, gone)
         return ids, len(gone)
+
+
+def _content(row: asyncpg.Record) -> Content:
+    return Content(id=row["id"], files=tuple(row["files"]), large=row["large"], spilled=row["spilled"])

@@ -10,6 +10,7 @@ from bus.client import Client
 from gateway.errors import Unavailable
 from gateway.follow import Follower
 from gateway.live import Closing, Live
+from gateway.values import Values
 from schemas.prediction import Prediction
 
 ID = "abcd" + "0" * 22
@@ -23,6 +24,9 @@ class Away:
 
     async def history(self, id: str) -> list:
         return []
+
+    async def read(self, key: str) -> bytes:
+        raise AssertionError
 
     def told(self, p: Prediction) -> None:
         raise AssertionError
@@ -38,6 +42,9 @@ class Queued(Away):
         return Prediction(id=id, account=1, model="a/b", version="v", input=Raw(b"{}"), created_at=datetime.now(UTC))
 
 
+VALUES = Values(Away())
+
+
 async def test_one_who_is_stirred_gets_the_same_state_again():
     queued, stirs = Queued(), list[Callable[[], None]]()
 
@@ -50,7 +57,7 @@ async def test_one_who_is_stirred_gets_the_same_state_again():
             stirs.remove(stir)
 
     live = Live(Client(), ID[:4], lambda *_: None)
-    async with aclosing(Follower(queued, queued, live, queued).watch(ID, stirring)) as states:
+    async with aclosing(Follower(queued, queued, live, queued, VALUES).watch(ID, stirring)) as states:
         first = await anext(states)
         stirs[0]()
         stirs[0]()
@@ -68,4 +75,4 @@ async def test_nobody_waits_for_a_database_in_a_gateway_that_stops():
     live = Live(Client(), "abcd", lambda *_: None)
     live.close()
     with pytest.raises(Closing):
-        await anext(Follower(away, away, live, away).watch(ID))
+        await anext(Follower(away, away, live, away, VALUES).watch(ID))

@@ -32,6 +32,30 @@ async def test_a_file_is_stored_and_its_path_replaced(store: files.Files, tmp_pa
     assert not made.exists()
 
 
+async def test_a_value_is_stored_under_its_hash_where_nobody_guesses_it(store: files.Files) -> None:
+    value = json.encode("x" * 1_000_000)
+    keys = {await store.spill("id", value) for _ in range(2)}
+    assert len(keys) == 2
+    for key in keys:
+        assert key.startswith("out/id/")
+        assert key.endswith(f"/{hashlib.sha256(value).hexdigest()}.json")
+        assert await store.fetch(key) == value
+
+
+async def test_a_value_goes_by_way_of_a_gateway(gateway: str) -> None:
+    store = files.at(gateway, "right")
+    value = json.encode("x" * 6_000_000)
+    key = await store.spill("id", value)
+    assert Gateway.kept == {f"/-/files/{key}": value}
+
+
+async def test_a_store_that_takes_no_value_is_named(tmp_path: Path) -> None:
+    store = files.at(f"file://{tmp_path}/store")
+    (tmp_path / "store" / "out").write_text("in the way")
+    with pytest.raises(FileStoreError, match="cannot store an output of 5 bytes"):
+        await store.spill("id", b"12345")
+
+
 async def test_what_is_missing_is_named(store: files.Files) -> None:
     with pytest.raises(FileStoreError, match="in/none"):
         await store.fetch("in/none")

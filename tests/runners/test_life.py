@@ -1,12 +1,13 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from msgspec import json, structs
 
 from runners.settings import Settings
 from schemas import events, subjects
 from schemas.events import Canceled, Crashed, Failed, Log, Output, Started, Succeeded
-from tests.runners.conftest import Front, eventually, text_of, workers
+from tests.runners.conftest import Front, eventually, running, text_of, workers
 
 
 async def test_a_quick_job_is_one_event(agent: Front) -> None:
@@ -194,6 +195,53 @@ async def test_output_files_go_to_the_store(agent: Front, settings: Settings) ->
     assert [file.read_text() for file in stored] == ["red 0", "red 1"]
     values = [item for value in final.values for item in _listed(json.decode(value))]
     assert values == [f"file:{key}" for key in final.files]
+
+
+async def test_a_large_output_goes_to_the_store(agent: Front, settings: Settings) -> None:
+    text = json.encode("x" * 700_000).decode()
+    final = await agent.final(await agent.submit("values", value=text))
+    assert isinstance(final, Succeeded)
+    assert [bytes(value) for value in final.values] == [b"null"]
+    store = Path(settings.files_url.removeprefix("file://"))
+    assert [store.joinpath(key).read_text() for key in final.stored.values()] == [text]
+    assert final.files == []
+
+
+async def test_large_chunks_go_to_the_store_one_by_one(agent: Front, settings: Settings) -> None:
+    id = await agent.submit("bulky", size=300_000, count=20)
+    final = await agent.final(id)
+    assert isinstance(final, Succeeded)
+    said = [*agent.events(id, Output), final]
+    store = Path(settings.files_url.removeprefix("file://"))
+    texts = [store.joinpath(event.stored[place]).read_bytes() for event in said for place in range(len(event.values))]
+    assert texts == [json.encode(chr(97 + number) * 300_000) for number in range(20)]
+
+
+async def test_what_looks_like_a_reference_is_an_output(agent: Front) -> None:
+    value = {"stored": {"0": "in/secret"}, "values": [None], "text": "file:in/secret"}
+    final = await agent.final(await agent.submit("values", value=json.encode(value).decode()))
+    assert [json.decode(each) for each in final.values] == [value]
+    assert (final.stored, final.files) == ({}, [])
+
+
+@pytest.mark.parametrize(("size", "count"), [(2_000_000, 1), (300_000, 5)])
+async def test_an_output_has_a_limit(front: Front, nats_url: str, settings: Settings, size: int, count: int) -> None:
+    async with running(settings, nats_url=nats_url, max_output=1_000_000):
+        await front.until(lambda: "bulky" in front.offers)
+        final = await front.final(await front.submit("bulky", size=size, count=count))
+    assert isinstance(final, Failed)
+    assert "1000000 are the limit (SAMOVAR_MAX_OUTPUT); return a file instead" in final.error
+
+
+async def test_an_output_that_the_store_does_not_take_fails_with_the_reason(
+    front: Front, nats_url: str, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("in the way")
+    async with running(settings, nats_url=nats_url, files_url=f"file://{tmp_path}"):
+        await front.until(lambda: "bulky" in front.offers)
+        final = await front.final(await front.submit("bulky", size=300_000))
+    assert isinstance(final, Failed)
+    assert "cannot store an output of 300002 bytes" in final.error
 
 
 def _listed(value: object) -> list[object]:

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from runners.link import connected
-from runners.reporter import PIECE, Report, Reporter
+from runners.reporter import PIECE, Report, Reporter, Value, carried
 from runners.streams import Streams
 from schemas import events, subjects
 from schemas.events import Canceled, Log, Output, Run, Started
@@ -63,9 +63,9 @@ async def test_a_missing_stream_is_made(reporter: Reporter, nc: Client) -> None:
 
 async def test_chunks_that_came_together_go_together(report: Report, nc: Client) -> None:
     for value in (b"1", b"2"):
-        report.value(Raw(value), [])
+        report.value(Value(Raw(value)))
     await report.say(logs=True)
-    report.value(Raw(b"3"), ["key"])
+    report.value(Value(Raw(b"3"), ["key"]))
     report.text("said")
     await report.say(logs=True)
     assert await stored(nc) == [
@@ -78,26 +78,44 @@ async def test_chunks_that_came_together_go_together(report: Report, nc: Client)
 async def test_no_message_is_too_large(report: Report, nc: Client) -> None:
     large = json.encode("x" * (PIECE // 2))
     for _ in range(5):
-        report.value(Raw(large), [])
+        report.value(Value(Raw(large)))
     report.text("\x01" * 1_000_000)
-    values, files, text = await report.rest()
+    values, text = await report.rest()
     said = await stored(nc)
     assert all(len(events.encode(event)) < subjects.MAX_MESSAGE for event in said)
     chunks = [bytes(value) for event in said if isinstance(event, Output) for value in event.values]
-    assert [*chunks, *values] == [large] * 5
-    assert files == []
+    assert [*chunks, *(bytes(value.text) for value in values)] == [large] * 5
     assert "".join(event.text for event in said if isinstance(event, Log)) + text == "\x01" * 1_000_000
+
+
+async def test_values_that_are_kept_elsewhere_weigh_little_and_are_told_by_their_places(
+    report: Report, nc: Client
+) -> None:
+    report.value(Value(Raw(b"1")))
+    report.value(Value(Raw(b"null"), [], "out/a/b/c.json"))
+    report.value(Value(Raw(b"null")))
+    await report.say(logs=True)
+    for _ in range(8000):
+        report.value(Value(Raw(b"null"), [], "k" * 130))
+    values, _ = await report.rest()
+    first, *more = await stored(nc)
+    assert first == Output(
+        id=ID, run=RUN, index=0, values=[Raw(b"1"), *[Raw(b"null")] * 2], stored={1: "out/a/b/c.json"}
+    )
+    assert all(len(events.encode(event)) < subjects.MAX_MESSAGE for event in more)
+    assert sum(len(event.stored) for event in more if isinstance(event, Output)) + len(values) == 8000
+    assert len(events.encode(Output(id=ID, run=RUN, index=0, **carried(values)))) < subjects.MAX_MESSAGE
 
 
 async def test_a_run_is_said_again_when_the_stream_was_wiped(report: Report, nc: Client) -> None:
     report.started = Started(id=ID, run=RUN, at=NOW)
     for value in (b"1", b"2"):
-        report.value(Raw(value), [])
+        report.value(Value(Raw(value)))
         await report.say(logs=True)
     report.text("said")
     await report.say(logs=True)
     await wipe(nc)
-    report.value(Raw(b"3"), [])
+    report.value(Value(Raw(b"3")))
     await report.say(logs=True)
     said = [event for event in await stored(nc) if not (isinstance(event, Output) and event.index == 2)]
     assert said[0] == report.started

@@ -85,6 +85,9 @@ class NoFiles:
     async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]:
         raise FileStoreError(id)
 
+    async def spill(self, id: str, value: bytes) -> str:
+        raise FileStoreError(id)
+
 
 class Scene:
     def __init__(self, **job: Any) -> None:
@@ -98,6 +101,7 @@ class Scene:
             files=NoFiles(),
             inputs=Inputs(NoFiles(), Secrets(None), limit=1, timeout=1),
             run_limit=60,
+            max_output=1000,
         )
         made = Job(id="a", model="x", version="v", input=Raw(b"{}"), created_at=datetime.now(UTC), **job)
         self.life = Life(agent, self.batcher, cast("Delivery", self.hand), made)

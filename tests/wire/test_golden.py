@@ -36,6 +36,9 @@ MESSAGES: dict[str, Struct] = {
     "cancel": jobs.Cancel(id=ID, reason="late"),
     "started": events.Started(id=ID, run=RUN, at=AT),
     "output": events.Output(id=ID, run=RUN, index=3, values=[Raw(b'"a"'), Raw(b"[1,2]")], files=["out/x/y/z.png"]),
+    "output_of_large_values": events.Output(
+        id=ID, run=RUN, index=3, values=[Raw(b'"a"'), Raw(b"null")], stored={1: f"out/{ID}/x/{'b' * 64}.json"}
+    ),
     "log": events.Log(id=ID, run=RUN, offset=5, text="line\n"),
     "crashed": events.Crashed(id=ID, run=RUN, at=AT, reason="killed by SIGKILL", attempt=3, job=17),
     "succeeded": events.Succeeded(
@@ -51,6 +54,9 @@ MESSAGES: dict[str, Struct] = {
         logs=5,
         log="end",
         metrics={"predict_time": 1.5},
+    ),
+    "succeeded_with_a_large_output": events.Succeeded(
+        id=ID, run=RUN, at=AT, values=[Raw(b"null")], stored={0: f"out/{ID}/x/{'b' * 64}.json"}
     ),
     "failed": events.Failed(id=ID, run=RUN, at=AT, error="no"),
     "canceled": events.Canceled(id=ID, run=None, at=AT),
