@@ -96,6 +96,17 @@ async def test_all_of_a_long_queue_comes_in_order(link: Link, nc: Client) -> Non
     assert desk.jobs == jobs
 
 
+async def test_what_is_free_beside_long_jobs_is_asked_for(link: Link, nc: Client) -> None:
+    await put(nc, *(b"%d" % number for number in range(4)))
+    desk = Desk()
+    async with an_inbox(link, desk, credit=4) as inbox:
+        await eventually(lambda: len(desk.taken) == 4)
+        await desk.taken[0].settle()
+        await put(nc, b"next")
+        await eventually(lambda: len(desk.taken) == 5)
+        assert inbox.held == 4
+
+
 async def test_what_is_held_is_not_given_to_others(link: Link, nc: Client) -> None:
     await put(nc, b"mine")
     mine, theirs = Desk(), Desk()
