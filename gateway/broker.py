@@ -86,7 +86,8 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
     finally:
         # uvloop has a RuntimeError of its own for a transport that is closed already.
         with suppress(NatsError, OSError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(client.close(), DEADLINE)
+            async with asyncio.timeout(DEADLINE):
+                await client.close()
 
 
 class Broker:

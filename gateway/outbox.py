@@ -69,7 +69,10 @@ class Outbox:
                 except Exception:
                     log.exception("webhooks_failed")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._due.wait(), EVERY)
+                    async with asyncio.timeout(
+                        EVERY
+                    ):  # `wait_for` of Python 3.11 loses a stop that comes with its result
+                        await self._due.wait()
         finally:
             for task in self._in_hand:
                 task.cancel()

@@ -73,7 +73,8 @@ class Link:
         """
         if not self._up.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._up.wait(), within)
+                async with asyncio.timeout(within):  # `wait_for` of Python 3.11 loses a stop that comes with its result
+                    await self._up.wait()
             raise NoAnswer("no answer from NATS")
         if self.lost.done():
             raise NoAnswer("the connection to NATS is lost")
