@@ -1,6 +1,9 @@
 """Serve the gateway until it is told to stop."""
 
+import asyncio
+from contextlib import suppress
 from socket import socket
+from types import FrameType
 
 import uvicorn
 from litestar import Litestar
@@ -25,10 +28,7 @@ async def serve(settings: Settings) -> None:
 def server(settings: Settings) -> "Server":
     """With SIGTERM and SIGINT it stops taking requests, and ends those that are open."""
 
-    def on_failure() -> None:
-        made.failed = made.should_exit = True
-
-    app = create_app(settings, on_failure)
+    app = create_app(settings, lambda: made.fail())
     config = uvicorn.Config(
         Edge(app),
         host=settings.host,
@@ -54,7 +54,26 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Litestar) -> None:
         super().__init__(config)
         self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = asyncio.Event()
         self.failed = False
+
+    def fail(self) -> None:
+        self.failed = self.should_exit = True
+        self._woken.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:  # a signal is heard between any two steps of the loop, or while it sleeps
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def main_loop(self) -> None:
+        """Once a second, for the date that answers carry: uvicorn itself looks ten times whether it is to stop."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._woken.wait()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._app.state.parts.live.close()
