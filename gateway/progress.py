@@ -1,11 +1,12 @@
 """Webhooks that ask for output or logs: told that there is more, twice a second at most."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from gateway.errors import Unavailable
-from gateway.periodic import every
+from gateway.periodic import attempt
 from schemas.prediction import Prediction
 
 EVERY: Final = 0.5  # seconds
@@ -26,6 +27,7 @@ class Progress:
         self._on_told = on_told
         self._wanted: OrderedDict[str, frozenset[str]] = OrderedDict()
         self._stirred: dict[str, str] = {}
+        self._due = asyncio.Event()
 
     def watch(self, p: Prediction) -> None:
         """Before its first event can come."""
@@ -42,14 +44,18 @@ class Progress:
         if kind == "final":
             self._forget(id)
         elif (event := BY_KIND.get(kind, "")) in wanted:
-            self._stirred.setdefault(id, event)  # one tells all that there is
+            self._stir(id, event)  # one tells all that there is
 
     async def serve(self) -> None:
         """Until it is cancelled."""
-        await every(EVERY, self.tell, "progress of webhooks")
+        while True:
+            await self._due.wait()
+            await asyncio.sleep(EVERY)
+            await attempt(self.tell, "progress of webhooks")
 
     async def tell(self) -> None:
         """Raises `Unavailable`: then it is told the next time."""
+        self._due.clear()
         if not self._stirred:
             return
         stirred, self._stirred = self._stirred, {}
@@ -57,13 +63,18 @@ class Progress:
             begun = await self._record.progress(stirred)
         except Unavailable:
             self._stirred = stirred | self._stirred
+            self._due.set()
             raise
         for id, event in stirred.items():
             if id not in begun:  # it has ended
                 self._forget(id)
             elif not begun[id]:
-                self._stirred.setdefault(id, event)
+                self._stir(id, event)
         self._on_told()
+
+    def _stir(self, id: str, event: str) -> None:
+        self._stirred.setdefault(id, event)
+        self._due.set()
 
     def _forget(self, id: str) -> None:
         self._wanted.pop(id, None)
