@@ -14,7 +14,7 @@ from runners.errors import RunnerError
 T = TypeVar("T")
 
 PREFIX: Final = "SAMOVAR_"
-_OWN: Final = ("DATA_DIR", "HOST", "PORT", "TOKEN", "MODELS", "NATS_LISTEN", "URL", "CACHE_DIR")
+_OWN: Final = ("DATA_DIR", "HOST", "PORT", "TOKEN", "MODELS", "NATS_LISTEN", "GATEWAYS", "URL", "CACHE_DIR")
 OWN: Final = frozenset(PREFIX + name for name in _OWN)
 KNOWN: Final = OWN | gateway.settings.NAMES | runners.settings.NAMES
 

@@ -17,10 +17,10 @@ class PartFailed(Exception):
     """A part of the gateway failed; the log says which. Start it again."""
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, sockets: list[socket]) -> None:
     """Raises `PartFailed`."""
     served = server(settings)
-    await served.serve()
+    await served.serve(sockets)
     if served.failed:
         raise PartFailed(PartFailed.__doc__)
 

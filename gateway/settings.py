@@ -1,5 +1,6 @@
 """What a gateway is told at its start; `SAMOVAR_DATABASE_URL` sets `database_url`."""
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -18,6 +19,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of any server of the cluster; credentials may stand in it."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    reuse_port: bool = False
+    """Others may listen there as well, if they say so too: the kernel shares connections out among them (Linux)."""
+    socket: str | None = None
+    """Path of a Unix socket at which it answers as well: of several at one port, this one."""
     token: str | None = None
     """A token that is valid from the start, for the account `account`."""
     account: str = "samovar"
@@ -87,6 +92,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For how long an old secret signs beside a new one."""
 
     def __post_init__(self) -> None:
+        if self.reuse_port and sys.platform != "linux":
+            raise ValueError("only Linux shares connections out among several gateways at one port - at `$.reuse_port`")
         try:
             addresses.allowed(self.webhook_allow)
         except ValueError as error:

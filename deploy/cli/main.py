@@ -65,6 +65,7 @@ def up(
     token: Annotated[str | None, Parameter(env_var="SAMOVAR_TOKEN")] = None,
     models: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())] = (),
     nats: Annotated[str | None, Parameter(env_var="SAMOVAR_NATS_LISTEN")] = None,
+    gateways: Annotated[int, Parameter(env_var="SAMOVAR_GATEWAYS", validator=validators.Number(gte=1, lte=8))] = 1,
     verbose: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run all of Samovar on this machine: NATS, PostgreSQL, a gateway and a runner, in the foreground.
@@ -83,6 +84,8 @@ def up(
         Cog folders, or folders of them, beside the bundled models. SAMOVAR_MODELS separates them by colons.
     nats
         host:port at which NATS listens, for runners on other hosts; else it is to be reached from this one only.
+    gateways
+        How many gateways share the port (Linux): one answers some thousands of predictions per second.
     verbose
         Show all that is logged.
     """
@@ -103,6 +106,7 @@ def up(
         token=token,
         models=_folders(models or tuple(Path(name) for name in named if name)),
         nats=nats,
+        gateways=gateways,
         verbose=verbose,
     )
 
@@ -123,15 +127,20 @@ def gateway() -> None:
     from deploy import logs
     from deploy.migrate import migrate
     from deploy.settings import read
+    from gateway.listening import Unbound, bound
     from gateway.main import serve
     from gateway.settings import from_env
 
     settings = read(from_env, os.environ)
     logs.configure()
+    try:
+        sockets = bound(settings)
+    except Unbound as error:
+        raise Unusable(str(error)) from None
 
     async def migrated() -> None:
         await migrate(settings.database_url)
-        await serve(settings)
+        await serve(settings, sockets)
 
     _run(migrated())
 

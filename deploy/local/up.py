@@ -25,7 +25,6 @@ from deploy.local.supervisor import Keeper, Part, supervised
 from deploy.local.tail import Tail, put_aside
 
 SWEEP_EVERY: Final = 5.0  # seconds
-OURS: Final = ("gateway", "runner")
 THEIRS: Final = ("nats-server", "postgres")
 
 
@@ -37,6 +36,8 @@ class Options(Struct, frozen=True, kw_only=True):
     models: tuple[Path, ...] = ()
     nats: str | None = None
     """`host:port` for the broker; None: loopback, and a free port."""
+    gateways: int = 1
+    """That share the port."""
     verbose: bool = False
 
 
@@ -76,7 +77,7 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
         keys = keys_of(data, environ)
         host, nats_port = nats.listening(options.nats) if options.nats else (nats.HOST, 0)
         await weights.convert(environ)
-        for name in (*OURS, *THEIRS):
+        for name in (*_ours(options), *THEIRS):
             put_aside(log_of(data, name))
         async with TaskGroup() as group, _followed(data, group, options), AsyncExitStack() as stack:
             keepers: list[Keeper] = []
@@ -96,15 +97,20 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
                 environ=environ,
                 host=options.host,
                 port=port,
+                gateways=options.gateways,
                 token=token,
                 models=options.models,
                 database_url=database.url,
                 nats_urls=broker.urls,
                 keys=keys,
             )
-            await keep(parts.http(setup), parts.runner(setup))
+            await keep(*parts.http(setup), parts.runner(setup))
             with _told():
                 yield Ready(url=base_url(options.host, port), token=token)
+
+
+def _ours(options: Options) -> list[str]:
+    return [*parts.gateways(options.gateways), "runner"]
 
 
 async def _healthy(keepers: list[Keeper]) -> None:
@@ -129,7 +135,7 @@ def _told() -> Generator[None]:
 @asynccontextmanager
 async def _followed(data: Path, group: TaskGroup, options: Options) -> AsyncGenerator[None]:
     """Show what the children log, the last of it included."""
-    names = (*OURS, *THEIRS) if options.verbose else OURS
+    names = (*_ours(options), *THEIRS) if options.verbose else _ours(options)
     tails = [Tail(name, log_of(data, name), verbose=options.verbose) for name in names]
     tasks = [group.create_task(tail.follow()) for tail in tails]
     try:
