@@ -25,9 +25,12 @@ log = structlog.get_logger("samovar.recorder")
 
 BATCH: Final = 500
 PAUSE: Final = 0.25
-"""Seconds until an empty consumer is asked again. It is the second net: to take each message as it came
-cost a tenth of the broker's work and of ours (docs/decisions/0002)."""
-REQUEST: Final = json.encode({"batch": BATCH, "no_wait": True})
+"""Seconds in which more may come once something has, to be taken together. It is the second net: to take each message
+as it came cost a tenth of the broker's work and of ours (docs/decisions/0002)."""
+SECOND: Final = 1_000_000_000
+FIRST: Final = json.encode({"batch": 1, "expires": 30 * SECOND, "idle_heartbeat": SECOND})
+ALL: Final = json.encode({"batch": BATCH, "no_wait": True})
+ALIVE: Final = 100  # says a broker that has nothing for us yet
 EMPTY: Final = {404, 408}  # nothing there; nothing more
 RETRY: Final = 0.25  # seconds until a database that was away is tried again
 LATER: Final = 2.0  # seconds until a message that could not be recorded comes again
@@ -208,19 +211,37 @@ class Recorder:
         subscription = await self._client.hear(inbox, messages.put_nowait)
         try:
             while True:
-                await self._pull(inbox, messages)
+                first = await self._first(inbox, messages)
+                if first is None:
+                    continue
+                await self._take([first])
+                came = 1
+                while came:
+                    if came < BATCH:
+                        await asyncio.sleep(PAUSE)
+                    came = await self._pull(inbox, messages)
         finally:
             with suppress(NatsError, OSError):
                 await subscription.unsubscribe()
 
-    async def _pull(self, inbox: str, messages: asyncio.Queue[Heard]) -> None:
-        """One request, and what it brings. Raises `Failed` when the consumer is gone or silent."""
-        await self._client.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EVENTS}.{subjects.RECORDER}", REQUEST, reply=inbox
-        )
+    async def _first(self, inbox: str, messages: asyncio.Queue[Heard]) -> Heard | None:
+        """What comes next, so that nobody is asked again and again where nothing does; None: nothing for long."""
+        await self._ask(inbox, FIRST)
+        while True:
+            message = await _next(messages)
+            if (status := message.status) is None:
+                return message
+            if status in EMPTY:
+                return None
+            if status != ALIVE:
+                raise Failed(status, "pull")
+
+    async def _pull(self, inbox: str, messages: asyncio.Queue[Heard]) -> int:
+        """How many messages one request brought. Raises `Failed` when the consumer is gone or silent."""
+        await self._ask(inbox, ALL)
         wanted = BATCH
         while wanted > 0:
-            batch = [await asyncio.wait_for(messages.get(), DEADLINE)]
+            batch = [await _next(messages)]
             while not messages.empty():
                 batch.append(messages.get_nowait())
             arrived = [message for message in batch if message.status is None]
@@ -230,8 +251,13 @@ class Recorder:
             for status in (message.status for message in batch if message.status is not None):
                 if status not in EMPTY:
                     raise Failed(status, "pull")
-                await asyncio.sleep(PAUSE)
-                return
+                return BATCH - wanted
+        return BATCH
+
+    async def _ask(self, inbox: str, request: bytes) -> None:
+        await self._client.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EVENTS}.{subjects.RECORDER}", request, reply=inbox
+        )
 
     async def _take(self, messages: list[Heard]) -> None:
         started: list[tuple[Heard, Started]] = []
@@ -325,6 +351,12 @@ class Recorder:
     def _say(self, message: Heard, word: bytes) -> None:
         with suppress(NatsError, OSError):
             self._client.put(message.reply, word)
+
+
+async def _next(messages: asyncio.Queue[Heard]) -> Heard:
+    """Raises `TimeoutError`. `wait_for` of Python 3.11 would lose a cancellation that comes with a message."""
+    async with asyncio.timeout(DEADLINE):
+        return await messages.get()
 
 
 def whole(id: str, said: Iterable[Event]) -> Prediction:
