@@ -27,7 +27,6 @@ async def serve(settings: Settings, sockets: list[socket]) -> None:
 
 def server(settings: Settings) -> "Server":
     """With SIGTERM and SIGINT it stops taking requests, and ends those that are open."""
-
     app = create_app(settings, lambda: made.fail())
     config = uvicorn.Config(
         Edge(app),
