@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from litestar.types import Receive
 from msgspec import Raw, json
 
-from gateway import validation
+from gateway import metrics, validation
 from gateway.call import AnyRequest, bases, header, parts
 from gateway.cancels import Cancels
 from gateway.catalog import Version
@@ -93,6 +93,7 @@ async def drawn(request: AnyRequest, account: Account, version: Version, input: 
     checked = version.validator.check(Raw(json.encode(input)))
     p = here.creator.draw(account.id, version, cancel_after=validation.cancel_after(header(request, b"cancel-after")))
     p = await here.inputs.record(p, version, checked, bases(request), partial(here.uploading.resolve, account.id))
+    metrics.accepted(request.scope)
     return Completing(
         p,
         version,

@@ -1,5 +1,6 @@
 """The outermost layer: one address for every base URL that clients use, and limits before anything is read."""
 
+import time
 from typing import Any, Final
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -50,6 +51,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        ours: Any = scope
+        ours["arrived"] = time.perf_counter()
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
             await refuse(send, 431, "Header fields too large", f"Headers may be {MAX_HEADERS} bytes in all.")
             return

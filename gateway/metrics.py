@@ -1,10 +1,11 @@
 """What a gateway measures: the stages of each prediction, so that a slow one explains itself."""
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import REGISTRY, Counter, Gauge
 from prometheus_client.core import HistogramMetricFamily
@@ -16,13 +17,15 @@ from schemas.events import Final as FinalEvent
 BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 STAGES: Final = {
+    "accept": "from the request's arrival until its row and job are sent: read, and checked",
     "commit": "its row, with the others of its group",
     "publish": "its job, until the broker has it",
     "queue": "from its creation until a runner has it",
-    "wait": "in the runner, until user code is entered",
+    "batch": "in the runner, until it is sent to the worker with its batch",
+    "wait": "from there until user code is entered; of a runner that does not tell when it sent it, since it has it",
     "run": "in user code",
     "event": "from the end of the run until the gateway hears of it",
-    "answer": "of a synchronous create, from its arrival",
+    "answer": "of a synchronous create, once it is accepted, until its end is known",
 }
 
 
@@ -62,13 +65,20 @@ def stage(name: str, seconds: float) -> None:
     STAGE.observe(name, seconds)
 
 
+def accepted(scope: Any) -> None:
+    """The first stage of a request's prediction is over."""
+    stage("accept", time.perf_counter() - scope["arrived"])
+
+
 def observe(event: FinalEvent) -> None:
     """The stages that a runner timed."""
     _ended[type(event)].inc()
     if event.created_at and event.pulled_at:
         stage("queue", (event.pulled_at - event.created_at).total_seconds())
-    if event.pulled_at and event.started_at:
-        stage("wait", (event.started_at - event.pulled_at).total_seconds())
+    if event.pulled_at and event.batched_at:
+        stage("batch", (event.batched_at - event.pulled_at).total_seconds())
+    if event.started_at and (since := event.batched_at or event.pulled_at):
+        stage("wait", (event.started_at - since).total_seconds())
     if event.started_at:
         stage("run", (event.at - event.started_at).total_seconds())
     stage("event", (datetime.now(event.at.tzinfo) - event.at).total_seconds())

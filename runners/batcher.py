@@ -226,7 +226,9 @@ class Batcher:
     def _pump(self) -> None:
         while self._worker is not None and (calls := self._next()):
             self._line.leave(calls)
+            now = time.time()
             for call in calls:
+                call.sent = now
                 self._sent[call.id] = call
             self._exclusive = calls[0].alone
             self._frames.append({call.id for call in calls})

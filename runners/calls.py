@@ -48,6 +48,7 @@ class Call:
         "item",
         "lasting",
         "left",
+        "sent",
         "text",
         "together",
         "unread",
@@ -61,6 +62,8 @@ class Call:
         self.group: Hashable = None
         """It shares batches with its like only."""
         self.wish: Wish | None = None
+        self.sent: float | None = None
+        """When it went to the worker, with its batch."""
         self.began: float | None = None
         self.together = 1
         """How many began with it, itself included."""

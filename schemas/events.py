@@ -71,6 +71,8 @@ class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When user code was entered."""
     pulled_at: datetime | None = None
     """When an agent got the job."""
+    batched_at: datetime | None = None
+    """When it was sent to the worker, with its batch."""
     outputs: int = 0
     """Chunks that `Output` events of this run said before."""
     values: list[Raw] = []

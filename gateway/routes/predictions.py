@@ -10,7 +10,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 from msgspec import structs
 
-from gateway import call, repeats, validation
+from gateway import call, metrics, repeats, validation
 from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
 from gateway.catalog import Version
 from gateway.errors import BadRequest, NotFound
@@ -93,6 +93,7 @@ async def run(
     input = version.validator.check(body.input)
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
+    metrics.accepted(request.scope)
     if sent is not None and sent.once:
         p = await here.creator.once(p, version, sent)
         version = await known_version(request, p) or version

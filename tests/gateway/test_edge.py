@@ -1,10 +1,18 @@
+import asyncio
 import re
+from datetime import datetime
+from typing import Any
 
 import httpx
 import pytest
+from msgspec import Raw
 
 from gateway.edge import canonical
-from tests.gateway.conftest import TOKEN, Runner
+from gateway.metrics import STAGES
+from schemas.events import Succeeded
+from tests.gateway.conftest import TOKEN, Runner, now
+
+COUNT = re.compile(r'^samovar_stage_seconds_count\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +124,28 @@ async def test_readiness_says_what_is_missing(client: httpx.AsyncClient):
     assert answer.json()["checks"] == {"database": True, "broker": True, "runner": False}
 
 
-async def test_the_stages_of_a_prediction_are_measured(client: httpx.AsyncClient, runner: Runner):
-    await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x"}})
-    await runner.echo(await runner.job())
-    text = (await client.get("/metrics")).text
-    assert 'samovar_stage_seconds_count{stage="commit"}' in text
-    assert "samovar_predictions_created_total" in text
+async def test_a_prediction_is_measured_once_in_each_stage(client: httpx.AsyncClient, runner: Runner):
+    assert await added(client, runner, batched_at=now()) == dict.fromkeys(STAGES, 1)
+
+
+async def test_what_an_older_runner_does_not_tell_is_within_what_follows(client: httpx.AsyncClient, runner: Runner):
+    assert await added(client, runner) == {**dict.fromkeys(STAGES, 1), "batch": 0}
+
+
+async def added(client: httpx.AsyncClient, runner: Runner, **times: datetime) -> dict[str, float]:
+    """How often each stage was measured for one prediction whose runner tells these times."""
+    before = await measured(client)
+    waiting = asyncio.create_task(
+        client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x"}}, headers={"Prefer": "wait"})
+    )
+    job = await runner.job()
+    told: dict[str, Any] = {"at": now(), "created_at": job.created_at, "pulled_at": now(), "started_at": now(), **times}
+    await runner.say(Succeeded(id=job.id, run=runner.run(job.attempt), values=[Raw(b'"echo x"')], **told))
+    assert (await waiting).status_code == 201
+    after = await measured(client)
+    return {stage: after[stage] - before[stage] for stage in after}
+
+
+async def measured(client: httpx.AsyncClient) -> dict[str, float]:
+    found = COUNT.findall((await client.get("/metrics")).text)
+    return {stage: float(count) for stage, count in found}

@@ -19,6 +19,8 @@ async def test_a_quick_job_is_one_event(agent: Front) -> None:
     assert agent.said[id] == [final]
     assert final.started_at is not None
     assert final.pulled_at is not None
+    assert final.batched_at is not None
+    assert final.pulled_at <= final.batched_at <= final.started_at
     assert final.metrics["predict_time"] >= 0
     await eventually(lambda: _is_empty(agent))
 

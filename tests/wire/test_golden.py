@@ -48,6 +48,7 @@ MESSAGES: dict[str, Struct] = {
         created_at=AT,
         started_at=AT,
         pulled_at=AT,
+        batched_at=AT,
         outputs=4,
         values=[Raw(b'"z"')],
         many=True,
