@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.report.compare import Comparison, compare, comparisons, interval, remarks
 from benchmarks.samples import Figure, Repeat, write
-from tests.benchmarks.made import figure, repeats
+from tests.bench.made import figure, repeats
 
 Measured = Sequence[Repeat | Figure]
 

@@ -19,7 +19,7 @@ from benchmarks.report.plots import drawings, svg, write_plots
 from benchmarks.report.results import notes_by_row, write_results
 from benchmarks.samples import Figure, Repeat, write
 from benchmarks.tables import answers, costs, events, how, number, show, stages
-from tests.benchmarks.made import figure, repeats
+from tests.bench.made import figure, repeats
 
 HOSTILE = '<script>alert("x")</script> $\\frac{ [red] | `a` \x1b[31m ]]> -->'
 Measured = Sequence[Repeat | Figure]

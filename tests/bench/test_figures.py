@@ -19,7 +19,7 @@ from benchmarks.figures import (
     values_at,
 )
 from benchmarks.samples import Repeat
-from tests.benchmarks.made import figure, repeats
+from tests.bench.made import figure, repeats
 
 
 def right(repeat: Repeat) -> list[int]:

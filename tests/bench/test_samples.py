@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.samples import read, write
-from tests.benchmarks.made import figure, repeats
+from tests.bench.made import figure, repeats
 
 
 @pytest.mark.parametrize("name", ["kept.jsonl", "kept.jsonl.gz"])
