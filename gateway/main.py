@@ -58,7 +58,12 @@ class Server(uvicorn.Server):
         self.failed = False
 
     def fail(self) -> None:
-        self.failed = self.should_exit = True
+        self.failed = True
+        self.stop()
+
+    def stop(self) -> None:
+        """At once; whoever only sets `should_exit` waits up to a second."""
+        self.should_exit = True
         self._woken.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from msgspec import Raw, json, structs
 from nacl.public import PrivateKey
 from nats.aio.client import Client
@@ -164,7 +163,7 @@ def settings(database_url: str, nats_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Callable[..., Any]]:
     """Starts gateways on free ports; gives the base URL of each."""
-    servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
+    servers: list[tuple[main.Server, asyncio.Task[None]]] = []
 
     async def started(other: Settings = settings) -> str:
         server = main.server(other)
@@ -180,7 +179,7 @@ async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Call
 
     async def stop() -> None:
         for server, task in servers:
-            server.should_exit = True
+            server.stop()
             await task
         servers.clear()
 
