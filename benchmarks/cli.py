@@ -243,6 +243,42 @@ def flame(
         draw(kind=kind, seconds=seconds, clients=clients, row=row, pid=pid, format=format, out=out)
 
 
+@bench.command(name="gpu")
+def gpu(
+    *,
+    models: tuple[Literal["minilm", "transformer"], ...] = ("minilm", "transformer"),
+    sizes: tuple[int, ...] = (1, 8, 32, 64, 128, 256),
+    repeats: Annotated[int, Parameter(validator=Number(gte=1))] = 5,
+    seconds: float = 5.0,
+    anyway: Annotated[bool, Parameter(negative=())] = False,
+    out: Path = Path("gpu.jsonl.gz"),
+) -> None:
+    """Measure how batches scale on a GPU, in a bare loop and behind everything, and how busy the GPU is.
+
+    Parameters
+    ----------
+    models
+        minilm, and a transformer with 24 layers of 1,024 and random weights.
+    sizes
+        Of batches in the bare loop; as many clients ask behind the gateway.
+    repeats
+        Of each.
+    seconds
+        Of each repeat.
+    anyway
+        Run on the CPU where there is no GPU, to see that it works; TRANSFORMER_LAYERS=1 makes it quick.
+    out
+        A file for every sample.
+    """
+    with extra():
+        from benchmarks import progress
+        from benchmarks.gpu.scaling import Wish, scaling
+
+        wish = Wish(models=models, sizes=sizes, repeats=repeats, seconds=seconds, out=out, anyway=anyway)
+        with progress.shown() as tell:
+            scaling(wish, tell)
+
+
 @bench.command(name="guard")
 def guard(*, update: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Count the instructions of what is done for a prediction, and compare them with those that are kept.
