@@ -17,7 +17,7 @@ from benchmarks.floor import floor
 from benchmarks.measure import Progress, measure
 from benchmarks.plans import INPUTS, MIXED, MODELS, PLAIN, Plain, plan
 from benchmarks.rivals import serving
-from benchmarks.rivals.installing import python_of
+from benchmarks.rivals.installing import installed
 from benchmarks.rivals.names import NAMES, RIVALS
 from benchmarks.samples import Figure, Repeat
 from benchmarks.special.client import Client
@@ -129,7 +129,7 @@ def chosen(wish: Wish, tell: Progress) -> Iterator[Step]:
 def rivals_of(given: Sequence[str], *, quick: bool) -> tuple[str, ...]:
     """Those that are meant. Raises `Unusable` for a name that is none."""
     if not given:
-        return () if quick else tuple(name for name in NAMES if python_of(name).exists())
+        return () if quick else tuple(filter(installed, NAMES))
     if strange := [name for name in given if name not in (*NAMES, "all", "none")]:
         raise Unusable(f"--rivals {' '.join(strange)}: there are all, none, {', '.join(NAMES)}")
     return NAMES if "all" in given else tuple(name for name in NAMES if name in given)
@@ -157,8 +157,7 @@ def _special_steps(wish: Wish, wanted: Sequence[str]) -> Iterator[Step]:
 
 def _floor(wish: Wish, failures: Failures, tell: Progress) -> Iterator[Measured]:
     """Without minilm, whose bare loop is measured beside it."""
-    threads = max(1, machine.describe().cores - 1)
-    return failures.guarded(FLOOR, lambda: floor(wish.repeats, wish.seconds, threads, tell, sizes=()))
+    return failures.guarded(FLOOR, lambda: floor(wish.repeats, wish.seconds, machine.threads(), tell, sizes=()))
 
 
 def _measured(steps: Sequence[Step], failures: Failures, tell: Progress) -> Iterator[Measured]:
@@ -280,8 +279,7 @@ class Loop:
         self._machine = machine.describe()
 
     def once(self) -> None:
-        threads = max(1, self._machine.cores - 1)  # as a runner gives a worker
-        self._rates.append(bare.apart(MINILM, self._size, seconds=self._seconds, threads=threads))
+        self._rates.append(bare.apart(MINILM, self._size, seconds=self._seconds, threads=machine.threads()))
 
     def figure(self) -> Figure:
         return Figure(

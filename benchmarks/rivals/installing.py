@@ -30,7 +30,7 @@ def install(names: Iterable[str] = NAMES, progress: Progress = print) -> None:
     """Quick for those that are there already. Raises `NotInstalled`."""
     for name in names:
         home = home_of(name)
-        if _stamp(home) == _wanted(name):
+        if installed(name):
             progress(f"{name}: is there already, in {home}")
             continue
         progress(f"{name}: installing into {home}")
@@ -42,9 +42,14 @@ def home_of(name: str) -> Path:
     return Path(from_env(os.environ).cache_dir) / "rivals" / name
 
 
+def installed(name: str) -> bool:
+    """As it should be: what it was installed from is what is asked for now."""
+    return _stamp(home_of(name)) == _wanted(name)
+
+
 def python_of(name: str) -> Path:
     """Its interpreter. Raises `NotInstalled`."""
-    if _stamp(home_of(name)) != _wanted(name):
+    if not installed(name):
         raise NotInstalled(f"{name} is not installed as it should be: samovar bench rivals install {name}")
     return home_of(name) / "bin" / "python"
 

@@ -52,11 +52,15 @@ def test_nobody_waits_much_longer_than_twenty_minutes() -> None:
     assert sum(step.expected for step in chosen(quick, print)) < 5 * 60
 
 
-def test_rivals_are_all_none_or_named() -> None:
+def test_rivals_are_all_none_or_named_and_else_those_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert rivals_of(("all",), quick=True) == ("litserve", "mosec", "bentoml", "ray", "coglet")
     assert rivals_of(("none",), quick=False) == ()
     assert rivals_of((), quick=True) == ()
     assert rivals_of(("ray", "mosec"), quick=False) == ("mosec", "ray")
+    monkeypatch.setenv("SAMOVAR_CACHE_DIR", str(tmp_path))
+    assert rivals_of((), quick=False) == ()  # none is installed there
     with pytest.raises(Unusable, match="triton"):
         rivals_of(("triton",), quick=False)
 
