@@ -34,10 +34,20 @@ class Machine(Struct, frozen=True, kw_only=True):
     """Load average of the last minute before the measurement: above 0.5, somebody else was at work too."""
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
+
+
+def threads() -> int:
+    """That a model computes with, whoever serves it: a runner leaves a core to the rest, too (`runners/devices.py`)."""
+    return max(1, cores() - 1)
+
+
 def describe() -> Machine:
     return Machine(
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        cores=cores(),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),

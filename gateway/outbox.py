@@ -69,9 +69,8 @@ class Outbox:
                 except Exception:
                     log.exception("webhooks_failed")
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(
-                        EVERY
-                    ):  # `wait_for` of Python 3.11 loses a stop that comes with its result
+                    # Not `wait_for`: that of Python 3.11 loses a stop that comes with its result.
+                    async with asyncio.timeout(EVERY):
                         await self._due.wait()
         finally:
             for task in self._in_hand:

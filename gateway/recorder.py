@@ -346,7 +346,7 @@ class Recorder:
         self._say(message, b"+ACK")
 
     def _later(self, message: Heard) -> None:
-        self._say(message, b'-NAK {"delay": %d}' % int(LATER * 1_000_000_000))
+        self._say(message, b'-NAK {"delay": %d}' % int(LATER * SECOND))
 
     def _say(self, message: Heard, word: bytes) -> None:
         with suppress(NatsError, OSError):

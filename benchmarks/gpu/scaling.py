@@ -1,17 +1,17 @@
 """How a model's batches scale on a GPU, behind everything and in a bare loop, and how busy the GPU is meanwhile."""
 
-import os
 import statistics
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pynvml
 from msgspec import Struct, structs
 
-from benchmarks import bare, samples, tables
+from benchmarks import bare, machine, samples, tables
 from benchmarks.measure import measure
 from benchmarks.plans import INPUTS, request
 from benchmarks.samples import Figure, Plan, Repeat
@@ -51,12 +51,10 @@ def scaling(wish: Wish, tell: Progress) -> None:
 
 
 def _alone(model: str, wish: Wish, tell: Progress) -> Generator[Figure]:
-    threads = max(1, (os.cpu_count() or 2) - 1)
     for size in wish.sizes:
         with _watched() as busy:
-            rates = [
-                bare.apart(FOLDERS[model], size, seconds=wish.seconds, threads=threads) for _ in range(wish.repeats)
-            ]
+            once = partial(bare.apart, FOLDERS[model], size, seconds=wish.seconds, threads=machine.threads())
+            rates = [once() for _ in range(wish.repeats)]
         tell(f"{model}, bare loop, batches of {size}: {statistics.median(rates):.0f}/s")
         name = f"{model}, batches of {size}"
         for each in (figure(name, "texts/s", rates), *_shares(name, busy)):

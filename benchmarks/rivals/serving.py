@@ -15,6 +15,7 @@ import httpx
 import psutil
 from msgspec import Raw
 
+from benchmarks import machine
 from benchmarks.bare import ALLOCATOR
 from benchmarks.plans import INPUTS, MODELS
 from benchmarks.rivals.installing import HERE, python_of
@@ -88,7 +89,7 @@ def folder_of(predictor: str) -> Path:
 
 def _environ(name: str, predictor: str, folder: Path, port: int) -> dict[str, str]:
     """What our worker gives a model, too: a core is left to the rest, and the allocator keeps what is freed."""
-    threads = str(max(1, len(os.sched_getaffinity(0)) - 1))
+    threads = str(machine.threads())
     own = {key: text.format(port=port, folder=folder) for key, text in RIVALS[name].environ.items()}
     kept = {key: text for key, text in os.environ.items() if not key.startswith(("SAMOVAR_", "PYTHON", "RAY_"))}
     given = {
