@@ -220,15 +220,14 @@ class Inbox:
             self.top_up()
             return
         self._asked = max(0, self._asked - 1)
+        if not self._open:
+            self._link.put(msg.reply, b"-NAK")
+            return
         delivery = Delivery(self, msg, self._streams.born)
         self._held.add(delivery)
         self.pending = delivery.pending
-        if self._open:
-            self._receive(delivery)
-            self.top_up()
-        else:
-            self._held.discard(delivery)
-            self._link.put(msg.reply, b"-NAK")
+        self._receive(delivery)
+        self.top_up()
 
     def _told(self, code: int, msg: Heard) -> None:
         headers = msg.headers
