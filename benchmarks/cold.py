@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks import machine
 from benchmarks.machine import Machine
 from benchmarks.stack import SAMOVAR, Stack, running
-from benchmarks.table import setting
+from benchmarks.tables import setting_of
 
 HERE: Final = Path(__file__).parent
 IDLE: Final = "0.3"  # seconds after which the stack ends a worker
@@ -94,7 +94,7 @@ def main() -> None:
     with running(environ={"SAMOVAR_DEVICE_MEMORY": ONE, "SAMOVAR_MIN_RESIDENCY": "0"}) as stack:
         starts += [wake(stack, here) for _ in range(repeats + 1)][1:]
     console = Console(width=None if sys.stdout.isatty() else 140)
-    about = setting(here)
+    about = setting_of(here)
     for table in (totals(starts), parts(starts), about):
         console.print(table)
     console.print(f"raw numbers: {_keep(starts)}", highlight=False)

@@ -30,7 +30,7 @@ from rich.table import Table
 from benchmarks import machine, processes
 from benchmarks.machine import Machine
 from benchmarks.stack import Stack, running
-from benchmarks.table import setting
+from benchmarks.tables import setting_of
 from benchmarks.texts import TEXTS
 from runners import instance, memory, offers
 from runners.environments import Environment
@@ -89,7 +89,7 @@ def main() -> None:
     jobs = mixed(chosen.predictions, random.Random(4))
     outcomes = [asyncio.run(ours(jobs, here)), asyncio.run(plain(jobs[: chosen.plain], here))]
     console = Console(width=None if sys.stdout.isatty() else 140)
-    about = setting(here)
+    about = setting_of(here)
     for table in (shown(outcomes), about):
         console.print(table)
     console.print(f"raw numbers: {_keep(outcomes)}", highlight=False)

@@ -145,13 +145,22 @@ def _median(repeats: Sequence[dict[str, float]], name: str) -> str:
 def setting(found: Sequence[Measurement]) -> Sheet:
     all_of_them = [measured for one in found for measured in [*one.repeats, *one.figures]]
     machines = [measured.machine for measured in sorted(all_of_them, key=lambda measured: measured.at)]
+    return _setting(machines, [when(found)] if machines else [])
+
+
+def setting_of(machine: Machine) -> Table:
+    """For who measures something else than repeats and figures."""
+    return as_rich(_setting([machine], []))
+
+
+def _setting(machines: Sequence[Machine], moments: Sequence[str]) -> Sheet:
     facts: dict[str, Iterable[str]] = {
         "machine": [machine_in_words(machine) for machine in machines],
         "load average": [busy(machines)] if machines else [],
         "Python": [machine.python for machine in machines],
         "libraries": [", ".join(f"{name} {version}" for name, version in one.libraries.items()) for one in machines],
         "commit": [machine.commit for machine in machines],
-        "when": [when(found)] if machines else [],
+        "when": moments,
     }
     rows: list[list[Cell]] = [[name, "\n".join(dict.fromkeys(values))] for name, values in facts.items() if values]
     return Sheet(title="Setting", columns=["setting", "value"], rows=rows)
