@@ -65,8 +65,9 @@ def answer(worker: Worker) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def unsplit(tmp_path_factory: pytest.TempPathFactory, llama: Path) -> tuple[dict[str, Any], int]:
-    """What it answers with all of its weights in memory, and the most memory that it has had."""
-    with working(using(tmp_path_factory.mktemp("unsplit"), llama, EMPTY)) as worker:
+    """What it answers with all of its weights in the host's memory, and the most of it that it has had."""
+    folder = using(tmp_path_factory.mktemp("unsplit"), llama, EMPTY)
+    with working(folder, environment={"CUDA_VISIBLE_DEVICES": ""}) as worker:
         assert worker.ready().placed == {"model": "cpu"}
         return answer(worker), worker.memory("VmHWM")
 
