@@ -14,7 +14,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import json
+from msgspec import Struct, json
 
 from benchmarks.texts import TEXTS
 
@@ -25,12 +25,24 @@ ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESH
 """What a worker sets by mallopt(3): it keeps what is freed."""
 
 
-def apart(folder: Path, size: int, *, seconds: float, threads: int) -> float:
-    """Texts per second in batches of this size, in a process of its own that has what a worker is given."""
-    command = [sys.executable, "-m", "benchmarks.bare", str(folder), "--sizes", str(size), "--seconds", str(seconds)]
+class Looped(Struct, frozen=True, kw_only=True):
+    """A loop over batches of one size."""
+
+    size: int
+    rate: float
+    """Texts per second."""
+    began: float
+    """Seconds since the epoch."""
+    ended: float
+
+
+def apart(folder: Path, *sizes: int, seconds: float, threads: int) -> list[Looped]:
+    """A loop of so many seconds for each size of batch, in one process that has what a worker is given."""
+    chosen = ["--sizes", *map(str, sizes), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.bare", str(folder), *chosen]
     env = {**os.environ, **ALLOCATOR, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
     said = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True).stdout
-    return json.decode(said, type=dict[str, float])[str(size)]
+    return json.decode(said, type=list[Looped])
 
 
 def predictor(folder: Path) -> Any:
@@ -45,14 +57,15 @@ def predictor(folder: Path) -> Any:
     return made
 
 
-def rate(model: Any, size: int, seconds: float) -> float:
-    """Texts per second, in batches of this size."""
+def loop(model: Any, size: int, seconds: float) -> Looped:
+    """After one batch that is not counted, as the first of its size has kernels to choose and memory to get."""
     texts = cycle(TEXTS)
-    count, began = 0, time.perf_counter()
+    model.embed(list(islice(texts, size)))
+    count, at, began = 0, time.time(), time.perf_counter()
     while (now := time.perf_counter()) - began < seconds:
         model.embed(list(islice(texts, size)))
         count += size
-    return count / (now - began)
+    return Looped(size=size, rate=count / (now - began), began=at, ended=at + now - began)
 
 
 def main() -> None:
@@ -62,8 +75,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     chosen = parser.parse_args()
     model = predictor(chosen.folder.resolve())
-    rates = {str(size): rate(model, size, chosen.seconds) for size in chosen.sizes}
-    sys.stdout.buffer.write(json.encode(rates))
+    sys.stdout.buffer.write(json.encode([loop(model, size, chosen.seconds) for size in chosen.sizes]))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def floor(
 
     found: list[Figure] = []
     for size in sizes:
-        values = rates("minilm", partial(apart, MINILM, size, seconds=seconds, threads=threads))
+        values = rates("minilm", partial(_minilm, size, seconds, threads))
         found.append(figure("bare loop, minilm", "bare loop", f"texts/s, batches of {size}", values, threads=threads))
     for name, folder in PLAIN.items():
         values = rates(name, partial(_plain, folder, seconds))
@@ -72,6 +72,11 @@ def _silent(_: str) -> None:
 def _told(tell: Progress, what: str, rate: float) -> float:
     tell(f"{what}: {rate:.0f}/s")
     return rate
+
+
+def _minilm(size: int, seconds: float, threads: int) -> float:
+    [looped] = apart(MINILM, size, seconds=seconds, threads=threads)
+    return looped.rate
 
 
 def _plain(folder: Path, seconds: float) -> float:

