@@ -10,6 +10,7 @@ from litestar import Litestar
 
 from gateway.app import create_app
 from gateway.edge import Edge
+from gateway.protocol import Protocol
 from gateway.settings import Settings
 
 
@@ -33,7 +34,7 @@ def server(settings: Settings) -> "Server":
         host=settings.host,
         port=settings.port,
         loop="none",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
