@@ -59,10 +59,13 @@ INSERT_TRAINING = """
 """
 
 # Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
-# would sooner or later each wait for the other (the kill loop saw it).
+# would sooner or later each wait for the other (the kill loop saw it). The ends are named here, and not what comes
+# before them, as that is the condition of `predictions_due`: PostgreSQL then reads all of that index, too, in which
+# there is an entry for each prediction since the last vacuum.
 IN_ORDER = """
     WITH mine AS MATERIALIZED (
-        SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing')
+        SELECT id, status FROM predictions
+         WHERE id = ANY($1::text[]) AND status NOT IN ('succeeded', 'failed', 'canceled')
          ORDER BY id FOR NO KEY UPDATE)
 """
 JOINED_IN_ORDER = IN_ORDER.replace("$1::text[]", "string_to_array($1, ',')")
