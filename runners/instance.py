@@ -85,7 +85,9 @@ class Instance(asyncio.Protocol):
         self._setup = _Tail()
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
-        loop = asyncio.get_running_loop()
+        self._held: list[bytes] | None = None
+        """What has been written since something went out in this step of the loop; None: nothing went out."""
+        self._loop = loop = asyncio.get_running_loop()
         self._first: asyncio.Future[Ready | Broken] = loop.create_future()
         self._health: asyncio.Future[str | None] | None = None
         self._moved: asyncio.Future[Parked] | None = None
@@ -181,6 +183,7 @@ class Instance(asyncio.Protocol):
     async def _finish(self) -> tuple[Ended, str]:
         """How it ended, and what it printed and did not say: a fatal error of the interpreter, for one."""
         if self._transport is not None:
+            self._flush()
             self._transport.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(EXIT_WITHIN):
@@ -255,8 +258,20 @@ class Instance(asyncio.Protocol):
         return SetupFailed(reason, text[-LONGEST_LOG:], file=file, line=line, cause=cause)
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        """At once; but what follows in the same step of the loop goes out together: each time costs a system call."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._held is not None:
+            self._held.append(data)
+            return
+        self._transport.write(data)
+        self._held = []
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, None
+        if held and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
 
     async def _closed_or_gone(self) -> None:
         """A worker's children may hold its socket open, and a worker may close it and stay."""
