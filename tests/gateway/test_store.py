@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from msgspec import Raw, structs
+from msgspec import Raw, json, structs
 
 from gateway.opening import running
 from gateway.store.group import Group
 from gateway.store.pool import connected
-from gateway.store.predictions import Predictions
+from gateway.store.predictions import FINISH, START, Predictions
 from schemas.events import Run
-from schemas.prediction import Prediction, Status
+from schemas.prediction import Chunks, Prediction, Status
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 RUN = Run(1, 1_000, "a")
@@ -108,3 +108,44 @@ async def test_a_part_that_fails_is_told_and_the_others_are_ended():
         await failed.wait()
         assert not ended.is_set()
     assert ended.is_set()
+
+
+async def test_long_values_are_not_compressed_by_what_takes_longer_than_all_else(
+    records: Records, database_url: str
+) -> None:
+    [p] = predictions(1)
+    long = json.encode([number / 7 for number in range(1000)])
+    await records.one.create(structs.replace(p, input=Raw(long)), "default")
+    ended = structs.replace(p, status=Status.SUCCEEDED, completed_at=AT, run=RUN, text=Chunks.of(["steam\n" * 1000]))
+    await records.one.finish(structs.replace(ended, chunks=Chunks.of([Raw(long)])))
+    found = await records.other.get(p.id)
+    assert found is not None
+    assert (found.output, found.input, len(found.logs)) == (Raw(long), Raw(long), 6000)
+    async with connected(database_url, 4) as pool:
+        used = await pool.fetchrow("""SELECT pg_column_compression(input), pg_column_compression(output),
+                                             pg_column_compression(logs) FROM predictions""")
+    assert used is not None
+    assert "pglz" not in tuple(used)
+
+
+@pytest.mark.parametrize(
+    ("statement", "types", "values"),
+    [
+        pytest.param(
+            START, "text[], timestamptz[], json[]", "'{a,b}', '{2026-01-01,2026-01-01}', '{{},{}}'", id="start"
+        ),
+        pytest.param(FINISH, "text, text", "'a,b', '[]'", id="finish"),
+    ],
+)
+async def test_rows_are_found_by_their_ids_and_not_by_all_that_is_due(
+    records: Records, database_url: str, statement: str, types: str, values: str
+) -> None:
+    """The index of what is due has an entry for every prediction since the last vacuum."""
+    await asyncio.gather(*(records.one.create(p, "default") for p in predictions(5000)))
+    async with connected(database_url, 4) as pool, pool.acquire() as connection:
+        await connection.execute("UPDATE predictions SET status = 'succeeded' WHERE id > $1", f"{30:026}")
+        await connection.execute("ANALYZE predictions; SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE ours ({types}) AS {statement}")
+        plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE ours ({values})"))
+    assert "predictions_pkey" in plan
+    assert "predictions_due" not in plan
