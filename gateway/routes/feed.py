@@ -16,8 +16,8 @@ from gateway.feed import MOST
 from gateway.live import Closing
 from gateway.routes.operations import FeedOperation
 from gateway.routes.predictions import known_version
-from gateway.routes.streams import HEADERS, kept_alive
 from gateway.sse import Frame
+from gateway.streaming import Events
 from schemas.changes import Change
 from schemas.prediction import Prediction
 
@@ -59,9 +59,7 @@ async def events(request: AnyRequest) -> Stream:
     """
     account = await caller(request)
     last = header(request, b"last-event-id") or request.query_params.get("last_event_id")
-    content = Listening(request, account.id, last).frames()
-    keep_alive = parts(request).settings.keep_alive
-    return Stream(kept_alive(content, keep_alive), media_type="text/event-stream", headers=HEADERS)
+    return Events(Listening(request, account.id, last).frames(), parts(request).settings.keep_alive)
 
 
 router = Router("/", route_handlers=[events], tags=["predictions"])

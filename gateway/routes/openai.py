@@ -24,8 +24,8 @@ from gateway.openai.mapping import Mapped, Schema
 from gateway.openai.problems import Misfit, ModelFailed, NoModel, Refused
 from gateway.openai.telling import Telling
 from gateway.routes.openai_operations import ChatOperation, CompletionOperation, EmbeddingOperation
-from gateway.routes.streams import HEADERS, kept_alive
 from gateway.store.accounts import Account
+from gateway.streaming import Events
 from schemas.prediction import Prediction, Status
 
 log = structlog.get_logger("samovar.openai")
@@ -128,12 +128,8 @@ async def _generated(
         return answer(await held(request.receive, _whole(running, telling, writing, mapped.limit)))
     await running.create()
     content = _streamed(running, telling, writing, mapped.limit)
-    return Stream(
-        kept_alive(content, parts(request).settings.keep_alive),
-        media_type="text/event-stream",
-        headers=HEADERS,
-        background=BackgroundTask(running.leave),  # also when the client has left
-    )
+    # Also when the client has left.
+    return Events(content, parts(request).settings.keep_alive, background=BackgroundTask(running.leave))
 
 
 async def _embedded(request: AnyRequest, account: Account, version: Version, mapped: Mapped) -> Prediction:

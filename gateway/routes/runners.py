@@ -15,9 +15,9 @@ from gateway.call import AnyRequest, Parts, answer, caller, header, parts
 from gateway.errors import NotFound, Unavailable
 from gateway.overview import Overview, models, overview, without
 from gateway.routes.operations import RunnersOperation
-from gateway.routes.streams import HEADERS, kept_alive
 from gateway.sse import Frame
 from gateway.store.accounts import Account
+from gateway.streaming import Events
 
 log = structlog.get_logger("samovar.runners")
 
@@ -43,7 +43,7 @@ async def events(request: AnyRequest) -> Stream:
     account = await caller(request)
     here = parts(request)
     changes = _changes(here, account, header(request, b"last-event-id"))
-    return Stream(kept_alive(changes, here.settings.keep_alive), media_type="text/event-stream", headers=HEADERS)
+    return Events(changes, here.settings.keep_alive)
 
 
 router = Router("/", route_handlers=[page, events], tags=["operation"])

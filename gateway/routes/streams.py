@@ -1,28 +1,25 @@
 """Stream URLs and output files: whoever knows one may read it, without a token."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
-from anyio import CancelScope
 from litestar import Response, Router, get, head
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from gateway import kinds, metrics, sse
+from gateway import kinds, sse
 from gateway.call import AnyRequest, parts, views
 from gateway.errors import NotFound
-from gateway.live import Closing
 from gateway.routes.operations import StreamOperation
 from gateway.routes.predictions import known_version
 from gateway.sending import Sending, described, quoted, sent
+from gateway.streaming import Events
 from schemas.prediction import Prediction
 
 # Whatever a model wrote, or a client uploaded, must not run as a page of this site.
 SAFE: Final = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
-HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 @get("/streams/{token:str}", operation_id="streams.get", operation_class=StreamOperation)
@@ -53,8 +50,7 @@ async def followed(request: AnyRequest, p: Prediction, *, everything: bool) -> S
     states = here.follower.watch(p.id, partial(here.fleet.watch, version) if version else None)
     if making:
         states = here.results.follow(states) if p.kind == "train" else here.builds.follow(states)
-    content = _frames(states, feed)
-    return Stream(kept_alive(content, here.settings.keep_alive), media_type="text/event-stream", headers=HEADERS)
+    return Events(_frames(states, feed), here.settings.keep_alive)
 
 
 @get("/outputs/{path:path}", operation_id="outputs.get")
@@ -70,33 +66,6 @@ async def output_head(request: AnyRequest, path: FromPath[str]) -> Response[None
 
 
 router: Router = Router("/", route_handlers=[stream, output, output_head], tags=["streams"], security=[{}])
-
-
-async def kept_alive(frames: AsyncGenerator[bytes], keep_alive: float) -> AsyncGenerator[bytes]:
-    """With a comment when nothing happens; to its end, or until the gateway stops."""
-    metrics.STREAMS.inc()
-    try:
-        yield sse.OPENING
-        async with aclosing(frames):
-            while True:
-                coming = asyncio.ensure_future(anext(frames, None))
-                try:
-                    while not (await asyncio.wait([coming], timeout=keep_alive))[0]:
-                        yield sse.KEEP_ALIVE
-                finally:
-                    if not coming.done():
-                        coming.cancel()
-                        with CancelScope(shield=True):  # who cancels us does so again, until we are gone
-                            await asyncio.wait([coming])
-                try:
-                    frame = coming.result()
-                except Closing:
-                    return  # the client comes back with the id of its last event
-                if frame is None:
-                    return
-                yield frame
-    finally:
-        metrics.STREAMS.dec()
 
 
 async def _frames(states: AsyncGenerator[Prediction], feed: sse.Feed) -> AsyncGenerator[bytes]:

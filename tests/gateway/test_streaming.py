@@ -1,33 +1,121 @@
-"""A stream of server-sent events as the server drives it."""
+"""Server-sent events as the server drives them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
 
-from anyio import create_task_group
+import pytest
+from litestar.background_tasks import BackgroundTask
 
-from gateway.routes.streams import kept_alive
+from gateway.live import Closing
+from gateway.streaming import Events
 
 
-async def test_a_stream_that_is_left_ends_in_order() -> None:
-    """The server cancels again and again until all is over; what takes a moment to end is waited for nevertheless."""
-    begun, ended = asyncio.Event(), asyncio.Event()
+class Server:
+    """One client, as the server has it."""
 
-    async def frames() -> AsyncGenerator[bytes]:
-        begun.set()
+    def __init__(self) -> None:
+        self.said: list[bytes] = []
+        self.left = asyncio.Event()
+        self.heard = asyncio.Event()
+
+    async def receive(self) -> Any:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.said.append(message.get("body", b"<head>"))
+        if not message.get("more_body", True):
+            self.said.append(b"<end>")
+        self.heard.set()
+
+    async def serve(self, frames: AsyncGenerator[bytes], keep_alive: float = 60) -> None:
+        await Events(frames, keep_alive, background=BackgroundTask(self._after)).to_asgi_response()(
+            {},  # pyright: ignore[reportArgumentType]  it is not looked at
+            self.receive,
+            self.send,
+        )
+
+    async def _after(self) -> None:
+        self.said.append(b"<after>")
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+class Waiting:
+    """Frames that never come; what takes a moment to end is waited for."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.ended = False
+
+    async def frames(self) -> AsyncGenerator[bytes]:
         try:
+            self.begun.set()
             await asyncio.Event().wait()
             yield b""
         finally:
             for _ in range(3):
                 await asyncio.sleep(0)
-            ended.set()
+            self.ended = True
 
-    async def read() -> None:
-        async for _ in kept_alive(frames(), 60):
-            pass
 
-    async with create_task_group() as server:
-        server.start_soon(read)
-        await begun.wait()
-        server.cancel_scope.cancel()
-    assert ended.is_set()
+async def test_frames_are_sent_as_they_come(server: Server) -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    await server.serve(frames())
+    assert server.said == [b"<head>", b": welcome\n\n", b"one", b"two", b"", b"<end>", b"<after>"]
+
+
+async def test_a_stream_that_is_left_ends_in_order(server: Server) -> None:
+    waiting = Waiting()
+    serving = asyncio.create_task(server.serve(waiting.frames()))
+    await waiting.begun.wait()
+    server.left.set()
+    await serving
+    assert waiting.ended
+    assert server.said[-1] == b"<after>"
+
+
+async def test_whoever_cancels_it_is_told(server: Server) -> None:
+    waiting = Waiting()
+    serving = asyncio.create_task(server.serve(waiting.frames()))
+    await waiting.begun.wait()
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+    assert serving.cancelled()
+    assert waiting.ended
+    assert server.said[-1] == b"<after>"
+
+
+async def test_silence_is_broken_and_speech_is_not(server: Server) -> None:
+    asked = asyncio.Event()
+
+    async def frames() -> AsyncGenerator[bytes]:
+        await asked.wait()
+        yield b"one"
+
+    serving = asyncio.create_task(server.serve(frames(), 0.01))
+    while server.said.count(b": still here\n\n") < 2:
+        server.heard.clear()
+        await server.heard.wait()
+    asked.set()
+    await serving
+    assert server.said[:3] == [b"<head>", b": welcome\n\n", b": still here\n\n"]
+    assert server.said[-4:] == [b"one", b"", b"<end>", b"<after>"]
+
+
+async def test_a_gateway_that_stops_ends_it(server: Server) -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        yield b"one"
+        raise Closing
+
+    await server.serve(frames())
+    assert server.said[2:] == [b"one", b"", b"<end>", b"<after>"]
