@@ -250,6 +250,7 @@ def gpu(
     sizes: tuple[int, ...] = (1, 8, 32, 64, 128, 256),
     repeats: Annotated[int, Parameter(validator=Number(gte=1))] = 5,
     seconds: float = 5.0,
+    gateways: Annotated[int, Parameter(validator=Number(gte=1, lte=8))] = 1,
     anyway: Annotated[bool, Parameter(negative=())] = False,
     out: Path = Path("gpu.jsonl.gz"),
 ) -> None:
@@ -265,6 +266,8 @@ def gpu(
         Of each.
     seconds
         Of each repeat.
+    gateways
+        Processes that share the port; each has a core to itself at most.
     anyway
         Run on the CPU where there is no GPU, to see that it works; TRANSFORMER_LAYERS=1 makes it quick.
     out
@@ -274,7 +277,15 @@ def gpu(
         from benchmarks import progress
         from benchmarks.gpu.scaling import Wish, scaling
 
-        wish = Wish(models=models, sizes=sizes, repeats=repeats, seconds=seconds, out=out, anyway=anyway)
+        wish = Wish(
+            models=models,
+            sizes=sizes,
+            repeats=repeats,
+            seconds=seconds,
+            gateways=gateways,
+            out=out,
+            anyway=anyway,
+        )
         with progress.shown() as tell:
             scaling(wish, tell)
 

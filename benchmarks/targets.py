@@ -27,10 +27,11 @@ class Target(Struct, frozen=True):
 
 
 @contextmanager
-def samovar(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Target]:
+def samovar(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}, gateways: int = 1) -> Generator[Target]:
     """A stack of its own, started by `samovar up`, with these Cog folders beside the bundled models."""
-    with started(models=models, environ=environ) as stack:
-        yield Target("samovar", stack.url, stack.token, stack.up.pid)
+    name = "samovar" if gateways == 1 else f"samovar, {gateways} gateways"
+    with started(models=models, environ={**environ, "SAMOVAR_GATEWAYS": str(gateways)}) as stack:
+        yield Target(name, stack.url, stack.token, stack.up.pid)
 
 
 def cpu(target: Target) -> dict[str, float]:

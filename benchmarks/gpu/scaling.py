@@ -38,6 +38,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     """Of batches in the bare loop, and as many clients behind the gateway."""
     repeats: int
     seconds: float
+    gateways: int
     out: Path
     anyway: bool
     """Also where there is no GPU: to see that it works."""
@@ -53,7 +54,7 @@ def scaling(wish: Wish, tell: Progress) -> None:
         with _watched(handles) as watched:
             for model in wish.models:
                 measured += _alone(model, watched, wish, tell)
-            with samovar(models=[HERE / "transformer"]) as target:
+            with samovar(models=[HERE / "transformer"], gateways=wish.gateways) as target:
                 for model in wish.models:
                     measured += _behind(model, target, watched, wish, tell)
     finally:
@@ -126,7 +127,7 @@ def _behind(model: str, target: Target, watched: Watched, wish: Wish, tell: Prog
         )
         repeats = measure(plan, target, progress=tell)
         yield from repeats
-        yield figure(plan.name, TOGETHER, [_together(target)])
+        yield structs.replace(figure(plan.name, TOGETHER, [_together(target)]), target=target.name)
         yield from watched.shares(plan.name, target.name, [_span(repeat) for repeat in repeats])
 
 

@@ -259,6 +259,12 @@ def test_results_say_what_is_met_and_what_is_not(tmp_path: Path) -> None:
     assert "Made by `samovar bench suite`." in text
 
 
+def test_results_of_other_things_do_not_speak_of_what_must_be_shown(tmp_path: Path) -> None:
+    text = results(tmp_path, repeats("transformer, 64 clients"))
+    assert "It must show" not in text
+    assert "| transformer, 64 clients | samovar |" in text
+
+
 def test_the_same_data_make_the_same_bytes(tmp_path: Path) -> None:
     assert results(tmp_path, suite()) == results(tmp_path, suite())
 
