@@ -80,13 +80,19 @@ class Seating:
         assert resident.seat is not None
         others = self._sitting(but=resident)
         given = seats.given(self.host, resident.seat, others, self._settings, offload)
-        return structs.replace(given, wall=self.limit(resident)) if self.host.kind == placement.CPU else given
+        if self.host.kind != placement.CPU:
+            return given
+        return structs.replace(given, wall=self.limit(resident, self.spare))
 
-    def limit(self, resident: Resident) -> int:
+    def limit(self, resident: Resident, spare: int) -> int:
         """Bytes that it may allocate just now: its seat, what nobody was given, and a little that is never touched."""
         assert resident.seat is not None
-        spare = max(0, placement.free(self.host, self._sitting()))
         return resident.seat.host + spare + memory.slack(self.host.limit)
+
+    @property
+    def spare(self) -> int:
+        """Bytes that nobody was given."""
+        return max(0, placement.free(self.host, self._sitting(leavable=False)))
 
     def grow(self, resident: Resident, size: int, *, push: bool) -> bool:
         """Give it a seat for so many bytes, and some to spare, or for just as many: of what nobody was given, or, if it

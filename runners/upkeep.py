@@ -18,6 +18,7 @@ log = structlog.stdlib.get_logger()
 
 EVERY: Final = 0.25  # seconds between two looks at memory; a look costs some 30 µs for each process of the host
 AT_REST: Final = 1.0  # the same while nothing is done, and between two looks at queues
+SEEK: Final = 5.0  # seconds in which a process is found that a worker has started while nothing is done
 MUCH: Final = 0.02  # of what a seat has: less than that is not worth a word to the system
 
 
@@ -29,6 +30,7 @@ class Upkeep:
         self._more = more
         """Asks other hosts for one more instance of a version."""
         self._grew = asyncio.Event()
+        self._scale = memory.Scale()
         self._walls: dict[int, int] = {}
         self._learnt: dict[int, int] = {}
         """By process: the largest batch whose memory has been counted."""
@@ -40,14 +42,17 @@ class Upkeep:
 
     async def keep(self) -> None:
         """Until cancelled. What goes wrong in one look does not end it."""
-        chores_at = 0.0
+        chores_at = sought_at = 0.0
         while True:
+            active = self._pool.active
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY if self._pool.active else AT_REST):
+                async with asyncio.timeout(EVERY if active else AT_REST):
                     await self._grew.wait()
+            anew = active or self._grew.is_set() or time.monotonic() - sought_at >= SEEK
+            sought_at = time.monotonic() if anew else sought_at
             self._grew.clear()
             try:
-                self.weigh()
+                self.weigh(anew=anew)
                 if time.monotonic() - chores_at >= AT_REST:
                     chores_at = time.monotonic()
                     await self._chores()
@@ -60,15 +65,19 @@ class Upkeep:
         for version in self._pool.deepen():
             await self._more(version)
 
-    def weigh(self) -> None:
-        """Look at all workers once; whoever has more than its seat gets a larger one, or is replaced."""
+    def weigh(self, *, anew: bool = True) -> None:
+        """Look at all workers once; whoever has more than its seat gets a larger one, or is replaced.
+
+        `anew`: also for processes that they have started since the last time.
+        """
         workers = {pid: each for each in self._pool.residents if each.keeper and (pid := each.keeper.pid)}
-        found = memory.resident(workers)
+        found = self._scale.weigh(workers.keys(), anew=anew)
         self.used = sum(found.values())
         for pid, size in found.items():
             workers[pid].resident = size
             if workers[pid].seat is not None:
                 self._judge(workers[pid], pid, size)
+        self._wall(workers)
         if self.used > self._host.limit:
             self._shed(workers)
         for gone in self._walls.keys() - found.keys():
@@ -84,7 +93,6 @@ class Upkeep:
             self._outgrown(resident, size)
         if resident.keeper.ready and new:
             self._learn(resident, pid, size)
-        self._wall(resident, pid)
 
     def _learn(self, resident: Resident, pid: int, size: int) -> None:
         """Of a batch larger than any before, and of being loaded. Growing without that is no need, but a leak."""
@@ -120,10 +128,15 @@ class Upkeep:
         limit = f"workers have {sizes.said(self.used)}, and may have {sizes.said(self._host.limit)}"
         worst.keeper.kill(f"{limit}; this one has {sizes.said(worst.resident)}")
 
-    def _wall(self, resident: Resident, pid: int) -> None:
+    def _wall(self, workers: dict[int, Resident]) -> None:
         if self._host.kind != CPU:
             return  # what a driver maps is nobody's growth
-        limit = self._pool.seating.limit(resident)
-        if abs(limit - self._walls.get(pid, 0)) > MUCH * limit:
-            self._walls[pid] = limit
-            memory.wall(pid, limit)
+        seating = self._pool.seating
+        spare = seating.spare
+        for pid, resident in workers.items():
+            if resident.seat is None:
+                continue
+            limit = seating.limit(resident, spare)
+            if abs(limit - self._walls.get(pid, 0)) > MUCH * limit:
+                self._walls[pid] = limit
+                memory.wall(pid, limit)

@@ -1,10 +1,14 @@
 """Memory, as it is shared out among real workers: the cap holds, and whoever leaks is replaced."""
 
 import asyncio
+import os
 import random
+import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -156,6 +160,25 @@ async def test_a_worker_is_the_first_that_the_system_ends(
         adjusted = Path(f"/proc/{workers()[0].pid}/oom_score_adj")
         found = await asyncio.to_thread(adjusted.read_text)
         assert int(found) == int(memory.EXPENDABLE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only a worker itself is weighed")
+def test_between_two_full_looks_only_processes_are_weighed_that_were_seen() -> None:
+    script = ["sh", "-c", "read _; sleep 60 & echo begun; wait"]
+    with Popen(script, stdin=PIPE, stdout=PIPE, start_new_session=True, text=True) as shell:
+        assert shell.stdin
+        assert shell.stdout
+        try:
+            scale, group = memory.Scale(), {shell.pid}
+            assert scale.weigh(group)[shell.pid] > 0
+            print(file=shell.stdin, flush=True)
+            assert shell.stdout.readline() == "begun\n"
+            alone = scale.weigh(group, anew=False)[shell.pid]
+            assert scale.weigh(group)[shell.pid] > alone
+            assert scale.weigh(group, anew=False)[shell.pid] > alone
+            assert scale.weigh({shell.pid, os.getpgrp()}, anew=False)[os.getpgrp()] > 0, "a group that is new"
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 async def test_who_has_no_room_on_the_device_is_parked_and_comes_back(
