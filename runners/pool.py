@@ -159,9 +159,10 @@ class Pool:
     def keep_least(self) -> None:
         """Have the instances that models and deployments ask for in any case."""
         now = time.monotonic()
-        asked = {version: hints.min_instances for version, hints in self._parts.serving.hints().items()}
-        asked |= {service: release.min_instances for service, release in self._parts.releases().items()}
-        for service, least in asked.items():
+        hints, releases = self._parts.serving.hints(), self._parts.releases()
+        asked = [(version, each.min_instances) for version, each in hints.items() if each.min_instances]
+        asked += [(service, each.min_instances) for service, each in releases.items() if each.min_instances]
+        for service, least in asked:  # of the many that may be known, hardly one is
             if least > len(self._of(service)) and now >= self._elsewhere.get(service, 0.0):
                 self._begin(service, range(least))
 
@@ -258,9 +259,9 @@ class Pool:
 
     def _let_go(self, resident: Resident) -> bool:
         """Of a release that is gone, or has fewer instances than before."""
-        released = subjects.pool_of(resident.service) is not None
-        staying = resident.leaving or resident.task is None or resident.key[1] < self._most(resident.service)
-        return released and not staying
+        if subjects.pool_of(resident.service) is None or resident.leaving or resident.task is None:
+            return False
+        return resident.key[1] >= self._most(resident.service)
 
     def _begin(self, service: str, numbers: range, *, modest: bool = False) -> bool:
         if subjects.pool_of(service) is not None:
