@@ -15,7 +15,7 @@ from schemas import subjects
 
 log = structlog.stdlib.get_logger()
 
-EXPIRES: Final = 30  # seconds that the server keeps a request for jobs
+EXPIRES: Final = 30  # seconds that the server keeps a request for jobs, give or take a half
 HEARTBEAT: Final = 5
 SILENCE: Final = 2.2 * HEARTBEAT  # after which a request for jobs counts as lost
 SOON: Final = 0.02  # seconds in which, if jobs are quick, more of the credit becomes free
@@ -85,6 +85,15 @@ class Delivery:
             # In a stream made anew the same words would speak of another job.
             if born == self._inbox.born:
                 await self._inbox.say(reply, word)
+
+
+def expiry(now: float) -> float:
+    """Seconds for which to ask now, so that all requests of this agent that bring nothing end at the same moment.
+
+    Asked anew together, they are kept alive together, too: many idle inboxes wake server and agent as often as one.
+    """
+    left = EXPIRES - now % EXPIRES
+    return left if left >= EXPIRES / 2 else left + EXPIRES
 
 
 class Inbox:
@@ -181,7 +190,11 @@ class Inbox:
             return
         if not self._asked:
             self._heard_at = time.monotonic()
-        request = {"batch": free, "expires": EXPIRES * SECOND, "idle_heartbeat": HEARTBEAT * SECOND}
+        request = {
+            "batch": free,
+            "expires": int(expiry(time.monotonic()) * SECOND),
+            "idle_heartbeat": HEARTBEAT * SECOND,
+        }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS}.{self._name}"
         if self._link.put(subject, json.encode(request), self._subject):  # else it is lost, and asked for anew
             self._asked += free

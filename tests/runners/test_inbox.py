@@ -1,14 +1,17 @@
 """Jobs come as there is credit for them."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from runners.inbox import Delivery, Inbox
+from runners.inbox import EXPIRES, Delivery, Inbox, expiry
 from runners.link import Link, connected
 from runners.streams import Streams
 from schemas import subjects
@@ -82,6 +85,14 @@ async def test_no_more_is_taken_than_there_is_credit_for(link: Link, nc: Client)
 
 async def _equals(nc: Client, jobs: int) -> bool:
     return await unsettled(nc) == jobs
+
+
+@given(st.floats(0, 1e7), st.floats(0, EXPIRES / 2))
+def test_what_is_asked_for_at_different_times_ends_at_the_same(now: float, later: float) -> None:
+    first, second = now + expiry(now), now + later + expiry(now + later)
+    assert EXPIRES / 2 <= first - now <= EXPIRES * 1.5
+    assert math.isclose((second - first) / EXPIRES, round((second - first) / EXPIRES), abs_tol=1e-3)
+    assert second - first < EXPIRES * 1.001
 
 
 async def test_all_of_a_long_queue_comes_in_order(link: Link, nc: Client) -> None:
