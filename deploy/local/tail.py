@@ -32,10 +32,13 @@ class Tail:
 
     def show(self) -> None:
         """What has come since the last time."""
-        with suppress(FileNotFoundError), self._path.open("rb") as file:
-            file.seek(self._place)
-            *lines, self._rest = (self._rest + file.read()).split(b"\n")
-            self._place = file.tell()
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_size == self._place:
+                return
+            with self._path.open("rb") as file:
+                file.seek(self._place)
+                *lines, self._rest = (self._rest + file.read()).split(b"\n")
+                self._place = file.tell()
             for line in lines:
                 if told := rendered(self._name, line.decode(errors="replace"), verbose=self._verbose):
                     say(told)

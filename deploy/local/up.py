@@ -19,7 +19,7 @@ from deploy.local.keys import keys_of
 from deploy.local.ledger import Ledger
 from deploy.local.lock import locked
 from deploy.local.places import log_of, make_data_dir, token_of
-from deploy.local.process import adopt_orphans, descendants, kill
+from deploy.local.process import adopt_orphans, children, descendants, kill
 from deploy.local.say import say
 from deploy.local.supervisor import Keeper, Part, supervised
 from deploy.local.tail import Tail, put_aside
@@ -160,18 +160,18 @@ async def _sweep(keepers: list[Keeper]) -> None:
     seen: set[int] = set()
     while True:
         await asyncio.sleep(SWEEP_EVERY)
-        known = {keeper.pid for keeper in keepers}
-        orphans = {child.pid: child for child in psutil.Process().children() if child.pid not in known}
+        orphans = children() - {keeper.pid for keeper in keepers}
         # One that was started a moment ago is not known yet: only what stays unknown is an orphan.
-        for pid in orphans.keys() & seen:
-            _bury(orphans[pid])
-        seen = set(orphans)
+        for pid in orphans & seen:
+            _bury(pid)
+        seen = orphans
 
 
-def _bury(orphan: psutil.Process) -> None:
-    kill([orphan])
+def _bury(orphan: int) -> None:
+    with suppress(psutil.Error):
+        kill([psutil.Process(orphan)])
     with suppress(ChildProcessError):
-        os.waitpid(orphan.pid, os.WNOHANG)
+        os.waitpid(orphan, os.WNOHANG)
 
 
 @contextmanager
