@@ -114,7 +114,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
                 recorder.hear(event)
 
         live = Live(client, ids.draw_tag(), on_final, progress.heard)
-        on_gaps += [live.missed, catalog.forget]
+        on_gaps += [live.missed, catalog.forget, reconciler.missed]
         follower = Follower(record, broker, live, recorder, values)
         fleet = Fleet(time.monotonic)
         runners = Runners(client, broker, catalog, fleet)

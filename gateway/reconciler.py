@@ -1,6 +1,7 @@
 """Closes every gap between record and queue: a prediction that is not final has a job, or gets one."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -22,6 +23,7 @@ from schemas.prediction import Gap
 log = structlog.get_logger("samovar.reconciler")
 
 EVERY: Final = 1.0  # seconds
+AT_REST: Final = 5.0  # seconds between two looks at the streams while there is nothing that they matter to
 AGAIN: Final = timedelta(seconds=10)
 MOST: Final = 500
 STOPPED_BY: Final = timedelta(minutes=1)
@@ -38,6 +40,8 @@ class Reconciler:
         self._files = files
         self._submitted: dict[str, tuple[int, datetime | None, float]] = {}
         self._stream: datetime | None = None
+        self._looked_at = -math.inf
+        """When the streams were last seen to be there."""
 
     def submitted(self, id: str, sequence: int) -> None:
         """A job of this gateway: noted in the record unless the prediction ends within a second or so."""
@@ -46,15 +50,26 @@ class Reconciler:
     def ended(self, id: str) -> None:
         self._submitted.pop(id, None)
 
+    def missed(self) -> None:
+        """The connection was away, and the streams may be others."""
+        self._looked_at = -math.inf
+
     async def serve(self) -> None:
         """Until it is cancelled."""
         await every(EVERY, self._reconcile, "reconciler")
 
     async def _reconcile(self) -> None:
-        await self._broker.ensure()
+        now = asyncio.get_running_loop().time()
+        if self._submitted or now - self._looked_at >= AT_REST:
+            await self._look()
         await self._note()
         await self._hurry()
-        await self._sweep()
+        await self._sweep(now)
+
+    async def _look(self) -> None:
+        """At the streams: what is noted, and what is found missing, is so in those that there are now."""
+        await self._broker.ensure()
+        self._looked_at = asyncio.get_running_loop().time()
 
     async def _note(self) -> None:
         old = asyncio.get_running_loop().time() - EVERY
@@ -71,8 +86,10 @@ class Reconciler:
             await self._record.hurry(made)
             self._stream = made
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, began: float) -> None:
         while due := await self._record.due(MOST, AGAIN):
+            if self._looked_at < began:
+                await self._look()
             results = await asyncio.gather(*(self._check(each) for each in due), return_exceptions=True)
             for each, result in zip(due, results, strict=True):
                 if isinstance(result, Failed | Unavailable | NoFiles | Gap | QueueFull):
