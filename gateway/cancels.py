@@ -1,13 +1,15 @@
 """Ending predictions early: a job that nobody has started ends here, a running one where it runs."""
 
 import asyncio
+import math
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from gateway.broker import SECOND_FINAL, Broker, Failed
-from gateway.periodic import every
+from gateway.periodic import attempt
 from gateway.store.predictions import Predictions
 from schemas.events import Canceled, Crashed
 from schemas.jobs import Cancel
@@ -15,7 +17,9 @@ from schemas.prediction import FINAL, Prediction
 
 log = structlog.get_logger("samovar.cancels")
 
-EVERY: Final = 0.5  # seconds between looks at the deadlines
+EVERY: Final = 5.0  # seconds between looks at the deadlines, of which other gateways may have accepted some
+AGAIN: Final = 0.5  # the same while the record is away
+LEAST: Final = 0.02  # the same while another gateway has those that are due
 MOST: Final = 200
 LATE: Final = "The deadline (Cancel-After) was reached."
 DELETED: Final = "The version was deleted."
@@ -26,10 +30,34 @@ class Cancels:
     def __init__(self, record: Predictions, broker: Broker) -> None:
         self._record = record
         self._broker = broker
+        self._due = math.inf
+        """When to look next, as the loop counts."""
+        self._sooner = asyncio.Event()
 
     async def serve(self) -> None:
-        """Look after deadlines, until it is cancelled."""
-        await every(EVERY, self._end_late, "deadlines")
+        """Look after deadlines, until it is cancelled: at each as it comes, and now and then for those of others."""
+        while True:
+            self._sooner.clear()
+            await attempt(self._look, "deadlines")
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._due):
+                    await self._sooner.wait()
+
+    def expect(self, deadline: datetime) -> None:
+        """Of a prediction that was just accepted here."""
+        due = asyncio.get_running_loop().time() + (deadline - datetime.now(UTC)).total_seconds()
+        if due < self._due:
+            self._due = due
+            self._sooner.set()
+
+    async def _look(self) -> None:
+        self._due, pause = math.inf, AGAIN  # what is accepted meanwhile is looked for, whenever it is due
+        try:
+            await self._end_late()
+            left = await self._record.until_deadline()
+            pause = EVERY if left is None else min(EVERY, max(LEAST, left))
+        finally:
+            self._due = asyncio.get_running_loop().time() + pause
 
     async def _end_late(self) -> None:
         late = await self._record.overdue(MOST)

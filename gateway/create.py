@@ -44,6 +44,7 @@ class Creator:
         warm: Callable[[str], bool],
         count: Callable[[str], None],
         watch: Callable[[Prediction], None],
+        expect: Callable[[datetime], None],
     ) -> None:
         self._record = record
         self._repeats = repeats
@@ -57,6 +58,7 @@ class Creator:
         self._warm = warm
         self._count = count
         self._watch = watch
+        self._expect = expect
 
     def draw(self, account: int, version: Version, *, cancel_after: float | None = None) -> Prediction:
         """Not accepted yet; its input may have to know its id."""
@@ -115,8 +117,7 @@ class Creator:
         except QueueFull:
             await self._record.remove(p.id)
             raise
-        if sequence is not None:
-            self._reconciler.submitted(p.id, sequence)
+        self._submitted(p, sequence)
 
     async def _accept(self, p: Prediction, version: Version) -> None:
         self._watch(p)
@@ -169,10 +170,15 @@ class Creator:
     def _accepted(self, p: Prediction, sequence: int | None, at: datetime) -> None:
         metrics.CREATED.inc()
         self._count(p.model)
-        if sequence is not None:
-            self._reconciler.submitted(p.id, sequence)
+        self._submitted(p, sequence)
         if p.kind == "predict":
             self._tell(_made(p, at))
+
+    def _submitted(self, p: Prediction, sequence: int | None) -> None:
+        if sequence is not None:
+            self._reconciler.submitted(p.id, sequence)
+        if p.deadline is not None:
+            self._expect(p.deadline)
 
     async def _submit(self, p: Prediction, pool: str) -> int | None:
         """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""

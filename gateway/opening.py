@@ -134,6 +134,7 @@ async def opened(settings: Settings, on_failure: Callable[[], None]) -> AsyncGen
             warm=fleet.warm,
             count=counts.add,
             watch=progress.watch,
+            expect=cancels.expect,
         )
         sending = Webhooks(
             receivers,

@@ -18,7 +18,9 @@ from gateway.webhooks import Outcome, Retries
 
 log = structlog.get_logger("samovar.outbox")
 
-EVERY: Final = 1.0  # seconds between looks for what other gateways left
+EVERY: Final = 5.0  # seconds between looks for what other gateways left
+AGAIN: Final = 1.0  # the same while the record is away
+LATE: Final = 0.01  # seconds; by the clock of the record it may not be due before
 MOST: Final = 64  # requests at once
 OF_HOST: Final = 8  # of them to one host, so that one that hangs leaves room for others
 TIDY: Final = 60.0  # seconds
@@ -62,15 +64,17 @@ class Outbox:
         try:
             while True:
                 self._due.clear()
+                pause = AGAIN
                 try:
                     await self._look()
+                    pause = EVERY
                 except Unavailable as error:
                     log.info("webhooks_wait", reason=str(error))
                 except Exception:
                     log.exception("webhooks_failed")
                 with suppress(TimeoutError):
                     # Not `wait_for`: that of Python 3.11 loses a stop that comes with its result.
-                    async with asyncio.timeout(EVERY):
+                    async with asyncio.timeout(pause):
                         await self._due.wait()
         finally:
             for task in self._in_hand:
@@ -108,6 +112,9 @@ class Outbox:
             await self._record.settle(
                 taken, state, again, seconds=outcome.seconds, status=outcome.status, error=outcome.error
             )
+            if again is not None:
+                left = (again - datetime.now(UTC)).total_seconds()
+                asyncio.get_running_loop().call_later(left + LATE, self._due.set)
         except (Unavailable, Failed) as error:  # it is due again when its lease ends
             log.info("webhook_waits", id=taken.id, reason=str(error))
         except Exception:

@@ -362,6 +362,15 @@ class Predictions:
             )
         return [row["id"] for row in rows]
 
+    async def until_deadline(self) -> float | None:
+        """Seconds until the next deadline, by the record's clock; None: there is none."""
+        with reached():
+            return await self._pool.fetchval(
+                """SELECT extract(epoch FROM deadline - now())::float8 FROM predictions
+                    WHERE deadline IS NOT NULL AND status IN ('starting', 'processing') AND cancel_requested_at IS NULL
+                    ORDER BY deadline LIMIT 1"""
+            )
+
     async def note_jobs(self, jobs: Sequence[tuple[str, int, datetime]], again: timedelta) -> None:
         """Where the jobs of predictions that are not final are: sequence, and when the stream was made."""
         with reached():
