@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas import subjects
 from schemas.models import Presence, Release
@@ -67,9 +67,15 @@ class Fleet:
         """The releases that runners were told of, by pool."""
         self._listening: list[Callable[[], None]] = []
 
-    def hear(self, presence: Presence) -> None:
+    def hear(self, presence: Presence) -> list[str] | None:
+        """The versions that it offers; None: it did not say them again, and has to be asked."""
         now = self._clock()
         _, before = self._heard.get(presence.agent, (now, None))
+        known = bool(presence.versions) or not presence.edition
+        if not known:
+            known = before is not None and before.edition == presence.edition
+            versions, edition = (before.versions, before.edition) if before is not None and known else ([], "")
+            presence = structs.replace(presence, versions=versions, edition=edition)
         self._heard[presence.agent] = (now, presence)
         self._due = min(self._due, now + HEARD)
         if before is None:
@@ -77,6 +83,7 @@ class Fleet:
         if before is None or _said(before) != _said(presence):
             self._changed()
         self._stir()
+        return presence.versions if known else None
 
     def sweep(self) -> float:
         """Forget who has been silent for too long. Returns the seconds until that may be the case again."""

@@ -65,8 +65,8 @@ class Runners:
         except DecodeError as error:
             log.warning("presence_not_read", reason=str(error))
             return
-        self._fleet.hear(presence)
-        if not all(map(self._catalog.known, presence.versions)):
+        versions = self._fleet.hear(presence)
+        if versions is None or not all(map(self._catalog.known, versions)):
             await self._broker.tell(subjects.HELLO)
 
     async def _retired(self, message: Msg) -> None:

@@ -24,6 +24,7 @@ def taken(settings: Settings, host: Host, pool: Pool, upkeep: Upkeep) -> Presenc
         host=socket.gethostname(),
         pool=settings.pool,
         versions=pool.versions,
+        edition=pool.edition,
         warm=pool.warm,
         starting={each.service: each.phase for each in residents if _state(each) == "starting" and not each.leaving},
         failed={service: reason[:LONGEST] for service, reason in pool.failed.items()},

@@ -1,6 +1,7 @@
 """Which services have instances here, from their being wanted until they have gone."""
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -67,11 +68,15 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 class Pool:
     def __init__(self, versions: Iterable[str], parts: Parts) -> None:
-        self._versions = set(versions)
+        self.versions = sorted(versions)
+        self.edition = _edition(self.versions)
+        """Of the versions: others have another."""
         self._parts = parts
         self._settings = parts.settings
         self.seating = Seating(parts.host, parts.settings, parts.needs, parts.serving.hints, self)
         self._residents = self.seating.residents
+        self._least = self._wanted()
+        """How many instances models want in any case; those that want none, as nearly all do, are left out."""
         self._failures: dict[str, int] = {}
         self._reasons: dict[str, str] = {}
         """Of services that could not be set up when that was tried last."""
@@ -104,13 +109,15 @@ class Pool:
 
     def offer(self, version: str) -> None:
         """From now on it is said to be here."""
-        self._versions.add(version)
+        self.versions = sorted({*self.versions, version})
+        self.edition = _edition(self.versions)
+        self._least = self._wanted()
         self._elsewhere = {each: at for each, at in self._elsewhere.items() if subjects.version_of(each) != version}
         self._said()
 
     async def retire(self, version: str) -> None:
         """It was deleted: what runs may come to its end, the rest goes back. Done once nothing of it is left."""
-        if version not in self._versions:
+        if version not in self.versions:
             mine = [each for each in self._residents if each.version == version and each.task is not None]
             tasks = [self._leave(resident, RETIRING) for resident in mine]
             if tasks:
@@ -121,10 +128,6 @@ class Pool:
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
-
-    @property
-    def versions(self) -> list[str]:
-        return sorted(self._versions)
 
     @property
     def warm(self) -> list[str]:
@@ -159,10 +162,8 @@ class Pool:
     def keep_least(self) -> None:
         """Have the instances that models and deployments ask for in any case."""
         now = time.monotonic()
-        hints, releases = self._parts.serving.hints(), self._parts.releases()
-        asked = [(version, each.min_instances) for version, each in hints.items() if each.min_instances]
-        asked += [(service, each.min_instances) for service, each in releases.items() if each.min_instances]
-        for service, least in asked:  # of the many that may be known, hardly one is
+        asked = self._least | {each: release.min_instances for each, release in self._parts.releases().items()}
+        for service, least in asked.items():
             if least > len(self._of(service)) and now >= self._elsewhere.get(service, 0.0):
                 self._begin(service, range(least))
 
@@ -246,6 +247,10 @@ class Pool:
         resident.evicted = True
         self._leave(resident, self._settings.run_limit)
 
+    def _wanted(self) -> dict[str, int]:
+        hints = self._parts.serving.hints()
+        return {version: each.min_instances for version, each in hints.items() if each.min_instances}
+
     def _of(self, service: str) -> list[Resident]:
         return [resident for resident in self._residents if resident.service == service]
 
@@ -267,7 +272,7 @@ class Pool:
         if subjects.pool_of(service) is not None:
             known = numbers.start < self._most(service)
         else:
-            known = service in self._versions or _VERSION.fullmatch(service) is not None
+            known = service in self.versions or _VERSION.fullmatch(service) is not None
         if self._closing or not known:
             return False
         resident = Resident(service, numbers, modest=modest)
@@ -427,3 +432,7 @@ class Pool:
 
     def _said(self) -> None:
         self.changed.set()
+
+
+def _edition(versions: list[str]) -> str:
+    return hashlib.sha256("".join(versions).encode()).hexdigest()[:16] if versions else ""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
-from msgspec import json
+from msgspec import json, structs
 from nats.aio.msg import Msg
 
 from runners.errors import NoAnswer
@@ -37,11 +37,14 @@ class Herald:
         self._changed = changed
         """Set when `present` has something new to say."""
         self._agent = agent
+        self._edition = ""
+        """Of the versions that were said last; they are not said again unless somebody asks: they may be many."""
 
     async def introduce(self) -> None:
         """Offers, in as many messages as they need, then presence."""
         for piece in pieces(self._offers):
             await self._say(subjects.OFFERS, json.encode(Offers(agent=self._agent, offers=piece)))
+        self._edition = ""
         await self._present()
 
     async def greeted(self, msg: Msg) -> None:
@@ -62,7 +65,11 @@ class Herald:
                     await self._changed.wait()
 
     async def _present(self) -> None:
-        await self._say(subjects.PRESENCE, json.encode(self._present_state()))
+        presence = self._present_state()
+        if presence.edition == self._edition:
+            presence = structs.replace(presence, versions=[])
+        self._edition = presence.edition
+        await self._say(subjects.PRESENCE, json.encode(presence))
 
     async def _say(self, subject: str, payload: bytes) -> None:
         try:

@@ -83,7 +83,9 @@ class Presence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     host: str
     pool: str
     versions: list[str]
-    """Which it offers."""
+    """Which it offers; left out while they are those that were said with this `edition`."""
+    edition: str = ""
+    """Of the versions: others have another. Empty: `versions` has all that there are."""
     warm: list[str]
     """Which services (`subjects.service`) have a live instance: they take jobs without a wake."""
     starting: dict[str, str] = {}

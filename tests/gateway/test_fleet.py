@@ -70,6 +70,24 @@ def test_a_sweep_says_when_the_next_is_due(fleet: Fleet, clock: Clock):
     assert fleet.sweep() == 2
 
 
+def test_versions_need_not_be_said_again(fleet: Fleet):
+    assert fleet.hear(presence(versions=["v"], edition="1")) == ["v"]
+    assert fleet.hear(presence(edition="1", used=2)) == ["v"]
+    assert fleet.reason(OFFERED) == QUEUED
+    assert fleet.hear(presence(versions=["v", "w"], edition="2")) == ["v", "w"]
+
+
+def test_whose_versions_were_missed_has_to_be_asked(fleet: Fleet):
+    assert fleet.hear(presence("new", warm=["v"], edition="1")) is None
+    assert fleet.hear(presence("new", warm=["v"], edition="1")) is None
+    assert fleet.warm("v"), "what else it says counts"
+    fleet.hear(presence("old", versions=["v"], edition="1"))
+    assert fleet.hear(presence("old", edition="2")) is None
+    assert fleet.reason(OFFERED) == QUEUED
+    assert fleet.hear(presence("old", versions=["x"], edition="2")) == ["x"]
+    assert fleet.hear(presence("old")) == [], "it offers nothing"
+
+
 def test_runners_are_in_order(fleet: Fleet):
     for agent, host in (("z", "one"), ("a", "two"), ("b", "one")):
         fleet.hear(presence(agent, host=host))

@@ -37,6 +37,22 @@ async def said(nc: Client) -> list[Presence]:
     return presences
 
 
+async def test_what_is_offered_is_said_again_only_to_who_asks(
+    front: Front, nats_url: str, settings: Settings, tmp_path: Path, nc: Client, said: list[Presence]
+) -> None:
+    folder = tmp_path / "gated"
+    folder.mkdir()
+    (folder / "cog.yaml").write_text("predict: predict.py:Predictor\n")
+    (folder / "predict.py").write_text(GATED)
+    async with running(settings, nats_url=nats_url, models=(str(folder),)):
+        await eventually(lambda: said and not said[-1].versions)
+        assert said[0].versions == [front.offers["gated"].version]
+        before = len(said)
+        await nc.publish(subjects.HELLO)
+        await eventually(lambda: any(each.versions for each in said[before:]))
+        assert len({each.edition for each in said}) == 1
+
+
 async def test_a_model_is_said_to_start_to_work_and_to_be_gone(
     front: Front, nats_url: str, settings: Settings, tmp_path: Path, said: list[Presence]
 ) -> None:

@@ -112,6 +112,7 @@ MESSAGES: dict[str, Struct] = {
         host="host",
         pool="default",
         versions=["a" * 64],
+        edition="0123456789abcdef",
         warm=["a" * 64],
         starting={"b" * 64: "loading", "d7+3/" + "c" * 64: "building"},
         failed={"d7+4/" + "d" * 64: "no such file"},
