@@ -15,7 +15,8 @@ from schemas import subjects
 
 log = structlog.stdlib.get_logger()
 
-EXPIRES: Final = 30  # seconds that the server keeps a request for jobs, give or take a half
+EXPIRES: Final = 30  # seconds that the server keeps a request for jobs, or less
+BRIEF: Final = 1  # seconds for which a request is not worth while
 HEARTBEAT: Final = 5
 SILENCE: Final = 2.2 * HEARTBEAT  # after which a request for jobs counts as lost
 SOON: Final = 0.02  # seconds in which, if jobs are quick, more of the credit becomes free
@@ -93,7 +94,7 @@ def expiry(now: float) -> float:
     Asked anew together, they are kept alive together, too: many idle inboxes wake server and agent as often as one.
     """
     left = EXPIRES - now % EXPIRES
-    return left if left >= EXPIRES / 2 else left + EXPIRES
+    return left if left >= BRIEF else left + EXPIRES
 
 
 class Inbox:
