@@ -48,7 +48,7 @@ SPECIAL: Final[dict[str, tuple[Special, float]]] = {
     "gateway idle": (gateway_idle, 45),
     "second start": (second_start, 15),
     "open SSE streams": (open_streams, 35),
-    "200 models known": (models_known, 100),
+    "200 models known": (models_known, 150),
     "1 M predictions": (million_predictions, 150),
 }
 """With the seconds that each takes, roughly."""
