@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +37,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     commit: str
     busy: float
     """Load average of the last minute before the measurement: above 0.5, somebody else was at work too."""
-    gpus: Sequence[str] = ()
+    gpus: tuple[str, ...] = ()
 
 
 def cores() -> int:
@@ -60,7 +60,7 @@ def describe() -> Machine:
         libraries=dict(_versions()),
         commit=_commit(),
         busy=round(os.getloadavg()[0], 2),
-        gpus=[nvml().nvmlDeviceGetName(each) for each in gpus()],
+        gpus=tuple(nvml().nvmlDeviceGetName(each) for each in gpus()),
     )
 
 

@@ -176,5 +176,5 @@ def _machines(a: Sequence[Repeat | Figure], b: Sequence[Repeat | Figure]) -> Ite
             yield f"{name}'s machine was not quiet: a load average of {first.machine.busy:.2f} before the first repeat"
 
 
-def _hardware(one: Repeat | Figure) -> tuple[str, int, float, Sequence[str]]:
-    return one.machine.cpu, one.machine.cores, one.machine.memory_gib, tuple(one.machine.gpus)
+def _hardware(one: Repeat | Figure) -> tuple[str, int, float, tuple[str, ...]]:
+    return one.machine.cpu, one.machine.cores, one.machine.memory_gib, one.machine.gpus
