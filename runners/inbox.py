@@ -15,9 +15,9 @@ from schemas import subjects
 
 log = structlog.stdlib.get_logger()
 
-EXPIRES: Final = 30  # seconds that the server keeps a request for jobs, or less
-BRIEF: Final = 1  # seconds for which a request is not worth while
+EXPIRES: Final = 30  # seconds that the server keeps a request for jobs, give or take
 HEARTBEAT: Final = 5
+BRIEF: Final = 2.2 * HEARTBEAT  # a request for less than two heartbeats is refused by the server
 SILENCE: Final = 2.2 * HEARTBEAT  # after which a request for jobs counts as lost
 SOON: Final = 0.02  # seconds in which, if jobs are quick, more of the credit becomes free
 SECOND: Final = 1_000_000_000

@@ -2,8 +2,10 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -93,6 +95,19 @@ def test_what_is_asked_for_at_different_times_ends_at_the_same(now: float, later
     assert BRIEF <= first - now <= BRIEF + EXPIRES
     assert math.isclose((second - first) / EXPIRES, round((second - first) / EXPIRES), abs_tol=1e-3)
     assert second - first < EXPIRES * 1.001
+
+
+@pytest.mark.parametrize("moment", [0.0, 15.0, 18.9, 19.1, 21.0, 25.0, 29.5])
+async def test_jobs_are_given_at_every_moment(
+    link: Link, nc: Client, monkeypatch: pytest.MonkeyPatch, moment: float
+) -> None:
+    """The broker refuses requests that end too soon for their heartbeats."""
+    desk = Desk()
+    with monkeypatch.context() as patched:
+        patched.setattr("runners.inbox.time", SimpleNamespace(monotonic=lambda: moment, time=time.time))
+        async with an_inbox(link, desk, credit=4):
+            await put(nc, b"tea")
+            await eventually(lambda: desk.jobs == [b"tea"], within=5)
 
 
 async def test_all_of_a_long_queue_comes_in_order(link: Link, nc: Client) -> None:
