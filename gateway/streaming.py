@@ -12,13 +12,13 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gateway import metrics, sse
 from gateway.live import Closing
 
-HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 START: Final[Any] = {
     "type": "http.response.start",
     "status": 200,
     "headers": [
         (b"content-type", b"text/event-stream; charset=utf-8"),
-        *((name.lower().encode(), value.encode()) for name, value in HEADERS.items()),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
     ],
 }
 END: Final[Any] = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -34,7 +34,7 @@ class Events(Stream):
     def __init__(
         self, frames: AsyncGenerator[bytes], keep_alive: float, *, background: BackgroundTask | None = None
     ) -> None:
-        super().__init__(frames, media_type="text/event-stream", headers=HEADERS, background=background)
+        super().__init__(frames, media_type="text/event-stream", background=background)
         self._frames = frames
         self._keep_alive = keep_alive
 
@@ -65,7 +65,7 @@ class _Client:
         self._keep_alive = keep_alive
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
-        self._timer = self._loop.call_later(keep_alive, self._look)
+        self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
         self._following: asyncio.Task[Any] | None = None
         self._left = False
@@ -78,6 +78,7 @@ class _Client:
         """Returns when they are over, or when the client has left; cancelled by others, it passes that on."""
         self._following = asyncio.current_task()
         leaving = self._loop.create_task(self._gone())
+        self._look()
         try:
             async for frame in frames:
                 await self.told(frame)
@@ -88,10 +89,9 @@ class _Client:
                 raise
         finally:
             self._following = None
-            leaving.cancel()
-            self._timer.cancel()
-            if self._comment is not None:
-                self._comment.cancel()
+            for each in (leaving, self._timer, self._comment):
+                if each is not None:
+                    each.cancel()
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

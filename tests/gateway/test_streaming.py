@@ -119,3 +119,21 @@ async def test_a_gateway_that_stops_ends_it(server: Server) -> None:
 
     await server.serve(frames())
     assert server.said[2:] == [b"one", b"", b"<end>", b"<after>"]
+
+
+async def test_a_client_that_could_not_be_told_the_head_is_told_nothing_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Any] = []
+
+    async def broken(message: Any) -> None:
+        tried.append(message)
+        raise ConnectionError
+
+    monkeypatch.setattr(server, "send", broken)
+    with pytest.raises(ConnectionError):
+        await server.serve(Waiting().frames(), 0)
+    for _ in range(5):  # in which a timer of no seconds would have gone off
+        await asyncio.sleep(0)
+    assert len(tried) == 1
+    assert server.said == [b"<after>"]
