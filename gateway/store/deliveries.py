@@ -14,6 +14,11 @@ Event = Literal["start", "output", "logs", "completed"]
 State = Literal["pending", "delivered", "failed", "dropped"]
 STATES: Final = ("pending", "delivered", "failed", "dropped")
 
+UNFINISHED: Final = "status NOT IN ('succeeded', 'failed', 'canceled')"
+"""Of predictions that are looked for by their ids. The ends are named, and not what comes before them, as that is the
+condition of `predictions_due`: PostgreSQL then reads all of that index, too, in which there is an entry for each
+prediction since the last vacuum."""
+
 TELL = """
     INSERT INTO deliveries (id, account, prediction, event, url, base)
     SELECT 'msg_' || replace(gen_random_uuid()::text, '-', ''), p.account, p.id, e.event, p.webhook,
@@ -25,7 +30,7 @@ deliveries is the order of what happened."""
 PROGRESS = f"""
     WITH open AS MATERIALIZED (
         SELECT id, status, account, webhook, webhook_base FROM predictions
-         WHERE id = ANY($1::text[]) AND status IN ('starting', 'processing') AND webhook IS NOT NULL
+         WHERE id = ANY($1::text[]) AND {UNFINISHED} AND webhook IS NOT NULL
          ORDER BY id FOR SHARE),
     told AS (
         {TELL} FROM open p JOIN unnest($1::text[], $2::text[]) AS e (id, event) USING (id)

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct, convert, json
 
 from gateway.store.changes import COLUMNS as CHANGE
 from gateway.store.changes import Tell, as_change, nobody
-from gateway.store.deliveries import TELL
+from gateway.store.deliveries import TELL, UNFINISHED
 from gateway.store.group import Group
 from gateway.store.pages import Cursor, Listed, listed
 from gateway.store.pool import LOST, reached
@@ -59,14 +59,10 @@ INSERT_TRAINING = """
 """
 
 # Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
-# would sooner or later each wait for the other (the kill loop saw it). The ends are named here, and not what comes
-# before them, as that is the condition of `predictions_due`: PostgreSQL then reads all of that index, too, in which
-# there is an entry for each prediction since the last vacuum.
-IN_ORDER = """
+# would sooner or later each wait for the other (the kill loop saw it).
+IN_ORDER = f"""
     WITH mine AS MATERIALIZED (
-        SELECT id, status FROM predictions
-         WHERE id = ANY($1::text[]) AND status NOT IN ('succeeded', 'failed', 'canceled')
-         ORDER BY id FOR NO KEY UPDATE)
+        SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND {UNFINISHED} ORDER BY id FOR NO KEY UPDATE)
 """
 JOINED_IN_ORDER = IN_ORDER.replace("$1::text[]", "string_to_array($1, ',')")
 """For the ids in one text."""

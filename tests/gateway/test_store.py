@@ -8,6 +8,7 @@ import pytest
 from msgspec import Raw, json, structs
 
 from gateway.opening import running
+from gateway.store.deliveries import PROGRESS
 from gateway.store.group import Group
 from gateway.store.pool import connected
 from gateway.store.predictions import FINISH, START, Predictions
@@ -135,6 +136,7 @@ async def test_long_values_are_not_compressed_by_what_takes_longer_than_all_else
             START, "text[], timestamptz[], json[]", "'{a,b}', '{2026-01-01,2026-01-01}', '{{},{}}'", id="start"
         ),
         pytest.param(FINISH, "text, text", "'a,b', '[]'", id="finish"),
+        pytest.param(PROGRESS, "text[], text[]", "'{a,b}', '{logs,logs}'", id="progress"),
     ],
 )
 async def test_rows_are_found_by_their_ids_and_not_by_all_that_is_due(
