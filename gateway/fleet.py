@@ -71,11 +71,11 @@ class Fleet:
         """The versions that it offers; None: it did not say them again, and has to be asked."""
         now = self._clock()
         _, before = self._heard.get(presence.agent, (now, None))
-        known = bool(presence.versions) or not presence.edition
-        if not known:
+        known = True
+        if presence.edition and not presence.versions:
             known = before is not None and before.edition == presence.edition
-            versions, edition = (before.versions, before.edition) if before is not None and known else ([], "")
-            presence = structs.replace(presence, versions=versions, edition=edition)
+            said = {"versions": before.versions} if before is not None and known else {"edition": ""}
+            presence = structs.replace(presence, **said)
         self._heard[presence.agent] = (now, presence)
         self._due = min(self._due, now + HEARD)
         if before is None:

@@ -69,8 +69,6 @@ class Parts(Struct, frozen=True, kw_only=True):
 class Pool:
     def __init__(self, versions: Iterable[str], parts: Parts) -> None:
         self.versions = sorted(versions)
-        self.edition = _edition(self.versions)
-        """Of the versions: others have another."""
         self._parts = parts
         self._settings = parts.settings
         self.seating = Seating(parts.host, parts.settings, parts.needs, parts.serving.hints, self)
@@ -110,7 +108,6 @@ class Pool:
     def offer(self, version: str) -> None:
         """From now on it is said to be here."""
         self.versions = sorted({*self.versions, version})
-        self.edition = _edition(self.versions)
         self._least = self._wanted()
         self._elsewhere = {each: at for each, at in self._elsewhere.items() if subjects.version_of(each) != version}
         self._said()
@@ -128,6 +125,11 @@ class Pool:
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
+
+    @property
+    def edition(self) -> str:
+        """Of the versions: others have another; empty for none."""
+        return hashlib.sha256("".join(self.versions).encode()).hexdigest()[:16] if self.versions else ""
 
     @property
     def warm(self) -> list[str]:
@@ -432,7 +434,3 @@ class Pool:
 
     def _said(self) -> None:
         self.changed.set()
-
-
-def _edition(versions: list[str]) -> str:
-    return hashlib.sha256("".join(versions).encode()).hexdigest()[:16] if versions else ""

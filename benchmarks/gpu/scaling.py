@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from msgspec import Struct, json, structs
+from msgspec import Struct, json
 
 from benchmarks import bare, machine, samples, tables
 from benchmarks.bare import Looped
@@ -77,7 +77,7 @@ class Watched:
         """Mean percentages of these spans, seconds since the epoch; no figure where nobody looked."""
         seen = [[busy for at, busy in self._looks if began <= at <= ended] for began, ended in spans]
         values = [statistics.fmean(busy) for busy in seen if busy]
-        return [structs.replace(figure(name, BUSY, values), target=target)] if values else []
+        return [figure(name, BUSY, values, target)] if values else []
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _alone(model: str, watched: Watched, wish: Wish, tell: Progress) -> Generato
         tell(f"{model}, bare loop: repeat {number} of {wish.repeats}: {found}")
     for of_size in zip(*repeats, strict=True):
         name = f"{model}, batches of {of_size[0].size}"
-        yield structs.replace(figure(name, "texts/s", [each.rate for each in of_size]), target=BARE)
+        yield figure(name, "texts/s", [each.rate for each in of_size], BARE)
         yield from watched.shares(name, BARE, [(each.began, each.ended) for each in of_size])
 
 
@@ -127,7 +127,7 @@ def _behind(model: str, target: Target, watched: Watched, wish: Wish, tell: Prog
         )
         repeats = measure(plan, target, progress=tell)
         yield from repeats
-        yield structs.replace(figure(plan.name, TOGETHER, [_together(target)]), target=target.name)
+        yield figure(plan.name, TOGETHER, [_together(target)], target.name)
         yield from watched.shares(plan.name, target.name, [_span(repeat) for repeat in repeats])
 
 

@@ -20,10 +20,10 @@ class Terms(Struct, frozen=True):
 Special = Callable[[Terms], Iterable[Figure]]
 
 
-def figure(name: str, figure: str, values: list[float], **details: float) -> Figure:
+def figure(name: str, figure: str, values: list[float], target: str = "samovar", /, **details: float) -> Figure:
     return Figure(
         name=name,
-        target="samovar",
+        target=target,
         figure=figure,
         values=values,
         at=datetime.now(UTC).isoformat(),

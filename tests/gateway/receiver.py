@@ -89,13 +89,19 @@ async def receiving(receiver: Receiver, **tls: str) -> AsyncGenerator[Receiver]:
         ssl_certfile=tls.get("ssl_certfile"),
         ssl_keyfile=tls.get("ssl_keyfile"),
     )
+    async with running(config):
+        yield receiver
+
+
+@asynccontextmanager
+async def running(config: uvicorn.Config) -> AsyncGenerator[uvicorn.Server]:
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     while not server.started:
         assert not task.done()
         await asyncio.sleep(0)
     try:
-        yield receiver
+        yield server
     finally:
         server.should_exit = True
         with suppress(asyncio.CancelledError):

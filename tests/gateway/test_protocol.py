@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 
 from gateway.protocol import Protocol, Whole
+from tests.gateway.receiver import running
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"
 
@@ -68,13 +69,8 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 @asynccontextmanager
 async def served(app: App) -> AsyncGenerator[int]:
     config = uvicorn.Config(app, port=0, http=Protocol, lifespan="off", ws="none", log_config=None)
-    server = uvicorn.Server(config)
-    serving = asyncio.ensure_future(server.serve())
-    while not server.started:  # noqa: ASYNC110  it has no event for it
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with running(config) as server:
+        yield server.servers[0].sockets[0].getsockname()[1]
 
 
 async def test_a_stream_begins_before_its_first_piece_and_connections_are_kept():
