@@ -43,6 +43,14 @@ class Predictor:
     def predict(self, n: int) -> int:
         return len(b"x" * n)
 """
+GROWS = """
+import os, signal
+input()
+if not os.fork():
+    held = b"x" * 96_000_000
+    print("begun", flush=True)
+signal.pause()
+"""
 
 
 def model(folder: Path, name: str, code: str) -> str:
@@ -164,21 +172,20 @@ async def test_a_worker_is_the_first_that_the_system_ends(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only a worker itself is weighed")
 def test_between_two_full_looks_only_processes_are_weighed_that_were_seen() -> None:
-    script = ["sh", "-c", "read _; sleep 60 & echo begun; wait"]
-    with Popen(script, stdin=PIPE, stdout=PIPE, start_new_session=True, text=True) as shell:
-        assert shell.stdin
-        assert shell.stdout
+    with Popen([sys.executable, "-c", GROWS], stdin=PIPE, stdout=PIPE, start_new_session=True, text=True) as group:
+        assert group.stdin
+        assert group.stdout
         try:
-            scale, group = memory.Scale(), {shell.pid}
-            assert scale.weigh(group)[shell.pid] > 0
-            print(file=shell.stdin, flush=True)
-            assert shell.stdout.readline() == "begun\n"
-            alone = scale.weigh(group, anew=False)[shell.pid]
-            assert scale.weigh(group)[shell.pid] > alone
-            assert scale.weigh(group, anew=False)[shell.pid] > alone
-            assert scale.weigh({shell.pid, os.getpgrp()}, anew=False)[os.getpgrp()] > 0, "a group that is new"
+            scale = memory.Scale()
+            assert scale.weigh({group.pid})[group.pid] < 64 * MB
+            print(file=group.stdin, flush=True)
+            assert group.stdout.readline() == "begun\n"
+            assert scale.weigh({group.pid}, anew=False)[group.pid] < 64 * MB
+            assert scale.weigh({group.pid})[group.pid] > 64 * MB
+            assert scale.weigh({group.pid}, anew=False)[group.pid] > 64 * MB
+            assert scale.weigh({group.pid, os.getpgrp()}, anew=False)[os.getpgrp()] > 0, "a group that is new"
         finally:
-            os.killpg(shell.pid, signal.SIGKILL)
+            os.killpg(group.pid, signal.SIGKILL)
 
 
 async def test_who_has_no_room_on_the_device_is_parked_and_comes_back(
