@@ -113,11 +113,11 @@ class Creator:
     async def send(self, p: Prediction, pool: str) -> None:
         """Send a push or a training, whose row is committed, on its way. Raises `QueueFull`: then its row is gone."""
         try:
-            sequence = await self._submit(p, pool)
+            await self._submit(p, pool)
         except QueueFull:
             await self._record.remove(p.id)
             raise
-        self._submitted(p, sequence)
+        self._expect_deadline(p)
 
     async def _accept(self, p: Prediction, version: Version) -> None:
         self._watch(p)
@@ -137,7 +137,7 @@ class Creator:
             if sequence is not None:
                 await self._broker.discard_job(sequence)
             raise
-        self._accepted(p, sequence, at)
+        self._accepted(p, at)
 
     async def _first(self, p: Prediction, version: Version, sent: Sent) -> str | None:
         """The id of the one that was made before; None: there was none, and this one is accepted."""
@@ -155,11 +155,11 @@ class Creator:
     async def _accept_reserved(self, p: Prediction, version: Version, key: str, at: datetime) -> None:
         """Its row is committed already: who has the key could not be told earlier."""
         try:
-            sequence = await self._send(p, version)
+            await self._send(p, version)
         except QueueFull:
             await self._repeats.release(p, key)
             raise
-        self._accepted(p, sequence, at)
+        self._accepted(p, at)
 
     async def _send(self, p: Prediction, version: Version) -> int | None:
         sequence = await self._submit(p, version.pool)
@@ -167,27 +167,29 @@ class Creator:
             await self._broker.wake(version.pool, version.id)
         return sequence
 
-    def _accepted(self, p: Prediction, sequence: int | None, at: datetime) -> None:
+    def _accepted(self, p: Prediction, at: datetime) -> None:
         metrics.CREATED.inc()
         self._count(p.model)
-        self._submitted(p, sequence)
+        self._expect_deadline(p)
         if p.kind == "predict":
             self._tell(_made(p, at))
 
-    def _submitted(self, p: Prediction, sequence: int | None) -> None:
-        if sequence is not None:
-            self._reconciler.submitted(p.id, sequence)
+    def _expect_deadline(self, p: Prediction) -> None:
         if p.deadline is not None:
             self._expect(p.deadline)
 
     async def _submit(self, p: Prediction, pool: str) -> int | None:
         """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""
         started = time.perf_counter()
+        sequence = None
+        self._reconciler.submitting(p.id)
         try:
             sequence = await self._broker.submit(await job_of(p, self._files), pool)
         except Failed as error:
             log.warning("job_not_published_yet", id=p.id, reason=str(error))
             return None
+        finally:
+            self._reconciler.submitted(p.id, sequence)
         metrics.stage("publish", time.perf_counter() - started)
         return sequence
 

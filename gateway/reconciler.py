@@ -38,16 +38,25 @@ class Reconciler:
         self._broker = broker
         self._recorder = recorder
         self._files = files
+        self._submitting: set[str] = set()
         self._submitted: dict[str, tuple[int, datetime | None, float]] = {}
         self._stream: datetime | None = None
         self._looked_at = -math.inf
         """When the streams were last seen to be there."""
 
-    def submitted(self, id: str, sequence: int) -> None:
-        """A job of this gateway: noted in the record unless the prediction ends within a second or so."""
-        self._submitted[id] = (sequence, self._broker.jobs_made, asyncio.get_running_loop().time())
+    def submitting(self, id: str) -> None:
+        """A job of this gateway is about to be published: a quick one ends before we hear that it was."""
+        self._submitting.add(id)
+
+    def submitted(self, id: str, sequence: int | None) -> None:
+        """It is noted in the record unless the prediction ends within a second or so; None: it was not published."""
+        if id in self._submitting:
+            self._submitting.discard(id)
+            if sequence is not None:
+                self._submitted[id] = (sequence, self._broker.jobs_made, asyncio.get_running_loop().time())
 
     def ended(self, id: str) -> None:
+        self._submitting.discard(id)
         self._submitted.pop(id, None)
 
     def missed(self) -> None:
