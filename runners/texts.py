@@ -23,6 +23,6 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 def without_nul(value: bytes) -> bytes:
     """PostgreSQL takes no NUL, while JSON may carry one."""
-    if NUL not in value:
+    if b"\\" not in value or NUL not in value:  # one byte is found fifty times as fast
         return value
     return json.encode(mapped(json.decode(value), lambda text: text.replace("\0", "\ufffd")))

@@ -357,7 +357,7 @@ def token(
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
-    """Under uvloop, which is quick, and with a collector that rarely looks.
+    """Under uvloop, which is quick, with a collector that rarely looks, and an allocator that keeps what is freed.
 
     What lives for long was made at the start; what comes after it mostly dies by reference counts.
     """
@@ -366,8 +366,11 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
     import uvloop
 
+    from runners.worker import allocator
+
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    allocator.keep_large()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 

@@ -10,7 +10,7 @@ _TENSOR: Final = 1 << 20
 _LARGEST: Final = 32 << 20  # glibc's own limit, which it reaches by itself once something as large was freed
 
 
-def give_back_tensors() -> None:
+def give_back_large() -> None:
     """From here on what a tensor had goes to the system when it is freed.
 
     Otherwise the heap of a process that reads weights again and again grows until it holds all of them.
@@ -18,8 +18,11 @@ def give_back_tensors() -> None:
     _set(_MMAP_THRESHOLD, _TENSOR)
 
 
-def keep_tensors() -> None:
-    """As glibc does it if it is left alone: what is computed again and again gets the same memory again."""
+def keep_large() -> None:
+    """As glibc comes to do it if it is left alone: what is made again and again gets the same memory again.
+
+    Fresh pages cost more than to fill them: a third of what a megabyte of output costs the gateway.
+    """
     _set(_MMAP_THRESHOLD, _LARGEST)
     _set(_TRIM_THRESHOLD, 2 * _LARGEST)
 

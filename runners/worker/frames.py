@@ -183,12 +183,13 @@ def split(buffer: bytearray) -> list[bytes]:
     """Take every whole frame off the front of `buffer`."""
     frames: list[bytes] = []
     start = 0
-    while len(buffer) - start >= HEADER:
-        end = start + HEADER + int.from_bytes(buffer[start : start + HEADER], "big")
-        if end > len(buffer):
-            break
-        frames.append(bytes(buffer[start + HEADER : end]))
-        start = end
+    with memoryview(buffer) as view:  # a slice of the buffer itself would be a copy more
+        while len(view) - start >= HEADER:
+            end = start + HEADER + int.from_bytes(view[start : start + HEADER], "big")
+            if end > len(view):
+                break
+            frames.append(bytes(view[start + HEADER : end]))
+            start = end
     if start:
         del buffer[:start]
     return frames

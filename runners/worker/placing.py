@@ -34,7 +34,7 @@ def settled(predictor: object, share: Share, say: Callable[[str], None]) -> dict
     if share and imported():
         give_back()
         if not any(fetched(module) for module in modules.values()):
-            allocator.keep_tensors()
+            allocator.keep_large()
     return {} if manual else modules
 
 

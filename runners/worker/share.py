@@ -57,7 +57,7 @@ class Share:
 
     def limit(self, torch: ModuleType) -> None:
         """To take more of a device fails as if it were full, and harms nobody else on it."""
-        allocator.give_back_tensors()
+        allocator.give_back_large()
         cuda = getattr(torch, "cuda", None)
         if cuda is None or not any(isinstance(device, int) for device in self._most):
             return
