@@ -20,6 +20,12 @@ LOST = (
     TimeoutError,
 )
 
+BY_INDEX = "SET enable_seqscan = off; SET jit = off"
+"""A statement is planned once, for a table as large as it is then, and that plan is kept until the table is analyzed,
+a minute or more later. For a table of a few rows it would be to read all of them: a new installation under load then
+reads its first 100,000 predictions again and again. Compiling is for plans that are expensive, as each table that has
+to be read whole now seems to be."""
+
 
 @asynccontextmanager
 async def connected(url: str, connections: int) -> AsyncGenerator[asyncpg.Pool]:
@@ -29,14 +35,19 @@ async def connected(url: str, connections: int) -> AsyncGenerator[asyncpg.Pool]:
         max_size=connections,
         command_timeout=30,
         timeout=10,
+        init=_by_index,
         reset=_keep,
         server_settings={"application_name": "samovar-gateway", "timezone": "UTC"},
     ) as pool:
         yield pool
 
 
+async def _by_index(connection: asyncpg.Connection) -> None:
+    await connection.execute(BY_INDEX)
+
+
 async def _keep(_: asyncpg.Connection) -> None:
-    """Nothing to reset: no statement of ours leaves anything behind in a session, and asking costs a round trip."""
+    """Nothing to reset: no statement leaves anything behind in a session, and asking costs a round trip."""
 
 
 @contextmanager
