@@ -83,10 +83,11 @@ class Reconciler:
     async def _note(self) -> None:
         old = asyncio.get_running_loop().time() - EVERY
         lasting = [(id, seq, made) for id, (seq, made, at) in self._submitted.items() if at < old and made is not None]
-        if lasting:
-            await self._record.note_jobs(lasting, AGAIN)
-        for id, _, _ in lasting:
-            self._submitted.pop(id, None)
+        for start in range(0, len(lasting), MOST):
+            some = lasting[start : start + MOST]
+            await self._record.note_jobs(some, AGAIN)
+            for id, _, _ in some:
+                self._submitted.pop(id, None)
 
     async def _hurry(self) -> None:
         """When the jobs stream is another one, all that was noted of the old one is gone: look at once."""

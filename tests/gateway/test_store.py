@@ -12,7 +12,7 @@ from gateway.opening import running
 from gateway.store.deliveries import PROGRESS
 from gateway.store.group import Group
 from gateway.store.pool import connected
-from gateway.store.predictions import FINISH, START, Predictions
+from gateway.store.predictions import FINISH, NOTE, START, Predictions
 from schemas.events import Run
 from schemas.prediction import Chunks, Prediction, Status
 
@@ -138,6 +138,9 @@ by_ids = pytest.mark.parametrize(
         ),
         pytest.param(FINISH, "text, text", "'a,b', '[]'", id="finish"),
         pytest.param(PROGRESS, "text[], text[]", "'{a,b}', '{logs,logs}'", id="progress"),
+        pytest.param(
+            NOTE, "text[], bigint[], timestamptz[], interval", "'{a,b}', '{1,2}', '{now,now}', '10 s'", id="note"
+        ),
     ],
 )
 
@@ -173,3 +176,16 @@ async def test_rows_are_found_by_their_ids_also_by_what_was_planned_before_there
     assert "predictions_pkey" in plan
     assert "Seq Scan on predictions" not in plan
     assert "predictions_due" not in plan
+
+
+async def test_many_jobs_are_noted_without_a_look_at_each_for_each(records: Records, database_url: str) -> None:
+    """Right after many were created: PostgreSQL knows nothing yet of what is in the table."""
+    made = predictions(2000)
+    await asyncio.gather(*(records.one.create(p, "default") for p in made))
+    async with connected(database_url, 4) as pool, pool.acquire() as connection:
+        plan = await connection.fetch(
+            f"EXPLAIN (ANALYZE) {NOTE}", [p.id for p in made], [*range(2000)], [AT] * 2000, timedelta(seconds=10)
+        )
+        noted = await connection.fetchval("SELECT count(*) FROM predictions WHERE job IS NOT NULL")
+    assert noted == 2000
+    assert "Join Filter" not in "\n".join(row[0] for row in plan)
