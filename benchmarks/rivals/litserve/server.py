@@ -10,8 +10,9 @@ import litserve
 
 from benchmarks.rivals.model import BATCH, Model, batched, port, streamed, window
 
-# One that suits one client costs 64 nothing, since a batch fills while the one before is computed; see README.md.
-WINDOW = 1
+# None is LitServe's own default, and costs 64 clients nothing, since a batch fills while the one before is computed; see
+# README.md.
+WINDOW = 0
 """Milliseconds that a batch waits for company (features/batching: `batch_timeout`)."""
 
 

@@ -10,7 +10,7 @@ from msgspec import json
 
 from benchmarks.rivals.model import BATCH, Model, batched, streamed, window
 
-# One that suits one client costs 64 nothing, since a batch fills while the one before is computed; see README.md.
+# As short as it can be, as a batch fills while the one before is computed: 0 stands for Mosec's own 10; see README.md.
 WINDOW = 1
 """Milliseconds that a batch waits for company (reference/interface: `max_wait_time`)."""
 

@@ -20,8 +20,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from benchmarks.rivals.model import BATCH, Model, batched, port, streamed, window
 
-# One that suits one client costs 64 nothing, since a batch fills while the one before is computed; see README.md.
-WINDOW = 1
+# None: it suits one client and costs 64 little, since a batch fills while the one before is computed; see README.md.
+WINDOW = 0
 """Milliseconds that a batch waits for company (advanced-guides/dyn-req-batch: `batch_wait_timeout_s`)."""
 # configure-serve-deployment: the default of 5 would keep batches small. One replica has the model, as one of ours has.
 OPTIONS: dict[str, Any] = {"num_replicas": 1, "max_ongoing_requests": 256, "ray_actor_options": {"num_cpus": 1}}
