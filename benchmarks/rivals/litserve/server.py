@@ -10,8 +10,7 @@ import litserve
 
 from benchmarks.rivals.model import BATCH, Model, batched, port, streamed, window
 
-# None is LitServe's own default, and costs 64 clients nothing, since a batch fills while the one before is computed; see
-# README.md.
+# LitServe's own default; it costs 64 clients nothing, as a batch fills while the one before is computed; see README.md.
 WINDOW = 0
 """Milliseconds that a batch waits for company (features/batching: `batch_timeout`)."""
 
