@@ -113,7 +113,10 @@ class Reconciler:
         if due.gone:
             await self._let_go(due)
             return
-        if await self._on_its_way(due.job, due.stream):
+        job, stream = due.job, due.stream
+        if job is None and due.id in self._submitted:  # not noted yet, after more creates than can be in seconds
+            job, stream, _ = self._submitted[due.id]
+        if await self._on_its_way(job, stream):
             if due.cancel_requested_at:
                 await self._broker.cancel(Cancel(id=due.id))
             await self._wake(due)
