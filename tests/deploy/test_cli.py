@@ -161,17 +161,21 @@ def test_help_needs_nothing_heavy() -> None:
 
 def test_predictions_are_followed_as_they_happen(stack: Stack) -> None:
     following = subprocess.Popen(
-        [SAMOVAR, "predictions", "follow"], stdout=subprocess.PIPE, text=True, env=environment(stack)
+        [SAMOVAR, "predictions", "follow"], bufsize=0, stdout=subprocess.PIPE, env=environment(stack)
     )
     with following:
         assert following.stdout is not None
         os.set_blocking(following.stdout.fileno(), False)
-        told, until = "", time.monotonic() + LIMIT
-        while "\tsucceeded\t" not in told and time.monotonic() < until:  # it may not listen yet when the first ends
-            samovar(stack, "run", "samovar/hello-world", "-i", "text=world")
-            told += following.stdout.read() or ""
-        following.send_signal(signal.SIGINT)
+        told, until = b"", time.monotonic() + LIMIT
+        try:
+            while (
+                b"\tsucceeded\t" not in told and time.monotonic() < until
+            ):  # it may not listen yet when the first ends
+                samovar(stack, "run", "samovar/hello-world", "-i", "text=world")
+                told += following.stdout.read() or b""  # None: nothing yet
+        finally:
+            following.send_signal(signal.SIGINT)
     assert following.returncode == 130
-    lines = [line.split("\t") for line in told.splitlines()]
+    lines = [line.split("\t") for line in told.decode().splitlines()]
     assert {line[1] for line in lines} == {"samovar/hello-world"}
     assert {line[2] for line in lines} >= {"starting", "succeeded"}
