@@ -1,8 +1,7 @@
 """Which jobs the reconciler notes in the record."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ import pytest
 from msgspec import Raw
 
 from gateway import reconciler
+from gateway.opening import running
 from gateway.reconciler import Reconciler
 from gateway.store.predictions import Due
 
@@ -70,7 +70,7 @@ async def test_jobs_are_noted_only_of_predictions_that_have_not_ended(monkeypatc
         tested.submitted(id, sequence)
     tested.submitted("not published", None)
     tested.ended("ended after")
-    async with serving(tested):
+    async with running(tested.serve(), on_failure=pytest.fail):
         assert await asyncio.wait_for(record.noted, 10) == [("lasting", 2, MADE)]
 
 
@@ -100,7 +100,7 @@ async def test_a_job_that_could_not_be_noted_in_time_is_not_published_again(monk
         return [due]
 
     monkeypatch.setattr(record, "due", found)
-    async with serving(tested):
+    async with running(tested.serve(), on_failure=pytest.fail):
         assert await asyncio.wait_for(streams.woken, 10) == "v"
     assert streams.published == []
 
@@ -108,14 +108,3 @@ async def test_a_job_that_could_not_be_noted_in_time_is_not_published_again(monk
 def made(record: Notes, streams: Streams) -> Reconciler:
     unused = cast("Any", None)
     return Reconciler(cast("Any", record), cast("Any", streams), unused, unused)
-
-
-@asynccontextmanager
-async def serving(tested: Reconciler) -> AsyncGenerator[None]:
-    task = asyncio.create_task(tested.serve())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

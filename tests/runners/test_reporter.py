@@ -119,7 +119,7 @@ async def test_a_run_is_said_again_when_the_stream_was_wiped(report: Report, nc:
     await report.say(logs=True)
     said = await stored(nc)  # on a busy machine a stream that is made anew at once may find what the old one had
     outputs = [event for event in said if isinstance(event, Output)]
-    assert report.started in said
+    assert next(event for event in said if not (isinstance(event, Output) and event.index == 2)) == report.started
     assert {each.index + place: bytes(value) for each in outputs for place, value in enumerate(each.values)} == {
         0: b"1",
         1: b"2",
