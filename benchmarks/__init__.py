@@ -1,0 +1,1 @@
+"""Benchmarks of Samovar and of other inference servers, and their results."""

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from deploy.cli.options import CONNECTION, Inputs, Token
+from deploy.cli.commands.options import CONNECTION, Inputs, Token
 from deploy.errors import Unusable
 
 bench: Final = App(name="bench", help="Measure a server: Samovar, or another one.")

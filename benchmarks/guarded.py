@@ -7,13 +7,15 @@ from typing import Any, Final, cast
 from msgspec import Raw, Struct, json
 
 from bus.client import Client, Heard
-from gateway import ids, sse, validation
-from gateway.catalog import Version, as_version
+from gateway import ids
+from gateway.catalog.catalog import Version, as_version
+from gateway.events import sse
+from gateway.events.subscriptions import Live
+from gateway.http import bodies
 from gateway.ids import Capabilities
-from gateway.live import Live
-from gateway.views import Views
-from runners.batcher import Batcher
-from runners.calls import Call
+from gateway.views.resources import Views
+from runners.batching.batcher import Batcher
+from runners.batching.call import Call
 from runners.worker import frames
 from runners.worker.frames import Began, Chunk, Done, Item, Run
 from schemas import events, jobs, subjects
@@ -54,7 +56,7 @@ class Operation(Struct, frozen=True):
 
 def read_a_create() -> Once:
     version = _version()
-    return lambda: version.validator.check(validation.body(BODY, "application/json", 64).input)
+    return lambda: version.validator.check(bodies.body(BODY, "application/json", 64).input)
 
 
 def write_a_job() -> Once:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from msgspec import DecodeError, Raw, json
 
 from benchmarks.samples import Request
-from deploy.cli.api import Api
-from deploy.cli.running import Model, find, sent
-from deploy.cli.values import inputs
+from deploy.cli.client.api import Api
+from deploy.cli.client.inputs import inputs
+from deploy.cli.commands.run import Model, find, sent
 from deploy.errors import Unusable
 
 Input = dict[str, Any]

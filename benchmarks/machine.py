@@ -46,7 +46,7 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """That a model computes with, whoever serves it: a runner leaves a core to the rest, too (`runners/devices.py`)."""
+    """Return how many threads a model computes with; like `runners/placement/devices.py`, leave one core free."""
     return max(1, cores() - 1)
 
 

@@ -32,11 +32,12 @@ from benchmarks.machine import Machine
 from benchmarks.stack import Stack, running
 from benchmarks.tables import setting_of
 from benchmarks.texts import TEXTS
-from runners import instance, memory, offers
-from runners.environments import Environment
-from runners.folders import read
-from runners.instance import Instance
+from runners.process import memory, worker_process
+from runners.process.worker_process import Instance
 from runners.settings import Settings
+from runners.versions import introspection
+from runners.versions.environments import Environment
+from runners.versions.model_folder import read
 from runners.worker.frames import Done, FromWorker, Item
 from schemas.prediction import FINAL
 
@@ -220,8 +221,8 @@ class Plain:
 
     async def _load(self, model: str) -> Instance:
         began = time.monotonic()
-        program = offers.program_of(read(BUNDLED / model), Environment(Path(sys.executable), None), Settings())
-        worker = await instance.start(program, self._heard)
+        program = introspection.program_of(read(BUNDLED / model), Environment(Path(sys.executable), None), Settings())
+        worker = await worker_process.start(program, self._heard)
         await worker.ready(120)
         self.loads = self.loads.and_(time.monotonic() - began)
         self.workers.append((model, worker))

@@ -31,8 +31,8 @@ from deploy.local.postgres import running_postgres
 from deploy.migrate import migrate
 from gateway import main as gateway
 from gateway.settings import Settings
+from gateway.store.connection import connected
 from gateway.store.pages import Cursor, Listed
-from gateway.store.pool import connected
 from gateway.store.predictions import Filter, Predictions
 from schemas.prediction import Prediction
 

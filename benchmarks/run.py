@@ -16,9 +16,9 @@ from benchmarks.inputs import Input
 from benchmarks.measure import measure
 from benchmarks.samples import Arrivals, Plan, Protocol, Repeat, Request
 from benchmarks.targets import Target
-from deploy.cli.api import Refused, connected, kept_token
+from deploy.cli.client.api import Refused, connected, kept_token
 from deploy.errors import Unusable
-from deploy.local.places import default_data_dir
+from deploy.local.data_dir import default_data_dir
 
 IDLE: Final = "0.3"  # seconds after which a stack that starts cold every time ends a worker
 MANY: Final = 256

@@ -17,9 +17,9 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 
 from gateway import errors
-from gateway.document import Described
+from gateway.bootstrap import opened
 from gateway.errors import GatewayError
-from gateway.opening import opened
+from gateway.openapi.document import Described
 from gateway.routes import (
     account,
     accounts,
@@ -32,8 +32,8 @@ from gateway.routes import (
     openai,
     predictions,
     pushes,
+    runner_files,
     search,
-    shared,
     site,
     streams,
     tokens,
@@ -41,7 +41,7 @@ from gateway.routes import (
     versions,
     webhooks,
 )
-from gateway.routes import feed as feeds
+from gateway.routes import account_feed as feeds
 from gateway.routes import files as uploaded
 from gateway.routes import runners as hosts
 from gateway.settings import Settings
@@ -92,7 +92,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
         route_handlers=[
             api,
             site.router,
-            shared.router,
+            runner_files.router,
             openai.router,
             health.router,
             create_static_files_router(VIEWER, [viewer_files()], name="viewer"),

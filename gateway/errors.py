@@ -174,3 +174,12 @@ class Unavailable(GatewayError):
 
     status = 503
     title = "Service unavailable"
+
+
+def missing(field: str) -> InvalidInput:
+    return wrong("", "required", f"{field} is required")
+
+
+def wrong(field: str, type: str, description: str) -> InvalidInput:
+    """One field of a body; `type` is in gojsonschema's vocabulary where that has a word for it."""
+    return InvalidInput([InvalidField(type=type, field=field, description=description)])

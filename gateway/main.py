@@ -9,8 +9,8 @@ import uvicorn
 from litestar import Litestar
 
 from gateway.app import create_app
-from gateway.edge import Edge
-from gateway.protocol import Protocol
+from gateway.http.middleware import Edge
+from gateway.http.uvicorn_protocol import Protocol
 from gateway.settings import Settings
 
 

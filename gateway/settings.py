@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, convert, structs
 
-from gateway import addresses
+from gateway.egress import policy
 
 PREFIX: Final = "SAMOVAR_"
 MOST: Final = 1_000_000_000  # calls in a minute; the database counts further than that
@@ -95,15 +95,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.reuse_port and sys.platform != "linux":
             raise ValueError("only Linux shares connections out among several gateways at one port - at `$.reuse_port`")
         try:
-            addresses.allowed(self.webhook_allow)
+            policy.allowed(self.webhook_allow)
         except ValueError as error:
             raise ValueError(f"{error} - at `$.webhook_allow`") from None
 
     @property
-    def reach(self) -> addresses.Reach:
+    def reach(self) -> policy.Reach:
         """Where webhooks may go."""
-        networks, hosts = addresses.allowed(self.webhook_allow)
-        return addresses.Reach(http=self.webhook_http, private=self.webhook_private, networks=networks, hosts=hosts)
+        networks, hosts = policy.allowed(self.webhook_allow)
+        return policy.Reach(http=self.webhook_http, private=self.webhook_private, networks=networks, hosts=hosts)
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)

@@ -9,36 +9,40 @@ from typing import TypeVar
 
 import structlog
 
-from runners import census, devices, files, needs, packs, temporary
-from runners.builds import Builds
-from runners.cancels import Cancels
-from runners.claims import Claims
-from runners.demand import Demand
-from runners.environments import FOLDER, Environments
+from runners.broker.connection import Link, connected
+from runners.broker.event_publisher import Reporter
+from runners.broker.leases import Claims
+from runners.broker.streams import Streams
+from runners.builds.build_jobs import Builds
+from runners.builds.training_jobs import Trainings
 from runners.errors import RunnerError
-from runners.files import Files
-from runners.inputs import Inputs
-from runners.library import Library
-from runners.life import Agent
-from runners.link import Link, connected
-from runners.needs import Needs
-from runners.offers import Model
-from runners.packs import Packs
-from runners.pool import Parts, Pool
-from runners.presence import Herald
-from runners.pushed import Pushed
-from runners.releases import Served
-from runners.reporter import Reporter
-from runners.residents import Ticking
-from runners.retired import Retired
-from runners.secrets import Secrets
-from runners.serving import Serving
+from runners.fleet import status
+from runners.fleet.heartbeat import Herald
+from runners.instances.autoscaler import Demand
+from runners.instances.factory import Serving
+from runners.instances.instance import Shared
+from runners.instances.monitor import Upkeep
+from runners.instances.pool import Parts, Pool
+from runners.instances.releases import Served
+from runners.instances.retired import Retired
+from runners.instances.slot import Ticking
+from runners.jobs import file_store
+from runners.jobs.cancellation import Cancels
+from runners.jobs.file_store import Files
+from runners.jobs.inputs import Inputs
+from runners.jobs.job_run import Agent
+from runners.jobs.secrets import Secrets
+from runners.placement import devices, memory_profiles
+from runners.placement.memory_profiles import Needs
+from runners.process import scratch
 from runners.settings import Settings
-from runners.stock import Stock, taken
-from runners.streams import Streams
-from runners.trainings import Trainings
-from runners.upkeep import Upkeep
-from runners.warm import Shared
+from runners.versions import archive_cache
+from runners.versions.archive_cache import Packs
+from runners.versions.environments import FOLDER, Environments
+from runners.versions.introspection import Model
+from runners.versions.local_models import Stock, taken
+from runners.versions.pushed import Pushed
+from runners.versions.resolver import Library
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
@@ -50,10 +54,10 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Take jobs and say what becomes of them until `stop`, SIGTERM or SIGINT; then give back what is left."""
     stop = stop or asyncio.Event()
     with _signals(stop):
-        store = files.at(settings.files_url, settings.files_token)
+        store = file_store.at(settings.files_url, settings.files_token)
         cache = Path(settings.cache_dir)
         environments = Environments(cache / FOLDER, limit=settings.build_limit)
-        pushed = Pushed(Packs(store, cache / packs.FOLDER), environments, settings)
+        pushed = Pushed(Packs(store, cache / archive_cache.FOLDER), environments, settings)
         async with AsyncExitStack() as stack:
             prepared = await _unless(stop, _prepare(settings, pushed, stack))
             if prepared is None:
@@ -63,7 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 async def _prepare(settings: Settings, pushed: Pushed, stack: AsyncExitStack) -> tuple[Stock, Link]:
-    await asyncio.to_thread(temporary.sweep)
+    await asyncio.to_thread(scratch.sweep)
     await pushed.tidy()
     stock = await taken(settings, pushed.environments)
     log.info("offering", agent=settings.agent, models=sorted(model.name for model in stock.models.values()))
@@ -96,7 +100,7 @@ async def _work(
         max_output=settings.max_output,
     )
     host = devices.found(settings)
-    known = Needs(Path(settings.cache_dir) / needs.FOLDER)
+    known = Needs(Path(settings.cache_dir) / memory_profiles.FOLDER)
     shared = Shared(
         settings=settings,
         agent=agent,
@@ -126,7 +130,7 @@ async def _work(
     upkeep = Upkeep(host, pool, known, demand.ask_for_more)
     offers = [model.offer for model in stock.models.values()]
     herald = Herald(
-        link, offers, lambda: census.taken(settings, host, pool, upkeep), pool.changed, agent=settings.agent
+        link, offers, lambda: status.taken(settings, host, pool, upkeep), pool.changed, agent=settings.agent
     )
     builds = Builds(pushed, pool, settings, agent, link, streams)
     trainings = Trainings(library, pool, settings, agent, link, streams)

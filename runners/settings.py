@@ -9,13 +9,13 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, ValidationError, convert, field
 
-from runners import sizes
+from runners import units
 from runners.errors import RunnerError
 
 PREFIX: Final = "SAMOVAR_"
 Seconds = Annotated[float, Meta(gt=0)]
 SecretsKey = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")]
-Size = Annotated[str, Meta(pattern=sizes.PATTERN)]
+Size = Annotated[str, Meta(pattern=units.PATTERN)]
 Sku = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
 
@@ -91,11 +91,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def memory_bytes(self) -> int | None:
-        return sizes.read(self.memory) if self.memory else None
+        return units.read(self.memory) if self.memory else None
 
     @property
     def device_memory_bytes(self) -> int | None:
-        return sizes.read(self.device_memory) if self.device_memory else None
+        return units.read(self.device_memory) if self.device_memory else None
 
 
 NAMES: Final = frozenset(PREFIX + name.upper() for name in Settings.__struct_fields__)

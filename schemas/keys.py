@@ -1,6 +1,7 @@
 """Where things are in the file store."""
 
 import re
+from typing import Final
 
 
 def pack(digest: str) -> str:
@@ -41,3 +42,7 @@ def upload(id: str, name: str) -> str:
 def safe(name: str) -> str:
     """Any file name as a part of a key, of a URL and of a path; its suffix stays."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-100:].lstrip(".") or "file"
+
+
+INCOMING: Final = "incoming"
+"""Folder of archives that are not all there, or whose hash nobody has seen yet."""

@@ -1,0 +1,1 @@
+"""The load generator: a process that sends requests and times the answers."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from deploy.cli.api import Api
-from deploy.cli.removing import agreed
-from deploy.cli.show import pretty, table
+from deploy.cli.client.api import Api
+from deploy.cli.commands.delete import agreed
+from deploy.cli.terminal.output import pretty, table
 from deploy.errors import Unusable
 
 FIELDS: Final = ("type", "name", "github_url", "avatar_url", "creates_per_minute", "others_per_minute")

@@ -7,11 +7,11 @@ from urllib.parse import urlencode
 
 from msgspec import json
 
-from deploy.cli import references
-from deploy.cli.api import Api
-from deploy.cli.running import Output, described, finished, standing
-from deploy.cli.show import Progress, pretty, table
-from deploy.cli.values import resolved
+from deploy.cli.client import references
+from deploy.cli.client.api import Api
+from deploy.cli.client.inputs import resolved
+from deploy.cli.commands.run import Output, described, finished, standing
+from deploy.cli.terminal.output import Progress, pretty, table
 from deploy.errors import Unusable
 
 

@@ -8,9 +8,9 @@ from urllib.parse import quote, urlencode
 
 from msgspec import json
 
-from deploy.cli import references
-from deploy.cli.api import Api
-from deploy.cli.show import pretty, table
+from deploy.cli.client import references
+from deploy.cli.client.api import Api
+from deploy.cli.terminal.output import pretty, table
 from deploy.errors import Unusable
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from deploy.errors import Unusable
-from runners import folders
 from runners.errors import BadFolder
-from runners.folders import Folder
+from runners.versions import model_folder
+from runners.versions.model_folder import Folder
 
 
 def checked(folder: Path, model: str) -> Folder:
@@ -15,7 +15,7 @@ def checked(folder: Path, model: str) -> Folder:
     if not path.is_dir():
         raise Unusable(f"{folder}: there is no such folder")
     try:
-        return folders.read(path, owner, name)
+        return model_folder.read(path, owner, name)
     except BadFolder as error:
         raise Unusable(told(error)) from None
 

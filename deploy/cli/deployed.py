@@ -4,10 +4,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.cli import references
-from deploy.cli.api import Api
-from deploy.cli.removing import agreed
-from deploy.cli.show import pretty, table
+from deploy.cli.client import references
+from deploy.cli.client.api import Api
+from deploy.cli.commands.delete import agreed
+from deploy.cli.terminal.output import pretty, table
 from deploy.errors import Unusable
 
 

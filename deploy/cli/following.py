@@ -8,7 +8,7 @@ from msgspec import json
 from rich.console import Console
 from rich.text import Text
 
-from deploy.cli.api import Api
+from deploy.cli.client.api import Api
 
 STYLES: Final = {"succeeded": "green", "failed": "red", "canceled": "yellow"}
 

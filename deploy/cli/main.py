@@ -8,18 +8,18 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
-from deploy.cli.access import account, accounts, tokens
-from deploy.cli.collections import collections
-from deploy.cli.completing import Shell, complete
-from deploy.cli.deploying import deployments, hardware
-from deploy.cli.files import files
-from deploy.cli.listing import models, predictions
-from deploy.cli.models import search
-from deploy.cli.options import LOCAL, DataDir, Inputs, Json, Token, Url
-from deploy.cli.training import train, trainings
-from deploy.cli.webhooks import webhooks
+from deploy.cli.commands.accounts import account, accounts, tokens
+from deploy.cli.commands.collections import collections
+from deploy.cli.commands.completion import Shell, complete
+from deploy.cli.commands.deployments import deployments, hardware
+from deploy.cli.commands.files import files
+from deploy.cli.commands.models import search
+from deploy.cli.commands.options import LOCAL, DataDir, Inputs, Json, Token, Url
+from deploy.cli.commands.predictions import models, predictions
+from deploy.cli.commands.trainings import train, trainings
+from deploy.cli.commands.webhooks import webhooks
 from deploy.errors import DeployError, Unusable
-from deploy.local.places import default_data_dir
+from deploy.local.data_dir import default_data_dir
 
 app = App(
     name="samovar",
@@ -127,7 +127,7 @@ def gateway() -> None:
     from deploy import logs
     from deploy.migrate import migrate
     from deploy.settings import read
-    from gateway.listening import Unbound, bound
+    from gateway.http.sockets import Unbound, bound
     from gateway.main import serve
     from gateway.settings import from_env
 
@@ -177,8 +177,8 @@ def runners(
     json
         Print it as JSON; with --watch a line each time.
     """
-    from deploy.cli.api import reached
-    from deploy.cli.hosts import show_runners, watch_runners
+    from deploy.cli.client.api import reached
+    from deploy.cli.commands.runners import show_runners, watch_runners
 
     with reached(url, token) as api:
         (watch_runners if watch else show_runners)(api, as_json=json)
@@ -207,8 +207,8 @@ def run(
     json
         Print the prediction at its end, as JSON.
     """
-    from deploy.cli.api import reached
-    from deploy.cli.running import run as run_model
+    from deploy.cli.client.api import reached
+    from deploy.cli.commands.run import run as run_model
 
     with reached(url, token) as api:
         return run_model(api, model, list(input), output_dir=output_dir, as_json=json)
@@ -249,8 +249,8 @@ def push(
     json
         Print the push at its end, as JSON.
     """
-    from deploy.cli.api import reached
-    from deploy.cli.pushing import push, wishes
+    from deploy.cli.client.api import reached
+    from deploy.cli.commands.push import push, wishes
 
     if input and not watch:
         raise Unusable("-i goes with --watch; run what has been pushed with `samovar run`")
@@ -284,7 +284,7 @@ def predict(
     json
         Print how it ended, as JSON.
     """
-    from deploy.cli.predicting import predict
+    from deploy.cli.commands.predict import predict
 
     return predict(folder, list(input), output_dir=output_dir, as_json=json, environ=os.environ)
 
@@ -306,8 +306,8 @@ def gc(
     json
         Print it as JSON.
     """
-    from deploy.cli.api import reached
-    from deploy.cli.removing import collect
+    from deploy.cli.client.api import reached
+    from deploy.cli.commands.delete import collect
 
     with reached(url, token) as api:
         collect(api, delete=delete, as_json=json)
@@ -343,7 +343,7 @@ def token(
     """
     folder = (data_dir or default_data_dir()).expanduser()
     if runner:
-        from deploy.local.second import settings
+        from deploy.local.join_token import settings
 
         for name, value in settings(folder, url, os.environ):
             print(f"{name}={value}")
@@ -366,7 +366,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
     import uvloop
 
-    from runners.worker import allocator
+    from runners.worker.devices import allocator
 
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

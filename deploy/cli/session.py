@@ -9,12 +9,12 @@ from typing import Any, Final, cast
 
 from msgspec import Struct, json
 
-from deploy.cli.interrupts import Interrupts
-from deploy.cli.running import Model, Output, plain, unused
-from deploy.cli.show import Progress
-from runners.files import MARK
-from runners.instance import Instance, Program, start
-from runners.texts import mapped
+from deploy.cli.commands.run import Model, Output, plain, unused
+from deploy.cli.terminal.interrupts import Interrupts
+from deploy.cli.terminal.output import Progress
+from runners.jobs.file_store import MARK
+from runners.jobs.json_strings import mapped
+from runners.process.worker_process import Instance, Program, start
 from runners.worker.frames import Chunk, Done, FromWorker, Item, Said
 
 ID: Final = "local"

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import json
 
-from deploy.cli import references
-from deploy.cli.api import Api
-from deploy.cli.running import finished, sent
-from deploy.cli.show import FINAL, Progress, pretty, table
-from deploy.cli.values import inputs
+from deploy.cli.client import references
+from deploy.cli.client.api import Api
+from deploy.cli.client.inputs import inputs
+from deploy.cli.commands.run import finished, sent
+from deploy.cli.terminal.output import FINAL, Progress, pretty, table
 from deploy.errors import Unusable
 
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from watchfiles import watch as changes
 
-from deploy.cli import references
-from deploy.cli.api import Api
-from deploy.cli.pushing import once, tell
-from deploy.cli.running import run
+from deploy.cli.client import references
+from deploy.cli.client.api import Api
+from deploy.cli.commands.push import once, tell
+from deploy.cli.commands.run import run
 from deploy.errors import DeployError
-from runners import packing
 from runners.errors import BadFolder
+from runners.versions import archive
 
 QUIET: Final = 200  # ms without a change: whoever saves several files is done
 LOOK: Final = 1000  # ms; some file systems never tell of a change
@@ -80,7 +80,7 @@ def changed(folder: Path, stop: threading.Event | None = None) -> Iterator[str]:
 
 def _state(folder: Path) -> State:
     try:
-        return {path.relative_to(folder).as_posix(): _stamp(path) for path in packing.listed(folder)}
+        return {path.relative_to(folder).as_posix(): _stamp(path) for path in archive.listed(folder)}
     except (BadFolder, OSError):
         return {}  # it is being worked on, or a push says what is wrong with it
 

@@ -1,0 +1,1 @@
+"""`samovar up`: NATS, PostgreSQL, gateways and a runner on one machine."""

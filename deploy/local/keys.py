@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from deploy.errors import Unusable
-from deploy.local.places import secret, write_private
+from deploy.local.data_dir import secret, write_private
 
 KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 SECRETS_KEY: Final = "secrets.key"

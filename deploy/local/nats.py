@@ -16,7 +16,7 @@ from msgspec import Struct, json
 
 from deploy.errors import Unstarted, Unusable
 from deploy.local.address import EVERYWHERE
-from deploy.local.places import secret, write_private
+from deploy.local.data_dir import secret, write_private
 from deploy.local.process import Command, last_words, running
 
 HOST: Final = "127.0.0.1"

@@ -22,7 +22,7 @@ import psutil
 from msgspec import Struct
 
 from deploy.errors import Unstarted, Unusable
-from deploy.local.places import secret, write_private
+from deploy.local.data_dir import secret, write_private
 from deploy.local.process import Command, Owner, kill, last_words, running
 
 USER: Final = "samovar"

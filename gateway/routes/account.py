@@ -2,8 +2,8 @@
 
 from litestar import Response, Router, get
 
-from gateway.access import account_view
-from gateway.call import AnyRequest, answer, caller
+from gateway.http.context import AnyRequest, answer, caller
+from gateway.views.accounts import account_view
 
 
 @get("/account", operation_id="account.get")

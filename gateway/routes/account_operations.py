@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 
-from gateway.routes.operations import PageOperation, body, query
+from gateway.openapi.operations import PageOperation, body, query
 
 TEXT = Schema(type=OpenAPIType.STRING, max_length=200)
 LINK = Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], format=OpenAPIFormat.URI)

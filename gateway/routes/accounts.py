@@ -6,14 +6,14 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from gateway.access import profile_view
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.errors import NotFound, Unprocessable
-from gateway.pushes import check_name
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts, read
+from gateway.openapi.operations import PageOperation
 from gateway.routes.account_operations import CreateAccount, UpdateAccount
-from gateway.routes.operations import PageOperation
 from gateway.settings import MOST
 from gateway.store.accounts import Profile
+from gateway.versions.pushes import check_name
+from gateway.views.accounts import profile_view
 
 PAGE: Final = 100
 

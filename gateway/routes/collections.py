@@ -7,15 +7,14 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from gateway.call import AnyRequest, answer, caller, parts, read
-from gateway.describing import checked
-from gateway.errors import InvalidInput, NotFound
+from gateway.catalog.descriptions import checked
+from gateway.errors import InvalidInput, NotFound, wrong
+from gateway.http.context import AnyRequest, answer, caller, parts, read
+from gateway.http.model_lookup import shown
 from gateway.routes.model_operations import CollectionOperation, NewCollectionOperation
-from gateway.showing import shown
 from gateway.store.accounts import Account
 from gateway.store.collections import Collection, Taken, Unknown
-from gateway.validation import wrong
-from gateway.views import CollectionItem, CollectionView, Page
+from gateway.views.resources import CollectionItem, CollectionView, Page
 
 SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 MOST: Final = 1_000  # models of a collection, which is shown whole

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 
-from gateway.routes.operations import body
+from gateway.openapi.operations import body
 
 TEXT = Schema(type=OpenAPIType.STRING)
 RELEASE = {

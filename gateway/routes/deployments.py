@@ -7,19 +7,20 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, structs
 
-from gateway import call
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
-from gateway.catalog import Version
-from gateway.errors import NotFound, Unprocessable
-from gateway.fleet import Fleet
-from gateway.hardware import kinds
+from gateway.catalog.catalog import Version
+from gateway.errors import NotFound, Unprocessable, wrong
+from gateway.fleet.hardware import kinds
+from gateway.fleet.registry import Fleet
+from gateway.http import context
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts, read
+from gateway.openapi.operations import PageOperation, RunOperation
+from gateway.predictions.request import Body
 from gateway.routes.deployment_operations import ChangeOperation, MakeOperation, RollbackOperation
-from gateway.routes.operations import PageOperation, RunOperation
 from gateway.routes.predictions import run
 from gateway.store.accounts import Account
 from gateway.store.deployments import By, Change, Deployment, Release, TooFew
-from gateway.validation import Body, wrong
-from gateway.views import ConfigurationView, DeploymentView, HardwareView, ReleaseView, StateView, rfc3339
+from gateway.times import rfc3339
+from gateway.views.resources import ConfigurationView, DeploymentView, HardwareView, ReleaseView, StateView
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 LONGEST: Final = 64
@@ -174,7 +175,7 @@ async def rollback(
     Of Samovar alone.
     """
     account = await caller(request, "write")
-    body = await read(request, Rollback) if await call.body(request) else Rollback()
+    body = await read(request, Rollback) if await context.body(request) else Rollback()
     found = await _found(request, account, deployment_owner, deployment_name)
     number = body.number or found.newest.number - 1
     await _release(request, account, found, Change(), number)

@@ -4,15 +4,14 @@ from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 from msgspec import Struct
 
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read, views
-from gateway.catalog import Model
-from gateway.errors import InvalidInput, NotFound
+from gateway.errors import InvalidInput, NotFound, wrong
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts, read, views
+from gateway.http.model_lookup import find, own
+from gateway.openapi.operations import PageOperation
 from gateway.routes.model_operations import ExampleOperation
-from gateway.routes.operations import PageOperation
 from gateway.routes.predictions import known_version
-from gateway.showing import find, own
 from gateway.store.accounts import Account
-from gateway.validation import wrong
+from gateway.store.models import Model
 from schemas.prediction import Prediction, Status
 
 

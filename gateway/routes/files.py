@@ -6,16 +6,16 @@ from litestar import Response, Router, delete, get, head, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from gateway.call import AnyRequest, answer, caller, cursor, header, paged, parts, views
 from gateway.errors import NotFound
-from gateway.routes.operations import PageOperation, StreamOperation, UploadOperation
+from gateway.files.uploads import disposition
+from gateway.http.context import AnyRequest, answer, caller, cursor, header, paged, parts, views
+from gateway.http.file_response import Sending, described, quoted, sent
+from gateway.openapi.operations import PageOperation, StreamOperation, UploadOperation
 from gateway.routes.pushes import content
 from gateway.routes.streams import SAFE, stream
-from gateway.sending import Sending, described, quoted, sent
 from gateway.store.accounts import Account
 from gateway.store.uploads import Upload
-from gateway.uploads import disposition
-from gateway.views import UploadView
+from gateway.views.resources import UploadView
 from schemas import keys
 
 PAGE: Final = 100

@@ -2,7 +2,7 @@
 
 from litestar import Response, Router, get, post
 
-from gateway.call import AnyRequest, answer, caller, parts
+from gateway.http.context import AnyRequest, answer, caller, parts
 
 
 @get("/gc", operation_id="gc.survey")

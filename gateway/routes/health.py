@@ -5,11 +5,12 @@ import asyncio
 from litestar import Response, Router, get
 from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
 
-from gateway import gauges
 from gateway.broker import Failed
-from gateway.call import AnyRequest, Parts, answer, parts
-from gateway.overview import overview
-from gateway.views import HealthView
+from gateway.http.context import AnyRequest, answer, parts
+from gateway.services import Parts
+from gateway.views import prometheus
+from gateway.views.fleet import overview
+from gateway.views.resources import HealthView
 
 
 @get("/healthz", operation_id="health.live")
@@ -33,7 +34,7 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
 @get("/metrics", operation_id="metrics.get")
 async def metrics(request: AnyRequest) -> Response[bytes]:
     """In Prometheus' text format."""
-    fleet = gauges.Snapshot(await _fleet(parts(request)))
+    fleet = prometheus.Snapshot(await _fleet(parts(request)))
     return Response(generate_latest() + generate_latest(fleet), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -45,6 +46,6 @@ async def _fleet(here: Parts) -> list[Metric]:
     try:
         depths = await here.broker.depths()
     except Failed:
-        return list(gauges.of_runners(overview(here.fleet, {})))
+        return list(prometheus.of_runners(overview(here.fleet, {})))
     seen = overview(here.fleet, depths)
-    return [*gauges.of_runners(seen), *gauges.of_queues(seen)]
+    return [*prometheus.of_runners(seen), *prometheus.of_queues(seen)]

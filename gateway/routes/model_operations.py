@@ -6,7 +6,7 @@ from typing import Final
 from litestar.openapi.spec import OpenAPIType, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 
-from gateway.routes.operations import CURSOR, body, query
+from gateway.openapi.operations import CURSOR, body, query
 
 TEXT: Final = Schema(type=OpenAPIType.STRING)
 ADDRESS: Final = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.URI)

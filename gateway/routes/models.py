@@ -5,19 +5,18 @@ from typing import Any, Final
 from litestar import Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
-from gateway.catalog import Model
-from gateway.describing import Description, NewModel
-from gateway.errors import BadRequest, Forbidden, NotFound
-from gateway.pushes import check_name
+from gateway.catalog.descriptions import Description, NewModel
+from gateway.errors import BadRequest, Forbidden, NotFound, wrong
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts, read
+from gateway.http.model_lookup import find, own, shown
+from gateway.openapi.operations import RunOperation
+from gateway.predictions.request import Body
 from gateway.routes.model_operations import DescribeOperation, ModelsOperation, NewModelOperation
-from gateway.routes.operations import RunOperation
 from gateway.routes.predictions import run
 from gateway.routes.search import found
-from gateway.showing import find, own, shown
 from gateway.store.accounts import Account
-from gateway.store.models import SORTED_BY
-from gateway.validation import Body, wrong
+from gateway.store.models import SORTED_BY, Model
+from gateway.versions.pushes import check_name
 
 PAGE: Final = 25
 

@@ -12,20 +12,21 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from gateway import call, errors, validation
-from gateway.call import AnyRequest, answer, caller, header, parts
-from gateway.catalog import Version
-from gateway.completing import Completing, Left, all_of, drawn, held
+from gateway import errors
+from gateway.catalog.catalog import Version
 from gateway.errors import GatewayError, InvalidInput, NotFound, UnknownVersion
-from gateway.openai import answering, asking, mapping, problems
-from gateway.openai.answering import Finish, Writing
-from gateway.openai.asking import Asked, Chat, Completion, Embedding, Generating
+from gateway.http import bodies, context
+from gateway.http.attached_run import Completing, Left, all_of, drawn, held
+from gateway.http.context import AnyRequest, answer, caller, header, parts
+from gateway.http.event_stream import Events
+from gateway.openai import mapping, problems, requests, responses
 from gateway.openai.mapping import Mapped, Schema
 from gateway.openai.problems import Misfit, ModelFailed, NoModel, Refused
-from gateway.openai.telling import Telling
+from gateway.openai.requests import Asked, Chat, Completion, Embedding, Generating
+from gateway.openai.responses import Finish, Writing
+from gateway.openai.text_stream import Telling
 from gateway.routes.openai_operations import ChatOperation, CompletionOperation, EmbeddingOperation
 from gateway.store.accounts import Account
-from gateway.streaming import Events
 from schemas.prediction import Prediction, Status
 
 log = structlog.get_logger("samovar.openai")
@@ -61,21 +62,21 @@ async def embeddings(request: AnyRequest) -> Response[bytes]:
     version = await _version(request, account, asked.model, "embeddings")
     mapped = [mapping.embedding(text, others, _schema(version)) for text in asked.texts]
     ended = await held(request.receive, all_of(partial(_embedded, request, account, version), mapped))
-    return answer(answering.embeddings(asked.model, ended, packed=asked.encoding_format == "base64"))
+    return answer(responses.embeddings(asked.model, ended, packed=asked.encoding_format == "base64"))
 
 
 @get("/models", operation_id="openai.models.list")
 async def models(request: AnyRequest) -> Response[bytes]:
     """Those that say of themselves that they can be used here."""
     found = await parts(request).models.labelled(LABEL, await caller(request), MOST)
-    return answer({"object": "list", "data": [answering.model(each) for each in found]})
+    return answer({"object": "list", "data": [responses.model(each) for each in found]})
 
 
 @get("/models/{model:path}", operation_id="openai.models.get")
 async def model(request: AnyRequest, model: FromPath[str]) -> Response[bytes]:
     account = await caller(request)
     version = await _referred(request, account, str(model).lstrip("/"))
-    return answer(answering.model(await parts(request).catalog.model(version.owner, version.name, account)))
+    return answer(responses.model(await parts(request).catalog.model(version.owner, version.name, account)))
 
 
 @route("/{path:path}", http_method=["GET", "POST", "DELETE"], include_in_schema=False)
@@ -87,11 +88,11 @@ async def unknown(path: FromPath[str]) -> None:
 async def _asked(request: AnyRequest, kind: type[T]) -> tuple[Account, T, dict[str, Any]]:
     """Who asks, for what, and all fields that we know nothing of."""
     account = await caller(request, "predict", create=True)
-    content = await call.body(request)
+    content = await context.body(request)
     media_type, deepest = header(request, b"content-type") or "", parts(request).settings.max_depth
-    fields = validation.decoded(content, media_type, deepest, dict[str, Any])
-    asked = validation.converted(fields, kind)
-    return account, asked, asking.others(fields, asked)
+    fields = bodies.decoded(content, media_type, deepest, dict[str, Any])
+    asked = bodies.converted(fields, kind)
+    return account, asked, requests.others(fields, asked)
 
 
 async def _version(request: AnyRequest, account: Account, name: str, use: str) -> Version:
@@ -122,7 +123,7 @@ async def _generated(
     mapped: Mapped,
 ) -> Response[bytes] | Stream:
     running = await _drawn(request, account, version, mapped)
-    writing = answering.writing(kind, running.p, asked.model, usage_wanted=asked.usage_wanted)
+    writing = responses.writing(kind, running.p, asked.model, usage_wanted=asked.usage_wanted)
     telling = Telling(mapped.cuts)
     if not asked.stream:
         return answer(await held(request.receive, _whole(running, telling, writing, mapped.limit)))
@@ -151,7 +152,7 @@ async def _whole(running: Completing, telling: Telling, writing: Writing, limit:
         text = "".join([piece async for piece in _pieces(running, telling)])
     finally:
         await running.leave()
-    return writing.whole(text, _finish(running, telling, limit), answering.usage(running.p))
+    return writing.whole(text, _finish(running, telling, limit), responses.usage(running.p))
 
 
 async def _streamed(
@@ -162,9 +163,9 @@ async def _streamed(
         async with aclosing(_pieces(running, telling)) as pieces:
             async for piece in pieces:
                 yield writing.piece(piece)
-        yield writing.closing(_finish(running, telling, limit), answering.usage(running.p))
+        yield writing.closing(_finish(running, telling, limit), responses.usage(running.p))
     except GatewayError as error:
-        yield answering.frame(problems.answer(error).body)
+        yield responses.frame(problems.answer(error).body)
 
 
 async def _pieces(running: Completing, telling: Telling) -> AsyncGenerator[str]:
@@ -181,7 +182,7 @@ async def _pieces(running: Completing, telling: Telling) -> AsyncGenerator[str]:
 
 
 def _finish(running: Completing, telling: Telling, limit: int | None) -> Finish:
-    return answering.finish(running.p, limit, cut=telling.cut)
+    return responses.finish(running.p, limit, cut=telling.cut)
 
 
 def _check(p: Prediction) -> None:

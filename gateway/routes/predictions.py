@@ -10,15 +10,18 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 from msgspec import structs
 
-from gateway import call, metrics, repeats, validation
-from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
-from gateway.catalog import Version
+from gateway import errors, metrics
+from gateway.catalog.catalog import Version
 from gateway.errors import BadRequest, NotFound
-from gateway.live import Closing
-from gateway.routes.operations import CreateOperation, ListOperation
+from gateway.events.subscriptions import Closing
+from gateway.http import context
+from gateway.http.context import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
+from gateway.http.headers import parse_cancel_after, parse_prefer
+from gateway.openapi.operations import CreateOperation, ListOperation
+from gateway.predictions import idempotency
+from gateway.predictions.request import Body, parse_webhook
 from gateway.store.accounts import Account
 from gateway.store.predictions import Filter
-from gateway.validation import Body
 from schemas.prediction import FINAL, Prediction
 
 A_MOMENT: Final = 1.0  # seconds that a cancel is held, so that most clients see how it ended
@@ -30,7 +33,7 @@ async def create(request: AnyRequest) -> Response[bytes]:
     account = await caller(request, "predict", create=True)
     body = await read(request, Body)
     if body.version is None:
-        raise validation.missing("version")
+        raise errors.missing("version")
     return await run(request, account, await parts(request).catalog.refer(body.version, account), body)
 
 
@@ -85,11 +88,11 @@ async def run(
     """Create, and hold if the client would rather wait; shared by all endpoints that create."""
     here = parts(request)
     sent = await _sent(request)
-    wait = validation.wait(header(request, b"prefer"), here.settings.max_wait)
-    cancel_after = validation.cancel_after(header(request, b"cancel-after"))
+    wait = parse_prefer(header(request, b"prefer"), here.settings.max_wait)
+    cancel_after = parse_cancel_after(header(request, b"cancel-after"))
     p = hooked(request, here.creator.draw(account.id, version, cancel_after=cancel_after), body)
     repeated = sent.request if sent and sent.counts else None
-    p = structs.replace(p, source=call.source(request), deployment=deployment, request=repeated)
+    p = structs.replace(p, source=context.source(request), deployment=deployment, request=repeated)
     input = version.validator.check(body.input)
     p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
     view = views(request)
@@ -112,16 +115,16 @@ async def run(
     return answer(shown, status, {"Location": shown.urls["get"], **headers})
 
 
-async def _sent(request: AnyRequest) -> repeats.Sent | None:
+async def _sent(request: AnyRequest) -> idempotency.Sent | None:
     key, count = header(request, b"idempotency-key"), header(request, b"x-stainless-retry-count")
     if key is None and count is None:
         return None
-    return repeats.sent(request.scope["path"], await call.body(request), key, count)
+    return idempotency.sent(request.scope["path"], await context.body(request), key, count)
 
 
 def hooked(request: AnyRequest, p: Prediction, body: Body) -> Prediction:
     """With the webhook that its creator asks for. Raises `InvalidInput`."""
-    webhook, events = validation.hook(body, parts(request).settings.reach)
+    webhook, events = parse_webhook(body, parts(request).settings.reach)
     if webhook is None:
         return p
     return structs.replace(p, webhook=webhook, webhook_events=events, webhook_base=views(request).base)

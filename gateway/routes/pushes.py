@@ -6,15 +6,15 @@ from litestar import Response, Router, get, post
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
-from gateway.call import AnyRequest, answer, caller, header, parts, views
-from gateway.catalog import Version
+from gateway.catalog.catalog import Version
 from gateway.errors import BadRequest, BodyTooLarge, Forbidden, NotFound, UnsupportedMedia
-from gateway.pushes import check_name
-from gateway.routes.operations import PushOperation
+from gateway.http.context import AnyRequest, answer, caller, header, parts, views
+from gateway.http.model_lookup import refuse_hidden
+from gateway.openapi.operations import PushOperation
 from gateway.routes.predictions import canceled
-from gateway.showing import refuse_hidden
 from gateway.store.accounts import Account
-from gateway.views import version_view
+from gateway.versions.pushes import check_name
+from gateway.views.resources import version_view
 from schemas.prediction import Prediction
 
 

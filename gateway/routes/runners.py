@@ -11,13 +11,14 @@ from litestar.response import Stream
 from msgspec import json
 
 from gateway.broker import Failed
-from gateway.call import AnyRequest, Parts, answer, caller, header, parts
 from gateway.errors import NotFound, Unavailable
-from gateway.overview import Overview, models, overview, without
-from gateway.routes.operations import RunnersOperation
-from gateway.sse import Frame
+from gateway.events.sse import Frame
+from gateway.http.context import AnyRequest, answer, caller, header, parts
+from gateway.http.event_stream import Events
+from gateway.openapi.operations import RunnersOperation
+from gateway.services import Parts
 from gateway.store.accounts import Account
-from gateway.streaming import Events
+from gateway.views.fleet import Overview, models, overview, without
 
 log = structlog.get_logger("samovar.runners")
 

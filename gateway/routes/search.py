@@ -6,13 +6,13 @@ from typing import Any, Final
 from litestar import Response, Router, get, post
 from msgspec import DecodeError, json
 
-from gateway import call
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts
 from gateway.errors import BadRequest, NotFound
+from gateway.http import context
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts
+from gateway.http.model_lookup import shown
 from gateway.routes.model_operations import SearchOperation
-from gateway.showing import shown
 from gateway.store.accounts import Account
-from gateway.views import FoundModel, SearchView
+from gateway.views.resources import FoundModel, SearchView
 
 PAGE: Final = 25
 LIMIT: Final = re.compile(r"0*([1-9]|[1-4][0-9]|50)")
@@ -21,11 +21,11 @@ COLLECTIONS: Final = 10
 
 @post("/models/_query", operation_id="models.search", include_in_schema=False, status_code=200)
 async def query(request: AnyRequest) -> Response[bytes]:
-    """`QUERY /models`, which `gateway.edge` sends here: the body is the phrase, bare or as a JSON string."""
+    """`QUERY /models`, which `gateway.http.middleware` sends here: the body is the phrase, bare or as a JSON string."""
     if not request.scope.get("queried"):
         raise NotFound
     account = await caller(request)
-    return await found(request, account, phrase(await call.body(request)))
+    return await found(request, account, phrase(await context.body(request)))
 
 
 @get("/search", operation_id="search", operation_class=SearchOperation)

@@ -10,13 +10,15 @@ from litestar.response import Stream
 from litestar.static_files import create_static_files_router  # pyright: ignore[reportUnknownVariableType]
 from msgspec import json
 
-from gateway import call, sessions
-from gateway.call import AnyRequest, caller, cursor, header, parts, same_origin, scheme, views
-from gateway.catalog import Model, Version
+from gateway.auth import sessions
+from gateway.catalog.catalog import Version
 from gateway.errors import BadRequest, BadToken, NotFound, NoToken, UnsupportedMedia
+from gateway.http import context
+from gateway.http.context import AnyRequest, caller, cursor, header, parts, same_origin, scheme, views
 from gateway.routes.predictions import find
 from gateway.routes.streams import followed
 from gateway.store.accounts import Account
+from gateway.store.models import Model
 from gateway.web import pages
 from gateway.web.forms import form
 from gateway.web.pages import Card, Chosen
@@ -151,7 +153,7 @@ async def _posted(request: AnyRequest) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         raise UnsupportedMedia("Send the form as application/x-www-form-urlencoded.")
     try:
-        fields = parse_qs((await call.body(request)).decode("latin-1"), max_num_fields=20)
+        fields = parse_qs((await context.body(request)).decode("latin-1"), max_num_fields=20)
     except ValueError as error:
         raise BadRequest("The form has too many fields.") from error
     return {name: values[0] for name, values in fields.items()}

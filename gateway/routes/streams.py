@@ -9,13 +9,14 @@ from litestar import Response, Router, get, head
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from gateway import kinds, sse
-from gateway.call import AnyRequest, parts, views
 from gateway.errors import NotFound
-from gateway.routes.operations import StreamOperation
+from gateway.events import sse
+from gateway.files import media_types
+from gateway.http.context import AnyRequest, parts, views
+from gateway.http.event_stream import Events
+from gateway.http.file_response import Sending, described, quoted, sent
+from gateway.openapi.operations import StreamOperation
 from gateway.routes.predictions import known_version
-from gateway.sending import Sending, described, quoted, sent
-from gateway.streaming import Events
 from schemas.prediction import Prediction
 
 # Whatever a model wrote, or a client uploaded, must not run as a page of this site.
@@ -83,7 +84,8 @@ async def _output(request: AnyRequest, path: str) -> Sending:
     about = await files.about("out/" + str(path).lstrip("/"))
     return Sending(
         about=about,
-        media_type=kinds.by_name(about.key) or kinds.by_start(await files.start(about, kinds.SNIFFED)),
+        media_type=media_types.by_name(about.key)
+        or media_types.by_start(await files.start(about, media_types.SNIFFED)),
         etag=quoted(about.etag),
         more={"Cache-Control": "private, max-age=31536000, immutable", **SAFE},
     )

@@ -8,12 +8,12 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from gateway import ids
-from gateway.access import new_token_view, token_view
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.errors import BadToken, Forbidden, NotFound, Unprocessable
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts, read
 from gateway.routes.account_operations import CreateToken, TokensOf
 from gateway.settings import MOST
 from gateway.store.accounts import Account, Right
+from gateway.views.accounts import new_token_view, token_view
 
 PAGE: Final = 100
 LONGEST: Final = 100 * 366 * 86_400  # seconds

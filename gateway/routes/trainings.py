@@ -5,15 +5,15 @@ from functools import partial
 from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
-from gateway import validation
-from gateway.call import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, source, views
 from gateway.errors import NotFound
-from gateway.routes.operations import PageOperation, TrainOperation
+from gateway.http import headers
+from gateway.http.context import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, source, views
+from gateway.http.model_lookup import find_version
+from gateway.openapi.operations import PageOperation, TrainOperation
 from gateway.routes.predictions import canceled, hooked
-from gateway.showing import find_version
 from gateway.store.accounts import Account
 from gateway.store.predictions import Filter
-from gateway.trainings import TrainingBody
+from gateway.versions.trainings import TrainingBody
 from schemas.prediction import Prediction
 
 
@@ -29,7 +29,7 @@ async def create(
     account = await caller(request, "write", create=True)
     body = await read(request, TrainingBody)
     version = await find_version(request, account, model_owner, model_name, version_id)
-    cancel_after = validation.cancel_after(header(request, b"cancel-after"))
+    cancel_after = headers.parse_cancel_after(header(request, b"cancel-after"))
     p = await parts(request).trainings.begin(
         account,
         version,

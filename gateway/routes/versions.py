@@ -5,13 +5,13 @@ from typing import Final
 from litestar import Response, Router, delete, get
 from litestar.params import FromPath
 
-from gateway.call import Answer, AnyRequest, answer, caller, cursor, paged, parts
-from gateway.catalog import as_version
+from gateway.catalog.catalog import as_version
 from gateway.errors import NotFound
-from gateway.pushes import logs
-from gateway.routes.operations import PageOperation
-from gateway.showing import find, find_version, own
-from gateway.views import version_view
+from gateway.http.context import Answer, AnyRequest, answer, caller, cursor, paged, parts
+from gateway.http.model_lookup import find, find_version, own
+from gateway.openapi.operations import PageOperation
+from gateway.versions.pushes import logs
+from gateway.views.resources import version_view
 
 PAGE: Final = 25
 

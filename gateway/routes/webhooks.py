@@ -8,12 +8,13 @@ from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 from msgspec import UNSET
 
-from gateway.call import AnyRequest, answer, caller, cursor, paged, parts, views
 from gateway.errors import BadRequest, NotFound
-from gateway.routes.operations import CURSOR, query
+from gateway.http.context import AnyRequest, answer, caller, cursor, paged, parts, views
+from gateway.openapi.operations import CURSOR, query
 from gateway.store.accounts import Account
 from gateway.store.deliveries import STATES, Delivery
-from gateway.views import AttemptView, DeliveryView, SecretView, rfc3339
+from gateway.times import rfc3339
+from gateway.views.resources import AttemptView, DeliveryView, SecretView
 
 
 @dataclass

@@ -10,8 +10,8 @@ import asyncpg
 from msgspec import Struct, convert
 
 from gateway.errors import Unprocessable
+from gateway.store.connection import reached
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 
 COLUMNS = "username, type, name, github_url, avatar_url, creates_per_minute, others_per_minute, created_at"
 

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 from msgspec import json
 
-from gateway.store.pool import reached
+from gateway.store.connection import reached
 from schemas.changes import Change
 from schemas.prediction import Status
 

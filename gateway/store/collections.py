@@ -7,11 +7,10 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Struct
 
-from gateway.catalog import Model
 from gateway.errors import NotFound
 from gateway.store.accounts import Account
-from gateway.store.models import MODEL, as_model
-from gateway.store.pool import reached
+from gateway.store.connection import reached
+from gateway.store.models import MODEL, Model, as_model
 
 COLUMNS = "name, slug, description, full_description"
 WRITABLE = frozenset({"name", "slug", "description", "full_description"})

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 import asyncpg
 from msgspec import Struct, json
 
+from gateway.store.connection import reached
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 
 Event = Literal["start", "output", "logs", "completed"]
 State = Literal["pending", "delivered", "failed", "dropped"]

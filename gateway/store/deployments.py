@@ -7,8 +7,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Struct, json
 
+from gateway.store.connection import reached
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 from schemas import subjects
 
 RELEASE = """json_build_object(

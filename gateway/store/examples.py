@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from gateway.catalog import Model
 from gateway.store.accounts import Account
+from gateway.store.connection import reached
+from gateway.store.models import Model
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 from gateway.store.predictions import COLUMNS, as_prediction
 from schemas.prediction import Prediction
 

@@ -2,17 +2,17 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
-from msgspec import convert, json
+from msgspec import Struct, convert, json
 
-from gateway.catalog import Model
 from gateway.store.accounts import Account
+from gateway.store.connection import reached
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
-from gateway.store.uses import refuse_needed
+from gateway.store.references import refuse_needed
 from schemas.models import Built, Manifest, Offer
 
 MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, cover_image_url, hardware,
@@ -37,6 +37,25 @@ LATEST = """
      WHERE owner = $1 AND name = $2
 """
 SORTED_BY = {"latest_version_created_at": "updated_at", "model_created_at": "created_at"}
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    owner: str
+    name: str
+    description: str | None
+    readme: str | None
+    visibility: str
+    github_url: str | None
+    paper_url: str | None
+    license_url: str | None
+    cover_image_url: str | None = None
+    hardware: str | None = None
+    default_example: str | None = None
+    """The id of a prediction."""
+    latest_version: str | None
+    run_count: int
+    created_at: datetime
+    updated_at: datetime
 
 
 class Left(NamedTuple):

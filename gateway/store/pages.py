@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, msgpack
 
 from gateway.errors import BadRequest
-from gateway.store.pool import reached
+from gateway.store.connection import reached
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from msgspec import Raw, Struct, convert, json
 
 from gateway.store.changes import COLUMNS as CHANGE
 from gateway.store.changes import Tell, as_change, nobody
+from gateway.store.connection import LOST, reached
 from gateway.store.deliveries import TELL, UNFINISHED
-from gateway.store.group import Group
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import LOST, reached
+from gateway.store.write_batch import Group
 from schemas.events import Run
 from schemas.inputs import FILE, SEALED, WIPED
 from schemas.prediction import Chunks, Prediction, Status

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
-from gateway.store.pool import reached
+from gateway.store.connection import reached
 from schemas.subjects import INLINE
 
 EXAMPLE: Final = "EXISTS (SELECT FROM examples e WHERE e.prediction = p.id)"

@@ -6,11 +6,10 @@ from typing import Any, Final
 import asyncpg
 from msgspec import Struct
 
-from gateway.catalog import Model
 from gateway.store.accounts import Account
-from gateway.store.models import MODEL, as_model
+from gateway.store.connection import reached
+from gateway.store.models import MODEL, Model, as_model
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 
 LONGEST: Final = 500
 """Characters of a phrase that count: a word of more than 2 kB would be refused."""

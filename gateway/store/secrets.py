@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from gateway.store.pool import reached
+from gateway.store.connection import reached
 
 PREFIX: Final = "whsec_"
 BYTES: Final = 24

@@ -7,8 +7,8 @@ import asyncpg
 from msgspec import Struct, convert
 
 from gateway.store.accounts import Right, digest
+from gateway.store.connection import reached
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 
 HINT: Final = 7  # characters: r8_ and four of 37
 COLUMNS = "t.id, t.name, t.hint, t.scopes, t.created_at, t.expires_at, t.creates_per_minute, t.others_per_minute"

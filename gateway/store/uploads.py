@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 from msgspec import Raw, Struct, convert
 
+from gateway.store.connection import reached
 from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.pool import reached
 
 COLUMNS = "id, account, name, content_type, size, sha256, md5, metadata, created_at, expires_at"
 

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
 
         serve(given.folder.resolve(), given.ref, given.fd, given.log_fd, given.home, train=given.train is not None)
     else:
-        from .introspect import introspect
+        from .predictor.introspect import introspect
 
         introspect(given.folder.resolve(), given.ref, given.fd, given.train or None)
 

@@ -6,26 +6,29 @@ from pathlib import Path
 from time import perf_counter
 from typing import Never
 
-from . import exits, plan
-from .audience import Audience
-from .desk import Desk
-from .direct import Direct
+from runners.worker.predictor.loader import loop
+
+from .devices import placement_env
+from .devices.dispatch import settled
+from .devices.memory_limits import Share
+from .devices.parking import Memory
+from .devices.torch_modules import placed
 from .frames import Broken, Ready
-from .groups import left_out
-from .guard import Guard
-from .inbox import Inbox
-from .inputs import Inputs
-from .lifeline import die_with_parent, perish
-from .link import Link
-from .memory import Memory
-from .modules import placed
-from .placing import settled
-from .predictor import Predictor, Run, fault, load, set_up
-from .share import Share
-from .signature import Unusable
-from .speech import Speech
-from .temporaries import Home
-from .traces import told
+from .io.agent_socket import Link
+from .io.inputs import Inputs
+from .io.log_routing import Audience
+from .io.parent_death import die_with_parent, perish
+from .io.scratch_files import Home
+from .io.stdio_capture import Speech
+from .predictor.batch_defaults import left_out
+from .predictor.loader import Predictor, Run, fault, load, set_up
+from .predictor.signature import Unusable
+from .run import exits
+from .run.interrupts import Guard
+from .run.requests import Inbox
+from .run.responder import Desk
+from .run.sync_loop import Direct
+from .run.tracebacks import told
 
 
 def serve(
@@ -34,7 +37,7 @@ def serve(
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the agent's affair
     limits = os.environ.pop("SAMOVAR_INPUTS", "")
-    share = Share(plan.taken(os.environ))
+    share = Share(placement_env.taken(os.environ))
     share.impose()
     link = Link(fd)
     audience = Audience(link)
@@ -46,7 +49,7 @@ def serve(
     inbox = Inbox(link)
     desk = Desk(predictor, Inputs(predictor.signature, limits), inbox, link, audience, speech, Home(home))
     if run is not None and predictor.is_async:
-        from .looped import Looped
+        from .run.async_loop import Looped
 
         run(Looped(predictor, inbox, desk, guard, memory).work(link.fileno()))
     Direct(predictor, inbox, desk, guard, memory, run).work()
@@ -98,10 +101,3 @@ def _made_ready(
     )
     audience.begin()
     return predictor, run, memory
-
-
-def loop() -> Run:
-    # Half of a worker's start, had all to import it.
-    import asyncio
-
-    return asyncio.Runner().run

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from msgspec import Raw, json
 
+from gateway.catalog.input_schema import Validator
 from gateway.errors import InvalidInput
-from gateway.validation import Validator
-from runners.files import at
+from runners.jobs.file_store import at
 from runners.worker.frames import Broken, Check, Chunk, Done, Health, Item, Ready, Run, pack
 from tests.conformance.outcome import Call, Outcome
 from tests.conformance.scene import Scene, alive, shown

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from benchmarks.stack import Stack, running
-from gateway.answers import ANSWERS
+from gateway.openapi.responses import ANSWERS
 from tests.live import until_offered
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -15,7 +15,7 @@ from msgspec import json
 from rich.console import Console
 
 from benchmarks.stack import SAMOVAR
-from deploy.cli.hosts import drawing, lines
+from deploy.cli.commands.runners import drawing, lines
 from tests.deploy.fake import LIMIT, FakeGateway, environment, samovar
 
 NOW = datetime(2026, 1, 5, 9, 10, tzinfo=UTC)

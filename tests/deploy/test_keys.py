@@ -5,7 +5,7 @@ from msgspec import json
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from deploy.errors import Unusable
-from deploy.local import nats, second
+from deploy.local import join_token, nats
 from deploy.local.keys import keys_of
 from deploy.local.nats import listening
 
@@ -61,7 +61,7 @@ def test_a_key_that_cannot_be_one_is_never_replaced(
 )
 def test_a_second_host_is_told_where_everything_is(tmp_path: Path, host: str, url: str, broker: str) -> None:
     server = nats.prepare(tmp_path / "nats", log=tmp_path / "log", host=host)
-    told = dict(second.settings(tmp_path, url, {}))
+    told = dict(join_token.settings(tmp_path, url, {}))
     keys = keys_of(tmp_path)
     password = (tmp_path / "nats" / "password-runner").read_text().strip()
     assert told == {

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from msgspec import json
 
-from deploy.local.tail import rendered
+from deploy.local.log_tail import rendered
 from deploy.logs import configure
 
 SECRET = "smv_" + "a1B2" * 9

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import InUse, Unusable
+from deploy.local.data_dir import default_data_dir, make_data_dir, token_of
 from deploy.local.lock import locked
-from deploy.local.places import default_data_dir, make_data_dir, token_of
 
 
 def test_a_token_is_drawn_once_and_kept_for_the_owner_alone(tmp_path: Path) -> None:

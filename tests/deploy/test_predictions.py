@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from benchmarks.stack import SAMOVAR
-from deploy.cli.moments import moment
+from deploy.cli.client.times import moment
 from deploy.errors import Unusable
 from tests.deploy.fake import FakeGateway, environment, samovar
 

@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.cli.show import MUCH, Transfer, amount, lasting
+from deploy.cli.terminal.output import MUCH, Transfer, amount, lasting
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.cli.sse import Event, Parser
+from deploy.cli.client.sse import Event, Parser
 
 STREAM = (
     ": welcome\n\nevent: output\nid: 1:1-a\ndata: Hel\n\nevent: output\r\nid: 1:2-b\r\ndata: lo\r\ndata: wörld\r\n\r\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.ledger import Ledger
+from deploy.local.pid_file import Ledger
 from deploy.local.process import Command
 from deploy.local.supervisor import Keeper, Part
 from deploy.local.up import _healthy  # pyright: ignore[reportPrivateUsage]

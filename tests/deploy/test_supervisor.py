@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from deploy.errors import Unstarted
-from deploy.local.ledger import Ledger
+from deploy.local.pid_file import Ledger
 from deploy.local.process import Command, running, start
 from deploy.local.supervisor import TRIES, Keeper, Part, supervised
 

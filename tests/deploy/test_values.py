@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from deploy.cli.values import inputs
+from deploy.cli.client.inputs import inputs
 from deploy.errors import Unusable
 
 DOCUMENT: dict[str, Any] = {

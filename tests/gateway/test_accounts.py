@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 from nats.js import JetStreamContext
 
-from gateway.auth import FRESH, Auth
+from gateway.auth.authenticator import FRESH, Auth
 from gateway.errors import BadToken
 from gateway.store.accounts import Account, digest
 from schemas import subjects

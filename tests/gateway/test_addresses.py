@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.addresses import Reach, allowed
+from gateway.egress.policy import Reach, allowed
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from nats.js import JetStreamContext
 
 from gateway import broker as brokers
 from gateway.broker import Broker
-from gateway.cancels import EVERY, Cancels
-from gateway.store.pool import connected
+from gateway.predictions.cancellation import EVERY, Cancels
+from gateway.store.connection import connected
 from gateway.store.predictions import Predictions
 from schemas import subjects
 from schemas.prediction import Prediction

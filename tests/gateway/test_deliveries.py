@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from msgspec import Raw, structs
 
+from gateway.store.connection import connected
 from gateway.store.deliveries import Deliveries, Taken
-from gateway.store.pool import connected
 from gateway.store.predictions import Predictions
 from schemas.events import Run
 from schemas.prediction import Prediction, Status

@@ -1,6 +1,6 @@
 """The OpenAPI document says everything that the API may answer; `documented` holds all tests of the gateway to it."""
 
-from gateway.answers import ANSWERS
+from gateway.openapi.responses import ANSWERS
 from tests.gateway import documented
 
 

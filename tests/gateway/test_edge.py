@@ -7,8 +7,8 @@ import httpx
 import pytest
 from msgspec import Raw
 
-from gateway.edge import canonical
 from gateway.metrics import STAGES
+from gateway.urls import canonical
 from schemas.events import Succeeded
 from tests.gateway.conftest import TOKEN, Runner, now
 

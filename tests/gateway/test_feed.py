@@ -12,8 +12,8 @@ import pytest
 from msgspec import json
 
 from bus.client import Client
-from gateway.feed import MOST, Feed
-from gateway.live import Ear
+from gateway.events.account_feed import MOST, Feed
+from gateway.events.subscriptions import Ear
 from schemas import subjects
 from schemas.changes import Change
 from schemas.events import Failed

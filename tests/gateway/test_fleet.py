@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from msgspec import Struct, structs
 
-from gateway.fleet import HEARD, NOBODY, QUEUED, Fleet
+from gateway.fleet.registry import HEARD, NOBODY, QUEUED, Fleet
 from schemas.models import Presence
 
 

@@ -8,9 +8,9 @@ from msgspec import Raw
 
 from bus.client import Client
 from gateway.errors import Unavailable
-from gateway.follow import Follower
-from gateway.live import Closing, Live
-from gateway.values import Values
+from gateway.events.follower import Follower
+from gateway.events.large_values import Values
+from gateway.events.subscriptions import Closing, Live
 from schemas.prediction import Prediction
 
 ID = "abcd" + "0" * 22

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from msgspec import Raw, json, structs
 
-from gateway.files import Files
-from gateway.values import Values, lacking
+from gateway.events.large_values import Values, lacking
+from gateway.files.store import Files
 from schemas import keys
 from schemas.events import Log, Output, Run, Succeeded
 from schemas.jobs import Job

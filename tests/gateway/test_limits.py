@@ -11,11 +11,11 @@ import httpx
 import pytest
 from msgspec import structs
 
+from gateway.auth.rate_limits import Limiter
 from gateway.errors import Throttled
-from gateway.limits import Limiter
 from gateway.settings import Settings
 from gateway.store.accounts import Account
-from gateway.store.allowances import Allowances, Kind, Taken
+from gateway.store.rate_limits import Allowances, Kind, Taken
 from tests.gateway.conftest import TOKEN, Runner
 
 ME = Account(id=1, type="user", username="me", name="Me", token="t1")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.listening import Unbound, bound
+from gateway.http.sockets import Unbound, bound
 from gateway.settings import Settings
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec import Raw, convert, json, structs
 
 from gateway.errors import BodyTooLarge, InvalidInput, NoToken, QueueFull, Unavailable
-from gateway.openai import answering, asking, mapping, problems
-from gateway.openai.asking import Chat, Completion, Embedding
+from gateway.openai import mapping, problems, requests, responses
 from gateway.openai.mapping import Schema, one_prompt
 from gateway.openai.problems import Misfit, ModelFailed, NoModel, Refused
-from gateway.openai.telling import Telling
+from gateway.openai.requests import Chat, Completion, Embedding
+from gateway.openai.text_stream import Telling
 from schemas.events import Run
 from schemas.prediction import Chunks, Prediction, Status
 from schemas.problem import InvalidField
@@ -34,7 +34,7 @@ def chat(to: Schema, messages: list[dict[str, Any]] = HI, **fields: Any) -> mapp
 
 def mapped(to: Schema, kind: Any, fields: dict[str, Any]) -> mapping.Mapped:
     asked = convert(fields, kind)
-    others = asking.others(fields, asked)
+    others = requests.others(fields, asked)
     return (mapping.chat if kind is Chat else mapping.completion)(asked, others, to)
 
 
@@ -75,7 +75,7 @@ def test_a_conversation_reaches_the_model(to: Schema, messages: list[dict[str, A
 
 
 def test_an_answer_that_was_begun_is_gone_on_with() -> None:
-    assert one_prompt(asking.turns(convert(LONG[1:3], list[asking.Message]))) == "User: hi\n\nAssistant: hello"
+    assert one_prompt(requests.turns(convert(LONG[1:3], list[requests.Message]))) == "User: hi\n\nAssistant: hello"
 
 
 @pytest.mark.parametrize(
@@ -247,22 +247,22 @@ def test_an_answer_ends_before_the_first_cut_however_it_is_told(pieces: list[str
 @pytest.mark.parametrize(("count", "limit", "reason"), [(5, 5, "length"), (4, 5, "stop"), (5, None, "stop")])
 def test_an_answer_says_why_it_ended(count: int, limit: int | None, reason: str) -> None:
     p = prediction(metrics={"output_token_count": count})
-    assert answering.finish(p, limit, cut=False) == reason
-    assert answering.finish(p, limit, cut=True) == "stop"
+    assert responses.finish(p, limit, cut=False) == reason
+    assert responses.finish(p, limit, cut=True) == "stop"
 
 
 def test_usage_is_what_the_model_counted() -> None:
     counted = prediction(metrics={"input_token_count": 3, "output_token_count": 2})
-    assert answering.usage(counted) == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    assert answering.usage(prediction(metrics={"input_token_count": "many"}))["total_tokens"] == 0
+    assert responses.usage(counted) == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert responses.usage(prediction(metrics={"input_token_count": "many"}))["total_tokens"] == 0
 
 
 @pytest.mark.parametrize("output", [b"[0.5,1]", b"[[0.5,1]]"])
 def test_a_vector_is_a_list_of_numbers(output: bytes) -> None:
-    assert answering.vector(Raw(output)) == [0.5, 1.0]
+    assert responses.vector(Raw(output)) == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("output", [b"null", b'"x"', b"[]", b"[[1],[2]]", b'[1,"x"]', b"[true]"])
 def test_what_is_no_vector_is_no_answer(output: bytes) -> None:
     with pytest.raises(ModelFailed):
-        answering.vector(Raw(output))
+        responses.vector(Raw(output))

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway import outgoing
-from gateway.addresses import Reach
-from gateway.outgoing import NoAddress, Refused
-from gateway.webhooks import said
+from gateway.egress import client as outgoing
+from gateway.egress.client import NoAddress, Refused
+from gateway.egress.policy import Reach
+from gateway.webhooks.sender import said
 from tests.gateway.receiver import Receiver, free_port, receiving
 
 LOCAL = Reach(networks=(ipaddress.ip_network("127.0.0.0/8"),))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from gateway.protocol import Protocol, Whole
+from gateway.http.uvicorn_protocol import Protocol, Whole
 from tests.gateway.receiver import running
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"

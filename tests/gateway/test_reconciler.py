@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw
 
-from gateway import reconciler
-from gateway.opening import running
-from gateway.reconciler import Reconciler
+from gateway.bootstrap import running
+from gateway.predictions import reconciler
+from gateway.predictions.reconciler import Reconciler
 from gateway.store.predictions import Due
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from msgspec import json
 from nats.aio.client import Client
 
-from gateway.store.pool import connected
-from gateway.store.repeats import Repeats
+from gateway.store.connection import connected
+from gateway.store.idempotency import Repeats
 from schemas import subjects
 from tests.gateway.conftest import TOKEN, Runner
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw, json, structs
 
 from gateway.settings import Settings
-from gateway.store.pool import connected
+from gateway.store.connection import connected
 from gateway.store.retention import Content, Retention
 from schemas.events import Started, Succeeded
 from schemas.jobs import Job

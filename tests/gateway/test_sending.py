@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import kinds
-from gateway.expiring import Expiring
-from gateway.files import Files
-from gateway.sending import has, quoted
-from gateway.store import pool as pools
+from gateway.cleanup.expired_uploads import Expiring
+from gateway.files import media_types
+from gateway.files.store import Files
+from gateway.files.uploads import too_large
+from gateway.http.file_response import has, quoted
+from gateway.store import connection as pools
 from gateway.store.predictions import Predictions
 from gateway.store.uploads import Uploads
-from gateway.uploads import too_large
 from tests.gateway.conftest import Runner
 from tests.gateway.test_pushes import stored
 from tests.gateway.test_uploads import MD5, upload
@@ -114,12 +114,12 @@ async def test_an_output_has_the_type_of_its_name_or_its_beginning(client: httpx
     ],
 )
 def test_a_beginning_tells_the_type(start: bytes, kind: str) -> None:
-    assert kinds.by_start(start) == kind
+    assert media_types.by_start(start) == kind
 
 
 @given(st.binary(max_size=40))
 def test_every_beginning_has_a_type(start: bytes) -> None:
-    assert "/" in kinds.by_start(start)
+    assert "/" in media_types.by_start(start)
 
 
 def test_tags_are_compared_as_http_says() -> None:

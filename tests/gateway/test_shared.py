@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw, structs
 from obstore.store import HTTPStore
 
-from gateway.sending import span
+from gateway.http.file_response import span
 from gateway.settings import Settings
 from schemas import keys
 from schemas.events import Succeeded

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from gateway.store.deliveries import Event, Taken
 from gateway.store.secrets import draw
-from gateway.webhooks import JITTER, Outcome, Retries, begun, headers
+from gateway.webhooks.sender import JITTER, Outcome, Retries, begun, headers
 from schemas.prediction import Chunks, Prediction, Status
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)

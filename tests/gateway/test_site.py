@@ -8,8 +8,8 @@ import httpx
 import pytest
 from msgspec import json, structs
 
-from gateway.auth import Auth
-from gateway.sessions import COOKIE, LASTS, Sessions, cookie, shown
+from gateway.auth.authenticator import Auth
+from gateway.auth.sessions import COOKIE, LASTS, Sessions, cookie, shown
 from gateway.settings import Settings
 from gateway.store.accounts import Account, digest
 from gateway.web.forms import Field, form

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, json
 
-from gateway.sse import Feed, Frame, Place, place
+from gateway.events.sse import Feed, Frame, Place, place
 from schemas.events import Run
 from schemas.prediction import Chunks, Prediction, Status
 

@@ -8,11 +8,11 @@ import pytest
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Raw, json, structs
 
-from gateway.opening import running
+from gateway.bootstrap import running
+from gateway.store.connection import connected
 from gateway.store.deliveries import PROGRESS
-from gateway.store.group import Group
-from gateway.store.pool import connected
 from gateway.store.predictions import FINISH, NOTE, START, Predictions
+from gateway.store.write_batch import Group
 from schemas.events import Run
 from schemas.prediction import Chunks, Prediction, Status
 

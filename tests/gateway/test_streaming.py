@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from litestar.background_tasks import BackgroundTask
 
-from gateway.live import Closing
-from gateway.streaming import Events
+from gateway.events.subscriptions import Closing
+from gateway.http.event_stream import Events
 
 
 class Server:

@@ -6,17 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw, convert, json
 
-from gateway import validation
-from gateway.addresses import Reach
+from gateway.catalog import input_schema
+from gateway.catalog.input_schema import Validator
+from gateway.egress.policy import Reach
 from gateway.errors import BadRequest, GatewayError, InvalidInput, Unprocessable, UnsupportedMedia
-from gateway.validation import Validator
+from gateway.http import bodies, headers
+from gateway.predictions import request
 from tests.gateway.conftest import ECHO
 
 VALIDATOR = Validator(json.decode(bytes(ECHO.openapi_schema)))
 
 
-def body(content: bytes, media_type: str = "application/json") -> validation.Body:
-    return validation.body(content, media_type, max_depth=64)
+def body(content: bytes, media_type: str = "application/json") -> request.Body:
+    return bodies.body(content, media_type, max_depth=64)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +49,8 @@ def body(content: bytes, media_type: str = "application/json") -> validation.Bod
             id="choice",
         ),
         pytest.param({"text": "a", "image": "no"}, "format", "input.image", "Does not match format 'uri'", id="uri"),
-        pytest.param({"text": "a\0"}, "pattern", "input.text", validation.NUL, id="NUL"),
-        pytest.param({"text": "a", "o": [{"k": "\0"}]}, "pattern", "input.o.0.k", validation.NUL, id="NUL deep down"),
+        pytest.param({"text": "a\0"}, "pattern", "input.text", input_schema.NUL, id="NUL"),
+        pytest.param({"text": "a", "o": [{"k": "\0"}]}, "pattern", "input.o.0.k", input_schema.NUL, id="NUL deep down"),
         pytest.param([], "invalid_type", "input", "Invalid type. Expected: object, given: array", id="not an object"),
     ],
 )
@@ -123,20 +125,20 @@ def test_whatever_comes_gets_an_answer(content: bytes):
     ],
 )
 def test_a_preference_to_wait(header: str | None, seconds: float | None):
-    assert validation.wait(header, 58.0) == seconds
+    assert headers.parse_prefer(header, 58.0) == seconds
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"), [(None, None), ("30", 30), ("30s", 30), ("5m", 300), ("1h30m45s", 5445), ("1h5", 3605)]
 )
 def test_a_time_span(header: str | None, seconds: float | None):
-    assert validation.cancel_after(header) == seconds
+    assert headers.parse_cancel_after(header) == seconds
 
 
 @pytest.mark.parametrize("header", ["", "x", "4s", "25h", "1m1h", "-5", "1.5"])
 def test_a_time_span_that_is_none(header: str):
     with pytest.raises(Unprocessable, match="Cancel-After"):
-        validation.cancel_after(header)
+        headers.parse_cancel_after(header)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_a_time_span_that_is_none(header: str):
 )
 def test_a_webhook_that_cannot_be_is_refused_by_its_field(body: dict[str, Any], field: str):
     with pytest.raises(InvalidInput) as refused:
-        validation.hook(convert(body, validation.Body), Reach())
+        request.parse_webhook(convert(body, request.Body), Reach())
     assert [each.field for each in refused.value.fields] == [field]
 
 
@@ -171,7 +173,7 @@ def test_a_webhook_may_be_any_other_address():
         "https://пример.рф/",
         "http://[2606::1]/",
     ):
-        assert validation.hook(validation.Body(webhook=url), Reach()) == (url, None)
-    assert validation.hook(validation.Body(webhook="http://127.0.0.1/"), Reach(private=True))[0]
+        assert request.parse_webhook(request.Body(webhook=url), Reach()) == (url, None)
+    assert request.parse_webhook(request.Body(webhook="http://127.0.0.1/"), Reach(private=True))[0]
     with pytest.raises(InvalidInput, match="SAMOVAR_WEBHOOK_HTTP"):
-        validation.hook(validation.Body(webhook="http://example.com"), Reach(http=False))
+        request.parse_webhook(request.Body(webhook="http://example.com"), Reach(http=False))

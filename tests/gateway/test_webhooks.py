@@ -12,8 +12,8 @@ import pytest
 from msgspec import Raw, structs
 from standardwebhooks import Webhook
 
-from gateway.outbox import OF_HOST
 from gateway.settings import Settings
+from gateway.webhooks.outbox import OF_HOST
 from schemas.events import Canceled, Failed, Log, Output, Succeeded
 from tests.gateway.conftest import TOKEN, Runner, now
 from tests.gateway.receiver import Receiver, free_port, receiving

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Raw, json
 
-from runners import packing
+from runners.versions import archive
 from schemas import keys, subjects
 from schemas.events import Failed, Log, Succeeded
 from schemas.jobs import Job
@@ -37,7 +37,7 @@ def put(store: Path, folder: Path, owner: str = "ann", name: str = "pushed") -> 
     new = store / "new.tar"
     new.parent.mkdir(parents=True, exist_ok=True)
     with new.open("wb") as out:
-        pack = packing.write(folder, out)
+        pack = archive.write(folder, out)
     manifest = Manifest(owner=owner, name=name, pack=pack.digest, size=pack.size)
     for key in (keys.pack(pack.digest), keys.manifest(manifest.version)):
         (store / key).parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ import time
 import pytest
 import uvloop
 
-from runners.batcher import Batcher
-from runners.calls import Call, Death, Wish
+from runners.batching.batcher import Batcher
+from runners.batching.call import Call, Death, Wish
 from runners.worker.frames import Began, Chunk, Done, Fits, Item, Said
 from tests.runners.conftest import eventually
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from runners.batcher import Batcher
-from runners.calls import Call
+from runners.batching.batcher import Batcher
+from runners.batching.call import Call
 from runners.settings import Settings
 from runners.worker.frames import Done, Item
 from schemas.events import Canceled, Crashed, Failed, Final, Output, Started, Succeeded

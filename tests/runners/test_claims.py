@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.js import JetStreamContext
 
-from runners.claims import Claims
-from runners.link import Link, connected
+from runners.broker.connection import Link, connected
+from runners.broker.leases import Claims
 from schemas import subjects
 from tests.runners.conftest import eventually
 

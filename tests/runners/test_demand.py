@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from runners.demand import Demand
+from runners.instances.autoscaler import Demand
 from schemas import subjects
 from schemas.models import Release
 

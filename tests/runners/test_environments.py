@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runners.environments import Environments
 from runners.errors import EnvironmentFailed
-from runners.requirements import Line, Requirements
+from runners.versions.environments import Environments
+from runners.versions.requirements import Line, Requirements
 from tests.runners.conftest import eventually
 
 OLD = "2.0.0"

@@ -9,18 +9,18 @@ from typing import ClassVar
 import pytest
 from msgspec import json
 
-from runners import files
 from runners.errors import FileStoreError, NotThere
-from runners.instance import environment
-from runners.texts import without_nul
+from runners.jobs import file_store
+from runners.jobs.json_strings import without_nul
+from runners.process.worker_process import environment
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> files.Files:
-    return files.at(f"file://{tmp_path}/store")
+def store(tmp_path: Path) -> file_store.Files:
+    return file_store.at(f"file://{tmp_path}/store")
 
 
-async def test_a_file_is_stored_and_its_path_replaced(store: files.Files, tmp_path: Path) -> None:
+async def test_a_file_is_stored_and_its_path_replaced(store: file_store.Files, tmp_path: Path) -> None:
     made = Path(tempfile.mkdtemp()) / "a picture?.png"
     made.write_bytes(b"png")
     value, keys = await store.keep("id", json.encode({"image": f"file:{made}", "text": "file:other"}), [str(made)])
@@ -32,7 +32,7 @@ async def test_a_file_is_stored_and_its_path_replaced(store: files.Files, tmp_pa
     assert not made.exists()
 
 
-async def test_a_value_is_stored_under_its_hash_where_nobody_guesses_it(store: files.Files) -> None:
+async def test_a_value_is_stored_under_its_hash_where_nobody_guesses_it(store: file_store.Files) -> None:
     value = json.encode("x" * 1_000_000)
     keys = {await store.spill("id", value) for _ in range(2)}
     assert len(keys) == 2
@@ -43,20 +43,20 @@ async def test_a_value_is_stored_under_its_hash_where_nobody_guesses_it(store: f
 
 
 async def test_a_value_goes_by_way_of_a_gateway(gateway: str) -> None:
-    store = files.at(gateway, "right")
+    store = file_store.at(gateway, "right")
     value = json.encode("x" * 6_000_000)
     key = await store.spill("id", value)
     assert Gateway.kept == {f"/-/files/{key}": value}
 
 
 async def test_a_store_that_takes_no_value_is_named(tmp_path: Path) -> None:
-    store = files.at(f"file://{tmp_path}/store")
+    store = file_store.at(f"file://{tmp_path}/store")
     (tmp_path / "store" / "out").write_text("in the way")
     with pytest.raises(FileStoreError, match="cannot store an output of 5 bytes"):
         await store.spill("id", b"12345")
 
 
-async def test_what_is_missing_is_named(store: files.Files) -> None:
+async def test_what_is_missing_is_named(store: file_store.Files) -> None:
     with pytest.raises(FileStoreError, match="in/none"):
         await store.fetch("in/none")
     with pytest.raises(FileStoreError, match=r"gone\.txt"):
@@ -128,7 +128,7 @@ def gateway() -> Iterator[str]:
 
 
 async def test_files_come_and_go_by_way_of_a_gateway(gateway: str, tmp_path: Path) -> None:
-    store = files.at(gateway, "right")
+    store = file_store.at(gateway, "right")
     made = Path(tempfile.mkdtemp()) / "big.bin"
     content = bytes(range(256)) * 50_000
     made.write_bytes(content)
@@ -145,12 +145,12 @@ async def test_files_come_and_go_by_way_of_a_gateway(gateway: str, tmp_path: Pat
 async def test_a_gateway_refuses_a_wrong_token(gateway: str) -> None:
     Gateway.kept["/-/files/in/x"] = b"x"
     with pytest.raises(FileStoreError, match="cannot fetch in/x") as caught:
-        await files.at(gateway, "wrong").fetch("in/x")
+        await file_store.at(gateway, "wrong").fetch("in/x")
     assert not isinstance(caught.value, NotThere)
     assert "wrong" not in str(caught.value)
 
 
-async def test_what_is_larger_than_allowed_is_not_fetched(store: files.Files, tmp_path: Path) -> None:
+async def test_what_is_larger_than_allowed_is_not_fetched(store: file_store.Files, tmp_path: Path) -> None:
     (tmp_path / "store" / "in").mkdir(parents=True)
     (tmp_path / "store" / "in" / "x").write_bytes(b"x" * 11)
     with pytest.raises(FileStoreError, match="in/x is 11 bytes, and 10 are the limit"):

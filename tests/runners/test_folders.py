@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from runners.errors import BadFolder
-from runners.folders import read
-from runners.packing import digest
+from runners.versions.archive import digest
+from runners.versions.model_folder import read
 from schemas.models import version_id
 
 BUNDLED = Path(__file__).parents[2] / "runners" / "models"

@@ -1,6 +1,6 @@
 import pytest
 
-from runners.groups import Groups
+from runners.batching.batch_key import Groups
 
 BY = {"width": b"512", "style": b""}
 

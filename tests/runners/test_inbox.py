@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from runners.inbox import BRIEF, EXPIRES, Delivery, Inbox, expiry
-from runners.link import Link, connected
-from runners.streams import Streams
+from runners.broker.connection import Link, connected
+from runners.broker.job_queue import BRIEF, EXPIRES, Delivery, Inbox, expiry
+from runners.broker.streams import Streams
 from schemas import subjects
 from tests.runners.conftest import eventually
 
@@ -104,7 +104,7 @@ async def test_jobs_are_given_at_every_moment(
     """The broker refuses requests that end too soon for their heartbeats."""
     desk = Desk()
     with monkeypatch.context() as patched:
-        patched.setattr("runners.inbox.time", SimpleNamespace(monotonic=lambda: moment, time=time.time))
+        patched.setattr("runners.broker.job_queue.time", SimpleNamespace(monotonic=lambda: moment, time=time.time))
         async with an_inbox(link, desk, credit=4):
             await put(nc, b"tea")
             await eventually(lambda: desk.jobs == [b"tea"], within=5)

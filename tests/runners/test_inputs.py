@@ -7,10 +7,10 @@ import pytest
 from msgspec import json
 from nacl.public import PrivateKey, SealedBox
 
-from runners import files
 from runners.errors import BadInput, FileStoreError
-from runners.inputs import Inputs
-from runners.secrets import Secrets
+from runners.jobs import file_store
+from runners.jobs.inputs import Inputs
+from runners.jobs.secrets import Secrets
 from schemas.inputs import FILE, SEALED, Secret
 
 KEY = PrivateKey.generate()
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def inputs(store: Path) -> Inputs:
-    return Inputs(files.at(f"file://{store}"), Secrets(bytes(KEY).hex()), limit=20, timeout=5)
+    return Inputs(file_store.at(f"file://{store}"), Secrets(bytes(KEY).hex()), limit=20, timeout=5)
 
 
 def text_in(path: str) -> str:
@@ -66,7 +66,7 @@ async def test_what_does_not_open_is_refused_without_a_word_of_it(inputs: Inputs
 
 
 async def test_without_a_key_the_setting_is_named(store: Path):
-    inputs = Inputs(files.at(f"file://{store}"), Secrets(None), limit=20, timeout=5)
+    inputs = Inputs(file_store.at(f"file://{store}"), Secrets(None), limit=20, timeout=5)
     with pytest.raises(BadInput, match="SAMOVAR_SECRETS_KEY"):
         async with inputs.given("one", json.encode({"a": sealed("x")})):
             pass

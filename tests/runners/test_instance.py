@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runners import health, instance
 from runners.errors import SetupFailed
-from runners.instance import Instance, Program
+from runners.process import healthcheck, worker_process
+from runners.process.worker_process import Instance, Program
 from runners.worker.frames import Done, FromWorker, Item, Said
 from tests.runners.conftest import eventually
 
@@ -26,7 +26,7 @@ async def test_a_worker_that_speaks_nonsense_dies_by_its_own_fault(tmp_path: Pat
     """Killed for the sake of others, its jobs would run again without being counted, and for ever."""
     host = tmp_path / "host.py"
     host.write_text(NONSENSE)
-    worker = await instance.start(
+    worker = await worker_process.start(
         Program(folder=tmp_path, ref="predict.py:Predictor", environment={}, host=str(host)), lambda _: None
     )
     ended = await worker.ended()
@@ -43,7 +43,7 @@ def program(folder: Path, code: str, **environment: str) -> Program:
 async def begun(
     program: Program, heard: Callable[[FromWorker], None] = lambda _: None, said: Callable[[str], None] | None = None
 ) -> AsyncGenerator[Instance]:
-    worker = await instance.start(program, heard, said)
+    worker = await worker_process.start(program, heard, said)
     try:
         yield worker
     finally:
@@ -210,7 +210,7 @@ async def test_one_that_is_no_longer_well_is_killed_once_nothing_runs(tmp_path: 
         assert await worker.healthy() is None
         (tmp_path / "state").write_text(state)
         patient = Impatient(worker)
-        watching = asyncio.create_task(health.watch(patient, lambda: not busy[0], beside=True, every=0.01))
+        watching = asyncio.create_task(healthcheck.watch(patient, lambda: not busy[0], beside=True, every=0.01))
         await eventually(lambda: len(patient.reasons) > 1)
         assert not watching.done()
         busy[0] = False
@@ -264,8 +264,12 @@ def there(path: str) -> bool:
 async def test_what_may_be_fetched_is_not_the_models_to_say(tmp_path: Path) -> None:
     ours = {"PATH": os.environ["PATH"], "SAMOVAR_TOKEN": "secret"}
     own = {"SAMOVAR_INPUTS": '{"private": true}', "A": "b"}
-    assert instance.environment(ours, "/cache", own) == {"PATH": ours["PATH"], "SAMOVAR_CACHE_DIR": "/cache", "A": "b"}
-    limits = instance.limits(1000, 5, private=False)
+    assert worker_process.environment(ours, "/cache", own) == {
+        "PATH": ours["PATH"],
+        "SAMOVAR_CACHE_DIR": "/cache",
+        "A": "b",
+    }
+    limits = worker_process.limits(1000, 5, private=False)
     code = """
         class Predictor:
             def predict(self, x: __import__("pathlib").Path): ...
@@ -274,7 +278,7 @@ async def test_what_may_be_fetched_is_not_the_models_to_say(tmp_path: Path) -> N
     made = Program(
         folder=tmp_path,
         ref="predict.py:Predictor",
-        environment=instance.environment(ours, "/cache", own, limits),
+        environment=worker_process.environment(ours, "/cache", own, limits),
     )
     heard: list[FromWorker] = []
     async with begun(made, heard.append) as worker:

@@ -1,7 +1,7 @@
 import pytest
 
 from runners.errors import NotOffered
-from runners.labels import read
+from runners.versions.labels import read
 
 
 def test_labels_are_read_from_the_environment() -> None:

@@ -15,7 +15,7 @@ import pytest
 from msgspec import json
 from nats.aio.client import Client
 
-from runners import memory
+from runners.process import memory
 from runners.settings import Settings
 from schemas import subjects
 from schemas.events import Failed, Succeeded

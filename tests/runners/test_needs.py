@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runners.errors import NotOffered
-from runners.needs import CONTEXT, GUESS, SPARE, Hints, Measured, Needs, hints, need
-from runners.placement import CPU, CUDA, Device, Host
+from runners.placement.memory_profiles import CONTEXT, GUESS, SPARE, Hints, Measured, Needs, hints, need
+from runners.placement.planner import CPU, CUDA, Device, Host
 
 G = 10**9
 HERE = Host(memory=8 * G, devices=(Device(name="cpu:0", kind=CPU, label="", memory=6 * G),))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runners.errors import BadFolder, BadPack
-from runners.packing import digest, listed, unpack, write
+from runners.versions.archive import digest, listed, unpack, write
 
 
 @pytest.fixture

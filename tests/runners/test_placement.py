@@ -6,7 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.placement import CPU, CUDA, Device, Host, Need, Plan, Seat, Sitting, back, free, plan, resident, taken
+from runners.placement.planner import (
+    CPU,
+    CUDA,
+    Device,
+    Host,
+    Need,
+    Plan,
+    Seat,
+    Sitting,
+    back,
+    free,
+    occupied_bytes,
+    plan,
+    resident,
+)
 
 G: Final = 10**9
 
@@ -166,8 +180,8 @@ def test_a_plan_fits_and_ends_nobody_who_may_not_leave(kind: str, rows: list[tup
         for each in sitting
         if each.key not in found.evicted
     ]
-    there = taken(host, after, found.seat)
-    before = taken(host, sitting, found.seat)
+    there = occupied_bytes(host, after, found.seat)
+    before = occupied_bytes(host, sitting, found.seat)
     for name, size in found.seat.device.items():
         assert there[name] + size <= 8 * G or there[name] == before[name] == 0
     assert sum(resident(host, each) for each in after) + found.seat.host <= host.memory

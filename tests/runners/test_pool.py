@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from msgspec import Struct, convert
 
-from runners.claims import Claim
+from runners.broker.leases import Claim
 from runners.errors import Outgrown, Unavailable
-from runners.needs import Hints, Needs
-from runners.placement import CPU, Device, Host
-from runners.pool import Parts, Pool
-from runners.residents import Ticking
-from runners.seats import Given
+from runners.instances.pool import Parts, Pool
+from runners.instances.slot import Ticking
+from runners.placement.limits import Given
+from runners.placement.memory_profiles import Hints, Needs
+from runners.placement.planner import CPU, Device, Host
 from runners.settings import Settings
 from schemas import subjects
 from schemas.models import Release

@@ -11,9 +11,9 @@ from msgspec import json, structs
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from runners.devices import hardware
-from runners.placement import CPU, CUDA, Device, Host
-from runners.releases import Served
+from runners.instances.releases import Served
+from runners.placement.devices import hardware
+from runners.placement.planner import CPU, CUDA, Device, Host
 from runners.settings import Settings
 from schemas import subjects
 from schemas.models import Presence, Release, Releases, decode_presence

@@ -9,9 +9,9 @@ from msgspec import Raw, json
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from runners.link import connected
-from runners.reporter import PIECE, Report, Reporter, Value, carried
-from runners.streams import Streams
+from runners.broker.connection import connected
+from runners.broker.event_publisher import PIECE, Report, Reporter, Value, carried
+from runners.broker.streams import Streams
 from schemas import events, subjects
 from schemas.events import Canceled, Log, Output, Run, Started
 

@@ -9,15 +9,15 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw
 
-from runners.batcher import Batcher
-from runners.calls import Death, Wish
-from runners.cancels import Cancels
+from runners.batching.batcher import Batcher
+from runners.batching.call import Death, Wish
+from runners.broker.event_publisher import QueueFull, Reporter
+from runners.broker.job_queue import Delivery
 from runners.errors import FileStoreError, StartOver
-from runners.inbox import Delivery
-from runners.inputs import Inputs
-from runners.life import Agent, Life
-from runners.reporter import QueueFull, Reporter
-from runners.secrets import Secrets
+from runners.jobs.cancellation import Cancels
+from runners.jobs.inputs import Inputs
+from runners.jobs.job_run import Agent, Life
+from runners.jobs.secrets import Secrets
 from runners.worker.frames import Began, Chunk, Done
 from schemas.events import Canceled, Crashed, Event, Failed, Output, Succeeded
 from schemas.events import Final as FinalEvent

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.shelf import Shelf, tidy
+from runners.versions.disk_cache import Shelf, tidy
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from runners import sizes
+from runners import units
 
 
 @pytest.mark.parametrize(
@@ -17,19 +17,19 @@ from runners import sizes
     ],
 )
 def test_an_amount_is_read_as_people_write_it(text: str, size: int) -> None:
-    assert sizes.read(text) == size
-    assert re.search(sizes.PATTERN, text)
+    assert units.read(text) == size
+    assert re.search(units.PATTERN, text)
 
 
 @pytest.mark.parametrize("text", ["", "much", "2 PB", "-1", "1e9", "GB"])
 def test_what_is_none_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="write it as 2GB"):
-        sizes.read(text)
-    assert not re.search(sizes.PATTERN, text)
+        units.read(text)
+    assert not re.search(units.PATTERN, text)
 
 
 def test_an_amount_is_said_in_the_unit_that_fits() -> None:
-    assert [sizes.said(size) for size in (450_000_000, 9_900_000_000, 24_000_000_000)] == [
+    assert [units.said(size) for size in (450_000_000, 9_900_000_000, 24_000_000_000)] == [
         "450 MB",
         "9900 MB",
         "24.0 GB",

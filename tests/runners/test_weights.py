@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.weights import Unconverted, convert
+from runners.versions.bundled_weights import Unconverted, convert
 
 
 def test_every_model_that_has_a_script_runs_it_with_the_cache(tmp_path: Path):

@@ -1,6 +1,6 @@
 import pytest
 
-from runners.worker.addresses import refusal
+from runners.worker.io.egress_policy import refusal
 
 NEVER = [
     pytest.param("169.254.169.254", "a metadata service", id="metadata"),

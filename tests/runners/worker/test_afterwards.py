@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.worker.afterwards import Afterwards
+from runners.worker.devices.import_hooks import Afterwards
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_what_is_told_besides_the_document(tmp_path: Path):
 
 def test_a_training_is_told_with_the_predictor(tmp_path: Path):
     write(tmp_path, "def predict(x: str) -> str: ...\n", training="def train(n: int) -> str: ...\n")
-    code = "import sys, pathlib\nfrom runners.worker.introspect import introspect\n"
+    code = "import sys, pathlib\nfrom runners.worker.predictor.introspect import introspect\n"
     call = "introspect(pathlib.Path(sys.argv[1]), 'predict.py:predict', 1, train='training.py:train')"
     root = Path(__file__).parents[3]
     text = subprocess.run([sys.executable, "-c", code + call, tmp_path], stdout=subprocess.PIPE, cwd=root, check=True)

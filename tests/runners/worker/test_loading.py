@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runners.worker.predictor import Predictor, fault, load, set_up
-from runners.worker.signature import Unusable
+from runners.worker.predictor.loader import Predictor, fault, load, set_up
+from runners.worker.predictor.signature import Unusable
 
 HEAD = "import pathlib\nfrom runners.worker.cog import *\n"
 _names = itertools.count()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from runners.worker.devices.parking import Memory
 from runners.worker.frames import FromWorker, Park, Parked, Took
-from runners.worker.memory import Memory
 from tests.runners.worker.driver import Worker, output, working, write
 
 MB = 1_000_000

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from runners.worker.modules import found, outermost, placed, spread, words  # noqa: E402
+from runners.worker.devices.torch_modules import found, outermost, placed, spread, words  # noqa: E402
 
 
 def linear() -> Any:

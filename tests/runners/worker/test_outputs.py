@@ -20,8 +20,8 @@ from msgspec import json
 from runners.worker.cog.files import Path, URLPath
 from runners.worker.cog.model import BaseModel
 from runners.worker.cog.secret import Secret
-from runners.worker.outputs import BadOutput, Value, clean, encode
-from runners.worker.temporaries import Home, Outputs, Temporaries
+from runners.worker.io.outputs import BadOutput, Value, clean, encode
+from runners.worker.io.scratch_files import Home, Outputs, Temporaries
 
 
 class Colour(enum.Enum):

@@ -10,8 +10,8 @@ from tests.runners.worker.driver import Worker, output, working, write
 
 torch = pytest.importorskip("torch")
 
-from runners.worker import placing  # noqa: E402
-from runners.worker.placing import doors, roomy, used, whole  # noqa: E402
+from runners.worker.devices import dispatch  # noqa: E402
+from runners.worker.devices.dispatch import doors, roomy, used, whole  # noqa: E402
 
 MB = 1_000_000
 WHOLE = 308 * MB
@@ -248,7 +248,7 @@ def test_a_module_with_hooks_takes_values_from_anywhere():
     accelerate = pytest.importorskip("accelerate")
     row = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 2))
     expected = row(torch.ones(1, 2))
-    placing._on_one(accelerate, row, "cpu", None)
+    dispatch._on_one(accelerate, row, "cpu", None)
     assert torch.equal(row(torch.ones(1, 2)), expected)
     assert [hasattr(part, "_hf_hook") for part in (row, row[0], row[0][0], row[1])] == [True, True, False, False]
 

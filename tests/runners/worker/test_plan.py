@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from runners.worker.devices.placement_env import taken
 from runners.worker.frames import Placement
-from runners.worker.plan import taken
 from tests.runners.worker.driver import Worker, output, working, write
 
 SEES = """

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from jsonschema_rs import validator_for
 
-from runners.worker.predictor import load, made
-from runners.worker.schema import document
-from runners.worker.signature import Unusable
+from runners.worker.predictor.loader import load, made
+from runners.worker.predictor.openapi import document
+from runners.worker.predictor.signature import Unusable
 
 PAIR = "class Pair(BaseModel):\n a: int\n b: Optional[str] = None\n"
 _names = itertools.count()

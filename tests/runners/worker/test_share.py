@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from msgspec import json  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 
+from runners.worker.devices.memory_limits import Share, held, rest, sizes  # noqa: E402
 from runners.worker.frames import Placement  # noqa: E402
-from runners.worker.share import Share, held, rest, sizes  # noqa: E402
 from tests.runners.worker.driver import output, working, write  # noqa: E402
 
 

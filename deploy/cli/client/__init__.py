@@ -1,0 +1,1 @@
+"""The command line's client of the gateway's HTTP API."""

@@ -1,0 +1,1 @@
+"""The commands of `samovar`, one module per group."""

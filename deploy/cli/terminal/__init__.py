@@ -1,0 +1,1 @@
+"""Output to a terminal or a pipe, and interrupts by Ctrl-C."""

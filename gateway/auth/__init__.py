@@ -1,0 +1,1 @@
+"""Authentication of requests, rate limits and sessions of the website."""

@@ -1,0 +1,1 @@
+"""Models and versions as the gateway knows them: lookups, input schemas, descriptions."""

@@ -1,0 +1,1 @@
+"""Periodic deletion of what has expired or that nothing refers to."""

@@ -1,0 +1,1 @@
+"""Outgoing HTTP connections, and where they may lead."""

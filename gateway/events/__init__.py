@@ -1,0 +1,1 @@
+"""The events of predictions: subscriptions, streams and the recorder."""

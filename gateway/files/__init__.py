@@ -1,0 +1,1 @@
+"""Uploaded and produced files: the file store, media types and signed uploads."""

@@ -1,0 +1,1 @@
+"""HTTP below the routes: sockets, middleware, request bodies, event streams, files."""

@@ -1,0 +1,1 @@
+"""The way of a prediction through a gateway: submission, cancellation, reconciliation."""

@@ -1,0 +1,1 @@
+"""How versions come and go: pushes, trainings and deletions."""

@@ -1,0 +1,1 @@
+"""What the API shows of predictions, models, accounts and the fleet."""

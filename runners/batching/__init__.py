@@ -1,0 +1,1 @@
+"""Batches: calls to a model collected into one forward pass."""

@@ -1,0 +1,1 @@
+"""Builds of pushed versions, and trainings."""

@@ -1,0 +1,1 @@
+"""What the agent tells the gateways about its host."""

@@ -1,0 +1,1 @@
+"""Instances: loaded versions, which of them run on this host, and where."""

@@ -1,0 +1,1 @@
+"""Placement: which devices and how much memory a version gets."""

@@ -1,0 +1,1 @@
+"""Processes that the agent starts, and the memory they use."""

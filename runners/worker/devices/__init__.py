@@ -1,0 +1,1 @@
+"""Devices and memory of a worker's model."""

@@ -1,0 +1,1 @@
+"""Inputs, outputs, logs and the socket to the agent."""

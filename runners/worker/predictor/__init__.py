@@ -1,0 +1,1 @@
+"""The predictor: loading it, its signature, and the OpenAPI schema made from it."""

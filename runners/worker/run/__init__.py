@@ -1,0 +1,1 @@
+"""Calls of the predictor: one at a time, concurrent, or in batches."""
