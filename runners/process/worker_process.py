@@ -26,7 +26,7 @@ from runners.worker.frames import Broken, Check, FromWorker, Health, Item, Park,
 
 log = structlog.stdlib.get_logger()
 
-HOST: Final = Path(__file__).parent / "worker" / "host.py"
+HOST: Final = Path(__file__).parents[1] / "worker" / "host.py"
 LAST_WORDS: Final = 2_000  # characters
 LONGEST_ERROR: Final = 8_000  # characters
 LONGEST_LOG: Final = 100_000

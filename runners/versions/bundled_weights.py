@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-BUNDLED: Final = Path(__file__).parent / "models"
+BUNDLED: Final = Path(__file__).parents[1] / "models"
 _SCRIPT: Final = "convert.py"
 
 

@@ -24,7 +24,7 @@ from schemas.models import Offer
 
 log = structlog.stdlib.get_logger()
 
-BUNDLED: Final = Path(__file__).parent / "models"
+BUNDLED: Final = Path(__file__).parents[1] / "models"
 ANSWER_WITHIN: Final = 120  # seconds; an import of torch from a cold disk may take most of that
 AT_ONCE: Final = 2
 

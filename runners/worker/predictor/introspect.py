@@ -14,7 +14,7 @@ from .source_lines import Place
 CONTRACT: Final = "0.23.1"
 """The version of Cog whose contract we keep."""
 
-_HERE: Final = Path(__file__).parent
+_HERE: Final = Path(__file__).parents[1]
 _BUILT: Final = ".cog/openapi_schema.json"
 """Where `cog build` leaves a schema; it is taken as it is."""
 

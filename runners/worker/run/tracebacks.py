@@ -5,7 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-_HERE: Final = Path(__file__).parent
+_HERE: Final = Path(__file__).parents[1]
+_SDK: Final = _HERE / "cog"
 
 
 def told(error: BaseException) -> str:
@@ -18,11 +19,17 @@ def told(error: BaseException) -> str:
 
 def place(error: BaseException) -> str:
     """File and line of what we called, as deep as that file goes; without a word of what it was called with."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent != _HERE]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_worker_file(frame.filename)]
     inner = [frame for frame in frames if frame.filename == frames[0].filename]
     return f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else ""
 
 
 def _ours(trace: TracebackType) -> bool:
     file = trace.tb_frame.f_code.co_filename
-    return Path(file).parent == _HERE or file.startswith("<frozen importlib")
+    return _is_worker_file(file) or file.startswith("<frozen importlib")
+
+
+def _is_worker_file(file: str) -> bool:
+    """Whether a file is the worker's own; the SDK's frames are shown, as they say what was refused."""
+    path = Path(file)
+    return path.is_relative_to(_HERE) and not path.is_relative_to(_SDK)
