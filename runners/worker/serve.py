@@ -6,8 +6,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Never
 
-from runners.worker.predictor.loader import loop
-
 from .devices import placement_env
 from .devices.dispatch import settled
 from .devices.memory_limits import Share
@@ -21,7 +19,7 @@ from .io.parent_death import die_with_parent, perish
 from .io.scratch_files import Home
 from .io.stdio_capture import Speech
 from .predictor.batch_defaults import left_out
-from .predictor.loader import Predictor, Run, fault, load, set_up
+from .predictor.loader import Predictor, Run, fault, load, loop, set_up
 from .predictor.signature import Unusable
 from .run import exits
 from .run.interrupts import Guard
