@@ -1,4 +1,4 @@
-"""`samovar bench …`, as it is typed."""
+"""`samovar bench …`: the commands, their options and their help."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from deploy.cli.commands.options import CONNECTION, Inputs, Token
-from deploy.errors import Unusable
+from deploy.errors import UsageError
 
 bench: Final = App(name="bench", help="Measure a server: Samovar, or another one.")
 
-EXTRA: Final = frozenset({"hdrh", "matplotlib", "numpy"})
-"""Modules of the extra `bench`."""
+EXTRA_MODULES: Final = frozenset({"hdrh", "matplotlib", "numpy"})
+"""Modules that only the extra `bench` installs."""
 
-Whole = Annotated[int | None, Parameter(validator=Number(gte=1))]
-Positive = Annotated[float, Parameter(validator=Number(gt=0))]
+PositiveInt = Annotated[int | None, Parameter(validator=Number(gte=1))]
+PositiveFloat = Annotated[float, Parameter(validator=Number(gt=0))]
 
 
 @bench.command(name="run")
@@ -26,10 +26,10 @@ def run(
     input: Inputs = (),
     inputs: Path | None = None,
     protocol: Literal["sync", "async", "stream", "cancel", "plain", "plain-stream"] = "sync",
-    clients: Whole = None,
+    clients: PositiveInt = None,
     rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     arrivals: Literal["closed", "constant", "poisson"] | None = None,
-    seconds: Positive = 5.0,
+    seconds: PositiveFloat = 5.0,
     warm_up: Annotated[float, Parameter(validator=Number(gte=0))] = 1.0,
     repeats: Annotated[int, Parameter(validator=Number(gte=1))] = 5,
     seed: int = 1,
@@ -42,59 +42,59 @@ def run(
     url: Annotated[str | None, Parameter(name="--url", group=CONNECTION)] = None,
     token: Token = None,
 ) -> int:
-    """Load a model, and show how fast it answers. Several models are asked in turns.
+    """Load a model, and show how fast it answers. Requests to several models take turns.
 
-    A stack of its own is started, unless --url names a server that runs.
+    The command starts a stack of its own, unless --url names a running server.
 
     Parameters
     ----------
     models
         owner/name, or owner/name:version.
     input
-        name=value, or name=@file; given again for each input.
+        name=value, or name=@file; repeat it for each input.
     inputs
-        A file of inputs that are sent in turns: a JSON object, or one a line. A line of the form
+        A file of inputs to send in turns: a JSON object, or one a line. A line of the form
         {"model": …, "input": …} is for that model.
     protocol
         How a client gets its answer: it waits for it (sync), creates and follows the stream (async, stream), cancels
-        what it created (cancel), or posts the input itself to a server that is no Samovar (plain, plain-stream).
+        what it created (cancel), or posts the input itself to another kind of server (plain, plain-stream).
     clients
-        How many ask at once, by default one; with --rate how many connections there are at most, by default 256.
+        How many clients at once, by default one; with --rate the most connections, by default 256.
     rate
-        Requests per second, sent whether those before have been answered or not.
+        Requests per second, sent whether earlier ones have been answered or not.
     arrivals
-        closed: each client asks again once it is answered. constant, poisson: at --rate, evenly or by chance.
+        closed: each client sends its next request after an answer. constant, poisson: at --rate, evenly or at random.
     seconds
-        Of each repeat.
+        Seconds of each repeat.
     warm_up
         Seconds of the same load before, which are not counted.
     repeats
-        How often it is measured; the spread between them is shown.
+        How often to measure; the spread between repeats is shown.
     seed
-        Of the arrivals that come by chance.
+        The seed of random arrivals.
     expect
-        Text that each answer has to have in it, or it is wrong.
+        A text that each answer must contain; others are wrong.
     cold
-        Start each request when no worker has a model loaded: one per client and repeat.
+        Send each request while no worker has a model loaded: one per client and repeat.
     folders
-        Cog folders, or folders of them, for the stack that is started.
+        Cog folders, or folders of them, for the stack that the command starts.
     name
-        What the measurement is called.
+        The name of the measurement.
     out
         A file for every sample: JSON lines, compressed if it ends in .gz. `samovar bench compare` and `report` read it.
     html
         A file for a report with plots.
     url
-        Of the server. It gets all this load.
+        The URL of a server, which gets all this load.
     """
-    with extra():
-        from benchmarks.run import Wish
+    with require_extra():
+        from benchmarks.run import RunOptions
         from benchmarks.run import run as run_wish
 
         return run_wish(
-            Wish(
+            RunOptions(
                 models=models,
-                given=input,
+                pairs=input,
                 inputs=inputs,
                 folders=folders,
                 url=url,
@@ -123,18 +123,18 @@ def compare(
     *,
     fail_if_slower: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
 ) -> int:
-    """How B differs from A: ratios of their medians, with confidence intervals from the spread of their repeats.
+    """Compare two files: ratios of their medians, with confidence intervals from the spread of their repeats.
 
     Parameters
     ----------
     a
-        A file that --out wrote: before.
+        A file that --out wrote, before a change.
     b
-        Another one: after.
+        Another one, after it.
     fail_if_slower
-        End with status 1 if anything is surely slower by more than this many times.
+        Exit with status 1 if anything is surely slower by more than this factor.
     """
-    with extra(), readable():
+    with require_extra(), readable_errors():
         from benchmarks.report.compare import compare as show
 
         return show(a, b, fail_if_slower)
@@ -142,23 +142,23 @@ def compare(
 
 @bench.command(name="report")
 def report(*files: Path, out: Path = Path("report")) -> None:
-    """Draw what was measured: one HTML page, and each of its plots as a PNG.
+    """Plot measurements: one HTML page, and each of its plots as a PNG.
 
     Parameters
     ----------
     files
-        Those that --out wrote.
+        Files that --out wrote.
     out
-        The folder for them; it is made.
+        The folder for the report; it is created.
     """
-    with extra(), readable():
+    with require_extra(), readable_errors():
         from benchmarks.report.html import write_html
         from benchmarks.report.plots import write_plots
-        from benchmarks.samples import read
+        from benchmarks.samples import read_measurements
 
-        measured = [one for file in files for one in read(file)]
+        measured = [one for file in files for one in read_measurements(file)]
         if not measured:
-            raise Unusable("name files with measurements: samovar bench report FILE.jsonl.gz")
+            raise UsageError("Name files with measurements: samovar bench report FILE.jsonl.gz")
         plots = write_plots(measured, out)
         write_html(measured, out / "report.html")
     print(f"{out / 'report.html'}, and {len(plots)} plots beside it")
@@ -169,42 +169,42 @@ def suite(
     *,
     only: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     rivals: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
-    repeats: Whole = None,
+    repeats: PositiveInt = None,
     seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     quick: Annotated[bool, Parameter(negative=())] = False,
     out: Path | None = None,
 ) -> int:
-    """Measure all that Samovar must show, with the rivals beside it, and write benchmarks/RESULTS.md.
+    """Measure all rows that Samovar is judged by, with the rivals beside it, and write benchmarks/RESULTS.md.
 
-    Ends with status 1 if a row failed or an answer was wrong; the other rows are measured all the same.
+    Exits with status 1 if a row failed or an answer was wrong; the other rows are measured all the same.
 
     Parameters
     ----------
     only
-        Rows whose names hold one of these texts; RESULTS.md stays as it is.
+        Rows whose names contain one of these texts; RESULTS.md stays as it is.
     rivals
         all, none, or names: litserve, mosec, bentoml, ray, coglet. By default all that are installed; --quick: none.
     repeats
-        Of each row, by default 5; with --quick one.
+        Repeats of each row, by default 5; with --quick one.
     seconds
-        Of each repeat, by default 1.5, and twice that for minilm; with --quick half a second.
+        Seconds of each repeat, by default 1.5, and twice that for minilm; with --quick half a second.
     quick
-        Only see that every row works; RESULTS.md stays as it is.
+        Only check that every row works; RESULTS.md stays as it is.
     out
-        Another file for the raw data than benchmarks/results/suite-<time>.jsonl.gz; RESULTS.md stays as it is.
+        A file for the raw data other than benchmarks/results/suite-<time>.jsonl.gz; RESULTS.md stays as it is.
     """
-    with extra():
+    with require_extra():
         from benchmarks import suite as all_rows
 
-        wish = all_rows.Wish(
+        options = all_rows.SuiteOptions(
             only=only,
-            rivals=all_rows.rivals_of(rivals, quick=quick),
+            rivals=all_rows.select_rivals(rivals, quick=quick),
             repeats=repeats or (1 if quick else 5),
             seconds=seconds or (0.5 if quick else 1.5),
             quick=quick,
             out=out,
         )
-        return all_rows.run(wish)
+        return all_rows.run(options)
 
 
 @bench.command(name="flame")
@@ -223,22 +223,22 @@ def flame(
     Parameters
     ----------
     kind
-        Which of the stack's processes.
+        Which of the stack's processes to record.
     seconds
-        For how long.
+        How long to record.
     clients
-        That ask meanwhile.
+        How many clients load it meanwhile.
     row
-        What they ask: a row of the suite that is a plain load.
+        Their load: a row of the suite that is a plain load.
     pid
-        A process that runs already, and is loaded by others; no stack is started.
+        A running process, which others load; no stack is started.
     format
         flamegraph, for a browser; speedscope, for https://www.speedscope.app.
     out
         The file to write.
     """
-    with extra():
-        from benchmarks.flame import flame as draw
+    with require_extra():
+        from benchmarks.flame import write_flame_graph as draw
 
         draw(kind=kind, seconds=seconds, clients=clients, row=row, pid=pid, format=format, out=out)
 
@@ -254,52 +254,52 @@ def gpu(
     anyway: Annotated[bool, Parameter(negative=())] = False,
     out: Path = Path("gpu.jsonl.gz"),
 ) -> None:
-    """Measure how batches scale on a GPU, in a bare loop and behind everything, and how busy the GPU is.
+    """Measure how batches scale on a GPU, in a bare loop and behind the gateway, and how busy the GPU is.
 
     Parameters
     ----------
     models
         minilm, and a transformer with 24 layers of 1,024 and random weights.
     sizes
-        Of batches in the bare loop; as many clients ask behind the gateway.
+        Sizes of batches in the bare loop, and numbers of clients behind the gateway.
     repeats
-        Of each.
+        Repeats of each.
     seconds
-        Of each repeat.
+        Seconds of each repeat.
     gateways
-        Processes that share the port; each has a core to itself at most.
+        Gateway processes that share the port; each uses one core at most.
     anyway
-        Run on the CPU where there is no GPU, to see that it works; TRANSFORMER_LAYERS=1 makes it quick.
+        Run on the CPU if there is no GPU, to see that it works; TRANSFORMER_LAYERS=1 makes it quick.
     out
         A file for every sample.
     """
-    with extra():
+    with require_extra():
         from benchmarks import progress
-        from benchmarks.gpu.scaling import Wish, scaling
+        from benchmarks.gpu.scaling import ScalingOptions, measure_scaling
 
-        wish = Wish(
+        options = ScalingOptions(
             models=models,
             sizes=sizes,
             repeats=repeats,
             seconds=seconds,
             gateways=gateways,
             out=out,
-            anyway=anyway,
+            allow_cpu=anyway,
         )
-        with progress.shown() as tell:
-            scaling(wish, tell)
+        with progress.show_progress() as tell:
+            measure_scaling(options, tell)
 
 
 @bench.command(name="guard")
 def guard(*, update: Annotated[bool, Parameter(negative=())] = False) -> None:
-    """Count the instructions of what is done for a prediction, and compare them with those that are kept.
+    """Count the instructions of what Samovar does for a prediction, and compare them with the stored budget.
 
     Parameters
     ----------
     update
-        Keep the counts of now.
+        Store the current counts as the budget.
     """
-    with extra():
+    with require_extra():
         from benchmarks.guard import guard as count
 
         count(update=update)
@@ -307,44 +307,44 @@ def guard(*, update: Annotated[bool, Parameter(negative=())] = False) -> None:
 
 @bench.command(name="results")
 def results(*files: Path, out: Path = Path("RESULTS.md")) -> None:
-    """Write the table of what must be shown, and all else that was measured, as Markdown.
+    """Write the table of aims, and everything else that was measured, as Markdown.
 
     Parameters
     ----------
     files
-        Of measurements; what is in several of them is taken from the last.
+        Files of measurements; what is in several of them is taken from the last.
     out
         The file to write.
     """
     if not files:
-        raise Unusable("Name at least one file of measurements, such as benchmarks/results/suite-<time>.jsonl.gz.")
-    with extra(), readable():
+        raise UsageError("Name at least one file of measurements, such as benchmarks/results/suite-<time>.jsonl.gz.")
+    with require_extra(), readable_errors():
         from benchmarks.report.results import write_results
 
         write_results(files, out)
         print(out)
 
 
-bench.command("benchmarks.rivals.cli:rivals", name="rivals", help="Install other servers, and measure them, too.")
+bench.command("benchmarks.rivals.cli:rivals", name="rivals", help="Install other servers and measure them, too.")
 
 
 @contextmanager
-def readable() -> Generator[None]:
-    """What is no file of measurements is told in one line."""
+def readable_errors() -> Generator[None]:
+    """Turn an unreadable file of measurements into an error of one line."""
     try:
         yield
     except OSError as error:
-        raise Unusable(f"{error.filename}: {error.strerror or error}") from None
+        raise UsageError(f"{error.filename}: {error.strerror or error}") from None
     except ValueError as error:
-        raise Unusable(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 @contextmanager
-def extra() -> Generator[None]:
-    """The packages of the extra `bench` are installed by those who want them."""
+def require_extra() -> Generator[None]:
+    """Turn a missing package of the extra `bench` into an error that says how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
+        if (error.name or "").partition(".")[0] not in EXTRA_MODULES:
             raise
-        raise Unusable(f"{error.name} is not installed; benchmarks need pip install 'samovar[bench]'") from None
+        raise UsageError(f"{error.name} is not installed. Benchmarks need it: pip install 'samovar[bench]'") from None

@@ -1,8 +1,8 @@
-"""Cold starts: from a request to its answer when no worker has the model loaded, or it is parked; where the time goes.
+"""Cold starts: the time from a request to its answer if no worker has the model loaded, or if it is parked.
 
-`python -m benchmarks.cold` starts two stacks of its own, one after the other: in the first, workers end as soon as they
-are idle; in the second a device has room for one of two models, and the other one is parked. Prints tables of medians,
-and keeps the raw numbers in `benchmarks/results/`.
+`python -m benchmarks.cold` starts two stacks, one after the other: in the first, workers end as soon as they are idle;
+in the second a device has room for one of two models, and the other one is parked. It prints tables of medians, and
+writes the raw numbers to `benchmarks/results/`.
 """
 
 import argparse
@@ -23,24 +23,24 @@ from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.machine import Machine
-from benchmarks.stack import SAMOVAR, Stack, running
-from benchmarks.tables import setting_of
+from benchmarks.stack import SAMOVAR, Stack, running_stack
+from benchmarks.tables import machine_table
 
 HERE: Final = Path(__file__).parent
-IDLE: Final = "0.3"  # seconds after which the stack ends a worker
+IDLE_TIMEOUT: Final = "0.3"  # seconds after which the stack ends a worker
 LIMIT: Final = 60.0
 HELLO: Final = "samovar/hello-world"
 ROMAN: Final = "benchmark/roman"
 MINILM: Final = "samovar/minilm"
 PARKED: Final = "samovar/minilm, parked"
 OTHER: Final = "samovar/speak"
-"""It takes the device from minilm."""
-ONE: Final = "600MB"
-"""Room for either of the two, and not for both."""
-ALONE: Final = 1.0  # seconds that hello-world may take
-MORE: Final = 2.0  # seconds that a version with an environment may take beyond that
-FROM_DISK: Final = 6.0
-FROM_MEMORY: Final = 0.5
+"""The model that takes the device from minilm."""
+ONE_MODEL_MEMORY: Final = "600MB"
+"""Memory for either of the two models, but not for both."""
+HELLO_LIMIT: Final = 1.0  # seconds that hello-world may take
+ENVIRONMENT_LIMIT: Final = 2.0  # seconds that a version with an environment may take beyond that
+DISK_LIMIT: Final = 6.0
+UNPARK_LIMIT: Final = 0.5
 ORDER: Final = (
     "request → load begun",
     "request → other parked",
@@ -56,137 +56,148 @@ ORDER: Final = (
 )
 
 
-class Start(Struct, frozen=True, kw_only=True):
-    """One request that found no worker; all in seconds."""
+class ColdStart(Struct, frozen=True, kw_only=True):
+    """One request that found no worker; times in seconds."""
 
     model: str
     machine: Machine
     total: float
     parts: dict[str, float]
-    """Together they are the total."""
+    """The parts of the total, in seconds."""
 
 
-class Moments(Struct, frozen=True, kw_only=True):
-    """What happened when, in Unix seconds."""
+class StartTimes(Struct, frozen=True, kw_only=True):
+    """When the steps of a cold start happened, in Unix seconds."""
 
-    asked: float
+    requested: float
     loading: float
     loaded: float
-    seconds: float
-    """Of these, how many the worker says that import and set-up took."""
-    entered: float
-    left: float
+    load_seconds: float
+    """Seconds that import and set-up took, as the worker reports them."""
+    run_started: float
+    run_ended: float
     answered: float
-    told: dict[str, float] | None
-    """When the model's own import and set-up began and ended, if it says so."""
+    model_times: dict[str, float] | None
+    """When the model's import and set-up began and ended, if its output says so."""
 
 
 def main() -> None:
+    """Measure cold starts and unparking, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     repeats: int = parser.parse_args().repeats
-    here = machine.describe()
-    with running(environ={"SAMOVAR_IDLE_TIMEOUT": IDLE}) as stack:
-        push(stack, HERE / "predictors" / "roman", ROMAN)
-        # The first time, files are read that are in memory from then on: that is another measurement.
+    here = machine.describe_machine()
+    with running_stack(environ={"SAMOVAR_IDLE_TIMEOUT": IDLE_TIMEOUT}) as stack:
+        push_model(stack, HERE / "predictors" / "roman", ROMAN)
+        # The first start also reads files that stay in memory from then on, so it is not counted.
         models = (HELLO, ROMAN, MINILM)
-        starts = [start(stack, here, model) for _ in range(repeats + 1) for model in models][len(models) :]
-    with running(environ={"SAMOVAR_DEVICE_MEMORY": ONE, "SAMOVAR_MIN_RESIDENCY": "0"}) as stack:
-        starts += [wake(stack, here) for _ in range(repeats + 1)][1:]
+        starts = [measure_cold_start(stack, here, model) for _ in range(repeats + 1) for model in models][len(models) :]
+    with running_stack(environ={"SAMOVAR_DEVICE_MEMORY": ONE_MODEL_MEMORY, "SAMOVAR_MIN_RESIDENCY": "0"}) as stack:
+        starts += [measure_unpark(stack, here) for _ in range(repeats + 1)][1:]
     console = Console(width=None if sys.stdout.isatty() else 140)
-    about = setting_of(here)
-    for table in (totals(starts), parts(starts), about):
+    setting = machine_table(here)
+    for table in (total_table(starts), part_table(starts), setting):
         console.print(table)
-    console.print(f"raw numbers: {_keep(starts)}", highlight=False)
+    console.print(f"raw numbers: {_write_starts(starts)}", highlight=False)
 
 
-def push(stack: Stack, folder: Path, model: str) -> None:
+def push_model(stack: Stack, folder: Path, model: str) -> None:
+    """Push a folder as a version of the model."""
     env = {**os.environ, "SAMOVAR_URL": stack.url, "SAMOVAR_TOKEN": stack.token}
     subprocess.run([SAMOVAR, "push", folder, model], env=env, check=True)
 
 
-def start(stack: Stack, here: Machine, model: str) -> Start:
-    log = Log(stack)
-    log.wait(model, "evicted")
-    found = ask(stack, log, model)
-    return Start(model=model, machine=here, total=found.answered - found.asked, parts=dict(split(found)))
+def measure_cold_start(stack: Stack, here: Machine, model: str) -> ColdStart:
+    """Request a prediction after the model's last worker has ended."""
+    log = RunnerLog(stack)
+    log.wait_for(model, "evicted")
+    times = predict_from_cold(stack, log, model)
+    return ColdStart(model=model, machine=here, total=times.answered - times.requested, parts=dict(split_parts(times)))
 
 
-def wake(stack: Stack, here: Machine) -> Start:
-    """minilm is parked as another model has the device; that one has to leave it first."""
-    log = Log(stack)
+def measure_unpark(stack: Stack, here: Machine) -> ColdStart:
+    """Request a prediction of minilm while it is parked.
+
+    Another model has the device, and has to leave it first.
+    """
+    log = RunnerLog(stack)
     predict(stack, MINILM)
     predict(stack, OTHER)
-    log.wait(MINILM, "parked")
-    asked, prediction, answered = predict(stack, MINILM)
-    unparked = log.since(MINILM, asked, "unparked")
-    back, entered = moment(unparked["timestamp"]), moment(prediction["started_at"])
-    left = moment(prediction["completed_at"])
+    log.wait_for(MINILM, "parked")
+    requested, prediction, answered = predict(stack, MINILM)
+    unparked = log.event_after(MINILM, requested, "unparked")
+    unparked_at, run_started = parse_time(unparked["timestamp"]), parse_time(prediction["started_at"])
+    ended = parse_time(prediction["completed_at"])
     parts = {
-        "request → other parked": back - unparked["seconds"] - asked,
+        "request → other parked": unparked_at - unparked["seconds"] - requested,
         "unpark": unparked["seconds"],
-        "loaded → run": entered - back,
-        "run": left - entered,
-        "end → answer": answered - left,
+        "loaded → run": run_started - unparked_at,
+        "run": ended - run_started,
+        "end → answer": answered - ended,
     }
-    return Start(model=PARKED, machine=here, total=answered - asked, parts=parts)
+    return ColdStart(model=PARKED, machine=here, total=answered - requested, parts=parts)
 
 
 def predict(stack: Stack, model: str) -> tuple[float, dict[str, Any], float]:
-    """A prediction, and when it was asked for and answered."""
+    """Return when a prediction was requested, the prediction, and when its answer came."""
     headers = {**stack.headers, "Prefer": "wait"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=65) as http:
-        http.get("/healthz")  # the connection is there
+        http.get("/healthz")  # opens the connection
         owner, name = model.split("/")
-        asked = time.time()
+        requested = time.time()
         answer = http.post(f"/v1/models/{owner}/{name}/predictions", json={"input": {"text": "you"}})
         answered = time.time()
     prediction = answer.json()
     assert prediction.get("status") == "succeeded", answer.text
-    return asked, prediction, answered
+    return requested, prediction, answered
 
 
-def ask(stack: Stack, log: "Log", model: str) -> Moments:
-    asked, prediction, answered = predict(stack, model)
-    began, loaded = log.since(model, asked, "loading"), log.since(model, asked, "loaded")
-    return Moments(
-        asked=asked,
-        loading=moment(began["timestamp"]),
-        loaded=moment(loaded["timestamp"]),
-        seconds=loaded["seconds"],
-        entered=moment(prediction["started_at"]),
-        left=moment(prediction["completed_at"]),
+def predict_from_cold(stack: Stack, log: "RunnerLog", model: str) -> StartTimes:
+    """Request a prediction of a model that is not loaded, and return the times of its steps."""
+    requested, prediction, answered = predict(stack, model)
+    began, loaded = log.event_after(model, requested, "loading"), log.event_after(model, requested, "loaded")
+    return StartTimes(
+        requested=requested,
+        loading=parse_time(began["timestamp"]),
+        loaded=parse_time(loaded["timestamp"]),
+        load_seconds=loaded["seconds"],
+        run_started=parse_time(prediction["started_at"]),
+        run_ended=parse_time(prediction["completed_at"]),
         answered=answered,
-        told=prediction["output"] if isinstance(prediction["output"], dict) else None,
+        model_times=prediction["output"] if isinstance(prediction["output"], dict) else None,
     )
 
 
-def split(found: Moments) -> Iterator[tuple[str, float]]:
-    yield "request → load begun", found.loading - found.asked
-    if found.told is None:
-        yield "process start", found.loaded - found.loading - found.seconds
-        yield "import, set-up", found.seconds
+def split_parts(times: StartTimes) -> Iterator[tuple[str, float]]:
+    """Yield the parts of a cold start, in seconds."""
+    yield "request → load begun", times.loading - times.requested
+    if times.model_times is None:
+        yield "process start", times.loaded - times.loading - times.load_seconds
+        yield "import, set-up", times.load_seconds
     else:
-        yield "process start", found.told["begun"] - found.loading
-        yield "import", found.told["imported"] - found.told["begun"]
-        yield "set-up", found.told["ready"] - found.told["imported"]
-        yield "ready → agent", found.loaded - found.told["ready"]
-    yield "loaded → run", found.entered - found.loaded
-    yield "run", found.left - found.entered
-    yield "end → answer", found.answered - found.left
+        yield "process start", times.model_times["begun"] - times.loading
+        yield "import", times.model_times["imported"] - times.model_times["begun"]
+        yield "set-up", times.model_times["ready"] - times.model_times["imported"]
+        yield "ready → agent", times.loaded - times.model_times["ready"]
+    yield "loaded → run", times.run_started - times.loaded
+    yield "run", times.run_ended - times.run_started
+    yield "end → answer", times.answered - times.run_ended
 
 
-class Log:
-    """What the stack's runner wrote down, a JSON document a line."""
+class RunnerLog:
+    """The log of the stack's runner: a JSON document a line."""
 
     def __init__(self, stack: Stack) -> None:
         self._path = stack.data_dir / "logs" / "runner.log"
 
-    def since(self, model: str, after: float, event: str) -> dict[str, Any]:
-        return next(line for line in self._lines(model) if line["event"] == event and moment(line["timestamp"]) > after)
+    def event_after(self, model: str, after: float, event: str) -> dict[str, Any]:
+        """Return the first such event of a model after a time."""
+        return next(
+            line for line in self._lines(model) if line["event"] == event and parse_time(line["timestamp"]) > after
+        )
 
-    def wait(self, model: str, last: str) -> None:
-        """Until no worker has the model."""
+    def wait_for(self, model: str, last: str) -> None:
+        """Wait until the model's last event is `last`."""
         deadline = time.monotonic() + LIMIT
         while (lines := list(self._lines(model))) and lines[-1]["event"] != last:
             assert time.monotonic() < deadline, f"{model} is not idle: {lines[-1]}"
@@ -195,29 +206,32 @@ class Log:
     def _lines(self, model: str) -> Iterator[dict[str, Any]]:
         for line in self._path.read_bytes().splitlines():
             if line.startswith(b"{"):
-                found: dict[str, Any] = json.decode(line)
-                if found.get("model") in (model, model.partition("/")[2]) and "timestamp" in found:
-                    yield found
+                line_fields: dict[str, Any] = json.decode(line)
+                if line_fields.get("model") in (model, model.partition("/")[2]) and "timestamp" in line_fields:
+                    yield line_fields
 
 
-def moment(text: str) -> float:
+def parse_time(text: str) -> float:
+    """Return an ISO 8601 time as Unix seconds."""
     return datetime.fromisoformat(text).timestamp()
 
 
-def totals(starts: list[Start]) -> Table:
+def total_table(starts: list[ColdStart]) -> Table:
+    """Return the table of total times, with the aims."""
     table = Table("cold start", "median s", "least", "most", "aim", "met")
-    alone = statistics.median(one.total for one in starts if one.model == HELLO)
-    aims = ((HELLO, ALONE), (ROMAN, alone + MORE), (MINILM, FROM_DISK), (PARKED, FROM_MEMORY))
+    alone = statistics.median(start.total for start in starts if start.model == HELLO)
+    aims = ((HELLO, HELLO_LIMIT), (ROMAN, alone + ENVIRONMENT_LIMIT), (MINILM, DISK_LIMIT), (PARKED, UNPARK_LIMIT))
     for model, aim in aims:
-        took = [one.total for one in starts if one.model == model]
-        median = statistics.median(took)
-        shown = [f"{value:.3f}" for value in (median, min(took), max(took))]
-        words = f"≤ {alone:.3f} + {MORE:g}" if model == ROMAN else f"≤ {aim:g}"
-        table.add_row(model, *shown, words, "yes" if median <= aim else "no")
+        totals = [start.total for start in starts if start.model == model]
+        median = statistics.median(totals)
+        cells = [f"{value:.3f}" for value in (median, min(totals), max(totals))]
+        words = f"≤ {alone:.3f} + {ENVIRONMENT_LIMIT:g}" if model == ROMAN else f"≤ {aim:g}"
+        table.add_row(model, *cells, words, "yes" if median <= aim else "no")
     return table
 
 
-def parts(starts: list[Start]) -> Table:
+def part_table(starts: list[ColdStart]) -> Table:
+    """Return the table of the parts of each start."""
     models = (HELLO, ROMAN, MINILM, PARKED)
     table = Table("part, median ms", *models)
     for name in ORDER:
@@ -225,16 +239,16 @@ def parts(starts: list[Start]) -> Table:
     return table
 
 
-def _median(starts: list[Start], model: str, part: str) -> str:
-    values = [one.parts[part] for one in starts if one.model == model and part in one.parts]
+def _median(starts: list[ColdStart], model: str, part: str) -> str:
+    values = [start.parts[part] for start in starts if start.model == model and part in start.parts]
     return f"{statistics.median(values) * 1000:.1f}" if values else ""
 
 
-def _keep(starts: list[Start]) -> Path:
+def _write_starts(starts: list[ColdStart]) -> Path:
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     path = results / f"cold-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"
-    path.write_bytes(b"".join(json.encode(one) + b"\n" for one in starts))
+    path.write_bytes(b"".join(json.encode(start) + b"\n" for start in starts))
     return path
 
 

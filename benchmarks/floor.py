@@ -18,126 +18,130 @@ import uvloop
 from nats.aio.msg import Msg
 
 from benchmarks import machine
-from benchmarks.bare import apart
+from benchmarks.bare_loop import run_in_process
 from benchmarks.rivals.model import FOLDER, Model
 from benchmarks.samples import Figure
-from deploy.local.nats import User, running_nats
+from deploy.local.nats import NatsUser, run_nats
 
 HERE: Final = Path(__file__).parent
 MINILM: Final = HERE.parent / "runners" / "models" / "minilm"
-SIZES: Final = (32, 1)
-PLAIN: Final = {"no-op": HERE / "models" / "noop", "sleep 10 ms": HERE / "models" / "sleep"}
+BATCH_SIZES: Final = (32, 1)
+PREDICTORS: Final = {"no-op": HERE / "models" / "noop", "sleep 10 ms": HERE / "models" / "sleep"}
 PAYLOAD: Final = b"x" * 256
-"""As many bytes as a small job has."""
-ANYONE: Final = User(name="floor", publish=(">",), subscribe=(">",))
+"""As large as a small job."""
+USER: Final = NatsUser(name="floor", publish=(">",), subscribe=(">",))
 
 Progress = Callable[[str], None]
 
 
-def floor(
-    repeats: int, seconds: float, threads: int, progress: Progress | None = None, sizes: Sequence[int] = SIZES
+def measure_floor(
+    repeats: int, seconds: float, threads: int, progress: Progress | None = None, sizes: Sequence[int] = BATCH_SIZES
 ) -> list[Figure]:
-    """Texts per second in a bare loop, and what a message through NATS takes; `seconds` is of each of them.
+    """Measure texts per second in a bare loop, and the time of a message through NATS.
 
-    `sizes` are those of minilm's batches.
+    `seconds` is the time of each repeat; `sizes` are those of minilm's batches.
     """
-    tell, here = progress or _silent, machine.describe()
+    report, here = progress or _ignore, machine.describe_machine()
     at = datetime.now(UTC).isoformat()
 
-    def figure(name: str, target: str, what: str, values: list[float], **details: float) -> Figure:
-        return Figure(name=name, target=target, figure=what, values=values, at=at, machine=here, details=details)
+    def figure(name: str, target: str, unit: str, values: list[float], **details: float) -> Figure:
+        return Figure(name=name, target=target, figure=unit, values=values, at=at, machine=here, details=details)
 
     def rates(name: str, once: Callable[[], float]) -> list[float]:
         return [
-            _told(tell, f"bare loop, {name}: repeat {number} of {repeats}", once()) for number in range(1, repeats + 1)
+            _report_rate(report, f"bare loop, {name}: repeat {number} of {repeats}", once())
+            for number in range(1, repeats + 1)
         ]
 
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for size in sizes:
-        values = rates("minilm", partial(_minilm, size, seconds, threads))
-        found.append(figure("bare loop, minilm", "bare loop", f"texts/s, batches of {size}", values, threads=threads))
-    for name, folder in PLAIN.items():
-        values = rates(name, partial(_plain, folder, seconds))
-        found.append(figure(f"bare loop, {name}", "bare loop", "predictions/s", values))
-    trips, publishes = broker(repeats, seconds, tell)
-    found.append(figure("NATS round trip", "nats", "µs, p50", trips, bytes=len(PAYLOAD)))
-    found.append(figure("JetStream publish", "nats", "µs, p50", publishes, bytes=len(PAYLOAD)))
-    return found
+        values = rates("minilm", partial(_measure_minilm, size, seconds, threads))
+        figures.append(figure("bare loop, minilm", "bare loop", f"texts/s, batches of {size}", values, threads=threads))
+    for name, folder in PREDICTORS.items():
+        values = rates(name, partial(_measure_predictor, folder, seconds))
+        figures.append(figure(f"bare loop, {name}", "bare loop", "predictions/s", values))
+    trips, publishes = measure_broker(repeats, seconds, report)
+    figures.append(figure("NATS round trip", "nats", "µs, p50", trips, bytes=len(PAYLOAD)))
+    figures.append(figure("JetStream publish", "nats", "µs, p50", publishes, bytes=len(PAYLOAD)))
+    return figures
 
 
-def _silent(_: str) -> None:
+def _ignore(_: str) -> None:
     pass
 
 
-def _told(tell: Progress, what: str, rate: float) -> float:
-    tell(f"{what}: {rate:.0f}/s")
+def _report_rate(report: Progress, prefix: str, rate: float) -> float:
+    report(f"{prefix}: {rate:.0f}/s")
     return rate
 
 
-def _minilm(size: int, seconds: float, threads: int) -> float:
-    [looped] = apart(MINILM, size, seconds=seconds, threads=threads)
-    return looped.rate
+def _measure_minilm(size: int, seconds: float, threads: int) -> float:
+    [result] = run_in_process(MINILM, size, seconds=seconds, threads=threads)
+    return result.rate
 
 
-def _plain(folder: Path, seconds: float) -> float:
-    """Predictions per second of a predictor that has no batches, in a process of its own."""
+def _measure_predictor(folder: Path, seconds: float) -> float:
+    """Return the predictions per second of a predictor without batches, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.floor", str(seconds)]
-    done = subprocess.run(command, env={**os.environ, FOLDER: str(folder)}, stdout=subprocess.PIPE, check=True)
-    return float(done.stdout)
+    result = subprocess.run(command, env={**os.environ, FOLDER: str(folder)}, stdout=subprocess.PIPE, check=True)
+    return float(result.stdout)
 
 
 def main() -> None:
+    """Print the predictions per second of the predictor in RIVAL_MODEL."""
     model, inputs, seconds = Model(), {"text": "tea"}, float(sys.argv[1])
-    count, begun = 0, time.perf_counter()
-    while (took := time.perf_counter() - begun) < seconds:
+    count, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds:
         model.one(inputs)
         count += 1
-    print(count / took)
+    print(count / elapsed)
 
 
-def broker(repeats: int, seconds: float, tell: Progress) -> tuple[list[float], list[float]]:
-    """Medians in µs, by repeat: a request and its reply, and a publish until JetStream has it."""
-    return asyncio.run(_served(repeats, seconds, tell))
+def measure_broker(repeats: int, seconds: float, report: Progress) -> tuple[list[float], list[float]]:
+    """Return medians in µs by repeat: of a request and its reply, and of a publish to JetStream."""
+    return asyncio.run(_measure_server(repeats, seconds, report))
 
 
-async def _served(repeats: int, seconds: float, tell: Progress) -> tuple[list[float], list[float]]:
-    """By a server of its own, with JetStream on this machine's disk, as `samovar up` starts one."""
+async def _measure_server(repeats: int, seconds: float, report: Progress) -> tuple[list[float], list[float]]:
+    """Measure a NATS server with JetStream on this machine's disk, as `samovar up` starts one."""
     with tempfile.TemporaryDirectory(prefix="floor-") as folder:
-        async with running_nats(Path(folder), users=[ANYONE]) as server:
-            asked = _measured(server.urls[ANYONE.name], repeats, seconds, tell)
-            return await asyncio.to_thread(uvloop.run, asked)  # which starts nothing as another user
+        async with run_nats(Path(folder), users=[USER]) as server:
+            measuring = _measure_messages(server.urls[USER.name], repeats, seconds, report)
+            return await asyncio.to_thread(uvloop.run, measuring)  # which starts no process as another user
 
 
-async def _measured(url: str, repeats: int, seconds: float, tell: Progress) -> tuple[list[float], list[float]]:
-    asking, answering = await nats.connect(url), await nats.connect(url)
+async def _measure_messages(
+    url: str, repeats: int, seconds: float, report: Progress
+) -> tuple[list[float], list[float]]:
+    requester, responder = await nats.connect(url), await nats.connect(url)
 
     async def answer(message: Msg) -> None:
         await message.respond(message.data)
 
-    await answering.subscribe("echo", cb=answer)
-    await answering.flush()
-    stream = asking.jetstream()
+    await responder.subscribe("echo", cb=answer)
+    await responder.flush()
+    stream = requester.jetstream()
     await stream.add_stream(name="FLOOR", subjects=["floor"], max_bytes=64 << 20)
     trips: list[float] = []
     publishes: list[float] = []
     for number in range(repeats):
-        trips.append(await _median(lambda: asking.request("echo", PAYLOAD), seconds))
+        trips.append(await _median(lambda: requester.request("echo", PAYLOAD), seconds))
         publishes.append(await _median(lambda: stream.publish("floor", PAYLOAD), seconds))
-        tell(f"NATS: repeat {number + 1} of {repeats}: {trips[-1]:.0f} µs and {publishes[-1]:.0f} µs")
-    await asking.close()
-    await answering.close()
+        report(f"NATS: repeat {number + 1} of {repeats}: {trips[-1]:.0f} µs and {publishes[-1]:.0f} µs")
+    await requester.close()
+    await responder.close()
     return trips, publishes
 
 
 async def _median(once: Callable[[], Awaitable[object]], seconds: float) -> float:
-    """One after the other, as a client that waits."""
-    took: list[float] = []
+    """Call `once` again and again, as a client that waits, and return the median in µs."""
+    durations: list[float] = []
     until = time.perf_counter() + seconds
-    while not took or time.perf_counter() < until:
-        begun = time.perf_counter()
+    while not durations or time.perf_counter() < until:
+        began = time.perf_counter()
         await once()
-        took.append(time.perf_counter() - begun)
-    return statistics.median(took) * 1e6
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations) * 1e6
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a measurement was taken on: the machine, the versions, the processes."""
+"""The machine of a measurement: hardware, versions and load."""
 
 import os
 import platform
@@ -28,6 +28,8 @@ LIBRARIES: Final = (
 
 
 class Machine(Struct, frozen=True, kw_only=True):
+    """The machine that a measurement ran on."""
+
     cpu: str
     cores: int
     memory_gib: float
@@ -36,36 +38,37 @@ class Machine(Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     commit: str
     busy: float
-    """Load average of the last minute before the measurement: above 0.5, somebody else was at work too."""
+    """Load average of the last minute before the measurement; above 0.5 the machine was busy with other work too."""
     gpus: tuple[str, ...] = ()
 
 
-def cores() -> int:
-    """That this process may use."""
+def available_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
 
 
-def threads() -> int:
+def model_threads() -> int:
     """Return how many threads a model computes with; like `runners/placement/devices.py`, leave one core free."""
-    return max(1, cores() - 1)
+    return max(1, available_cores() - 1)
 
 
-def describe() -> Machine:
+def describe_machine() -> Machine:
+    """Return a description of this machine."""
     return Machine(
         cpu=_cpu(),
-        cores=cores(),
+        cores=available_cores(),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         libraries=dict(_versions()),
         commit=_commit(),
         busy=round(os.getloadavg()[0], 2),
-        gpus=tuple(nvml().nvmlDeviceGetName(each) for each in gpus()),
+        gpus=tuple(nvml().nvmlDeviceGetName(each) for each in gpu_handles()),
     )
 
 
-def gpus() -> list[Any]:
-    """NVML's handles of NVIDIA's GPUs; none where there are none, or no driver."""
+def gpu_handles() -> list[Any]:
+    """Return NVML's handles of NVIDIA's GPUs; none without GPUs or a driver."""
     try:
         nvml().nvmlInit()
         return [nvml().nvmlDeviceGetHandleByIndex(number) for number in range(nvml().nvmlDeviceGetCount())]
@@ -74,7 +77,8 @@ def gpus() -> list[Any]:
 
 
 def nvml() -> Any:
-    return pynvml  # its functions have no types
+    """Return NVML's module, whose functions have no types."""
+    return pynvml
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -90,5 +94,5 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    result = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"

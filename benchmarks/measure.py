@@ -1,4 +1,4 @@
-"""A plan, carried out against a target: its repeats with their samples, and what they cost."""
+"""Carries out a plan against a target, and returns its repeats."""
 
 import os
 import subprocess
@@ -12,20 +12,20 @@ from typing import IO, Final, TypeVar
 from msgspec import json
 
 from benchmarks import machine, targets
-from benchmarks.load.said import Ran, Ready, Said, Stopped
+from benchmarks.load.messages import Failure, Message, Ready, RepeatDone
 from benchmarks.machine import Machine
 from benchmarks.samples import Plan, Repeat
 from benchmarks.targets import Target
 from deploy.errors import DeployError
 
-LOAD: Final = [sys.executable, "-m", "benchmarks.load"]
+LOAD_COMMAND: Final = [sys.executable, "-m", "benchmarks.load"]
 
 Progress = Callable[[str], None]
 Stages = dict[str, tuple[float, float]]
-T = TypeVar("T", Ready, Ran)
+T = TypeVar("T", Ready, RepeatDone)
 
 
-class Unmeasurable(DeployError):
+class MeasurementFailed(DeployError):
     """The target does not answer as it should."""
 
 
@@ -36,72 +36,78 @@ def measure(
     progress: Progress | None = None,
     before: Callable[[], None] | None = None,
 ) -> list[Repeat]:
-    """By a load generator in a process of its own; `before` is done before each repeat. Raises `Unmeasurable`."""
-    here, tell = machine.describe(), progress or _silently
+    """Measure a target with a load generator in a process of its own.
+
+    `before` is called before each repeat. Raises `MeasurementFailed`.
+    """
+    here, report = machine.describe_machine(), progress or _ignore
     repeats: list[Repeat] = []
-    with _generator(plan, target, tell) as generator:
+    with _generator(plan, target, report) as generator:
         for number in range(1, plan.repeats + 1):
             repeats.append(generator.repeat(number, here, before or (lambda: None)))
-            tell(f"{plan.name}: repeat {number} of {plan.repeats}: {_brief(repeats[-1])}")
+            report(f"{plan.name}: repeat {number} of {plan.repeats}: {_summarize(repeats[-1])}")
     return repeats
 
 
 class _Generator:
-    """The process, and what is said between it and us."""
+    """The process of a load generator, and the messages between it and us."""
 
     def __init__(self, plan: Plan, target: Target, process: subprocess.Popen[bytes]) -> None:
         self._plan = plan
         self._target = target
         self._process = process
-        self._say(json.encode(plan))
+        self._send(json.encode(plan))
 
     def repeat(self, number: int, here: Machine, before: Callable[[], None]) -> Repeat:
-        self._hear(Ready)
+        self._receive(Ready)
         before()
-        cpu, stages = targets.cpu(self._target), targets.stages(self._target)
-        self._say(b"go")
-        ran = self._hear(Ran)
-        used, passed = targets.cpu(self._target), targets.stages(self._target)
+        cpu, stages = targets.read_cpu(self._target), targets.read_stages(self._target)
+        self._send(b"go")
+        done = self._receive(RepeatDone)
+        cpu_after, stages_after = targets.read_cpu(self._target), targets.read_stages(self._target)
         return Repeat(
             plan=self._plan,
             number=number,
-            at=ran.at,
+            at=done.at,
             machine=here,
-            seconds=ran.seconds,
-            cpu={"load generator": ran.cpu} | {kind: max(used[kind] - cpu.get(kind, 0.0), 0.0) for kind in used},
-            stages=_means(stages, passed),
-            samples=ran.samples,
+            seconds=done.seconds,
+            cpu={"load generator": done.cpu}
+            | {kind: max(cpu_after[kind] - cpu.get(kind, 0.0), 0.0) for kind in cpu_after},
+            stages=_mean_stages(stages, stages_after),
+            samples=done.samples,
         )
 
-    def _say(self, line: bytes) -> None:
+    def _send(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it tells why it stopped, and that is heard next
+        with suppress(BrokenPipeError):  # it reports why it stopped, which is read next
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
-    def _hear(self, expected: type[T]) -> T:
+    def _receive(self, expected: type[T]) -> T:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        said = json.decode(line, type=Said) if line else Stopped("the load generator ended before it was done")
-        if isinstance(said, Stopped):
-            raise Unmeasurable(f"{self._plan.name}: {said.why}")
-        assert isinstance(said, expected), said
-        return said
+        message = (
+            json.decode(line, type=Message) if line else Failure("the load generator ended before the repeat was done")
+        )
+        if isinstance(message, Failure):
+            raise MeasurementFailed(f"{self._plan.name}: {message.why}")
+        assert isinstance(message, expected), message
+        return message
 
 
 @contextmanager
 def _generator(plan: Plan, target: Target, progress: Progress) -> Generator[_Generator]:
-    """What it says on stderr is progress; it is gone afterwards."""
-    kept = {name: value for name, value in os.environ.items() if name != "SAMOVAR_TOKEN"}
-    env = kept | ({"SAMOVAR_TOKEN": target.token} if target.token else {})
-    with subprocess.Popen(LOAD, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
-        listening = Thread(target=_forward, args=(process.stderr, plan.name, progress), daemon=True)
-        listening.start()
+    """Start a load generator, and end it with the block; its stderr goes to `progress`."""
+    inherited = {name: value for name, value in os.environ.items() if name != "SAMOVAR_TOKEN"}
+    env = inherited | ({"SAMOVAR_TOKEN": target.token} if target.token else {})
+    with subprocess.Popen(LOAD_COMMAND, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        forwarder = Thread(target=_forward, args=(process.stderr, plan.name, progress), daemon=True)
+        forwarder.start()
         try:
             yield _Generator(plan, target, process)
         finally:
             process.kill()
-            listening.join()
+            forwarder.join()
 
 
 def _forward(stderr: IO[bytes], name: str, progress: Progress) -> None:
@@ -109,19 +115,19 @@ def _forward(stderr: IO[bytes], name: str, progress: Progress) -> None:
         progress(f"{name}: {line.decode(errors='replace').rstrip()}")
 
 
-def _silently(_: str) -> None:
+def _ignore(_: str) -> None:
     pass
 
 
-def _brief(repeat: Repeat) -> str:
+def _summarize(repeat: Repeat) -> str:
     right = sorted(sample.latency for sample in repeat.samples if sample.error is None)
     wrong = len(repeat.samples) - len(right)
     median = f", p50 {right[len(right) // 2] / 1000:.2f} ms" if right else ""
     return f"{len(right) / repeat.seconds:.1f}/s{median}" + (f", {wrong} wrong" if wrong else "")
 
 
-def _means(before: Stages, after: Stages) -> dict[str, float]:
-    """Seconds in each stage that anything has gone through meanwhile."""
+def _mean_stages(before: Stages, after: Stages) -> dict[str, float]:
+    """Return the mean seconds in each stage that predictions went through meanwhile."""
     means: dict[str, float] = {}
     for stage, (count, seconds) in after.items():
         earlier = before.get(stage, (0.0, 0.0))

@@ -1,4 +1,4 @@
-"""The processes of a stack, found the way an operator would: below `up`, by their command lines."""
+"""Finds the processes of a stack as an operator would: below `up`, by their command lines."""
 
 import shutil
 import time
@@ -22,12 +22,12 @@ KINDS: Final[dict[str, Test]] = {
 
 
 def find(stack: Stack, kind: str) -> list[psutil.Process]:
-    """Oldest first."""
-    return below(stack.up.pid, kind)
+    """Return the processes of a kind, oldest first."""
+    return find_below(stack.up.pid, kind)
 
 
-def below(root: int, kind: str) -> list[psutil.Process]:
-    """Those of a kind that a process has started, oldest first."""
+def find_below(root: int, kind: str) -> list[psutil.Process]:
+    """Return the processes of a kind that a process has started, oldest first."""
     try:
         family = psutil.Process(root).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -37,25 +37,25 @@ def below(root: int, kind: str) -> list[psutil.Process]:
 
 
 def count(stack: Stack) -> int:
-    """All of them, `up` included."""
+    """Return how many processes a stack has, including `up`."""
     return 1 + len(stack.up.children(recursive=True))
 
 
-def cpu(root: int) -> dict[str, float]:
-    """Seconds of CPU that each kind has used since its processes were started, their own children included."""
+def cpu_seconds(root: int) -> dict[str, float]:
+    """Return the seconds of CPU of each kind of process since its start, including its children."""
     used = dict.fromkeys(KINDS, 0.0)
     for kind in KINDS:
-        for process in below(root, kind):
+        for process in find_below(root, kind):
             children = process.children() if kind == "postgres" else []
-            used[kind] += sum(_seconds(one) for one in [process, *children])
+            used[kind] += sum(_seconds(each) for each in [process, *children])
     return used
 
 
-def cpu_of_all(root: int) -> float:
-    """Seconds of CPU that a process and all below it have used."""
+def total_cpu_seconds(root: int) -> float:
+    """Return the seconds of CPU of a process and all below it."""
     try:
         process = psutil.Process(root)
-        return sum(_seconds(one) for one in [process, *process.children(recursive=True)])
+        return sum(_seconds(each) for each in [process, *process.children(recursive=True)])
     except psutil.NoSuchProcess:
         return 0.0
 
@@ -68,8 +68,8 @@ def _seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def wait_dead(process: psutil.Process) -> None:
-    """Until it is gone, or waits only for its parent to notice."""
+def wait_until_dead(process: psutil.Process) -> None:
+    """Wait until a process is gone, or waits only for its parent to notice."""
     while psutil.pid_exists(process.pid):
         try:
             if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
@@ -79,12 +79,13 @@ def wait_dead(process: psutil.Process) -> None:
         time.sleep(0.002)
 
 
-def jetstream(stack: Stack) -> Path:
-    """Where nats-server keeps its streams."""
+def jetstream_folder(stack: Stack) -> Path:
+    """Return the folder where nats-server stores its streams."""
     return next(path for path in stack.data_dir.rglob("jetstream") if path.is_dir())
 
 
-def wipe(folder: Path) -> None:
+def delete_folder(folder: Path) -> None:
+    """Delete a folder."""
     shutil.rmtree(folder)
 
 

@@ -1,4 +1,4 @@
-"""How far a measurement is: a line that changes on a terminal, a line per step in a pipe."""
+"""Shows the progress of a measurement: a changing line on a terminal, a line per step in a pipe."""
 
 import re
 import sys
@@ -11,26 +11,26 @@ from rich.text import Text
 
 from benchmarks.measure import Progress
 
-PASSING: Final = re.compile(r": \d+ answers$")
-"""Said every second, which is too much for a log."""
-LASTING: Final = re.compile(r"/s\b")
-"""What a repeat came to."""
+TRANSIENT_LINE: Final = re.compile(r": \d+ answers$")
+"""A line that comes every second, which is too much for a log."""
+LASTING_LINE: Final = re.compile(r"/s\b")
+"""A line with the result of a repeat."""
 
 
 @contextmanager
-def shown() -> Generator[Progress]:
-    """On stderr, so that what is measured can go elsewhere."""
+def show_progress() -> Generator[Progress]:
+    """Yield a function that shows progress on stderr, so that results can go elsewhere."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield lambda told: None if PASSING.search(told) else print(told, file=sys.stderr, flush=True)
+        yield lambda line: None if TRANSIENT_LINE.search(line) else print(line, file=sys.stderr, flush=True)
         return
-    # Each frame takes time from what is measured.
+    # Each refresh takes time from what is measured.
     with console.status("", refresh_per_second=2) as status:
 
-        def say(told: str) -> None:
-            if LASTING.search(told):
-                console.print(Text(told))
+        def report(line: str) -> None:
+            if LASTING_LINE.search(line):
+                console.print(Text(line))
             else:
-                status.update(Text(told))
+                status.update(Text(line))
 
-        yield say
+        yield report

@@ -1,8 +1,8 @@
-"""What a look at the record costs, with a thousand predictions in it and with a million.
+"""The cost of reading predictions from a database with a thousand of them, and from one with a million.
 
-`python -m benchmarks.record` starts a PostgreSQL and a NATS of its own, and fills two databases. The same looks are
-taken in turns at both, through the store and through HTTP. Prints a table; keeps the raw numbers in
-`benchmarks/results/`, and beside them how PostgreSQL went about each.
+`python -m benchmarks.record` starts a PostgreSQL and a NATS, and fills two databases. It sends the same queries to
+both in turns, through the store and through HTTP. It prints a table, and writes the raw numbers to
+`benchmarks/results/`, and beside them PostgreSQL's plan of each query.
 """
 
 import argparse
@@ -26,20 +26,20 @@ from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.machine import Machine
-from deploy.local.nats import User, running_nats
-from deploy.local.postgres import running_postgres
+from deploy.local.nats import NatsUser, run_nats
+from deploy.local.postgres import run_postgres
 from deploy.migrate import migrate
 from gateway import main as gateway
 from gateway.settings import Settings
-from gateway.store.connection import connected
-from gateway.store.pages import Cursor, Listed
-from gateway.store.predictions import Filter, Predictions
+from gateway.store.connection import open_pool
+from gateway.store.pages import Cursor, RowPage
+from gateway.store.predictions import PredictionFilter, PredictionStore
 from schemas.prediction import Prediction
 
 RESULTS: Final = Path(__file__).parent / "results"
 SIZES: Final = 1_000, 1_000_000
 ACCOUNTS: Final = 20
-SIZE: Final = 100
+PAGE_SIZE: Final = 100
 SPAN: Final = timedelta(days=20)
 TOKEN: Final = "of-the-benchmark"
 AIM: Final = "≤ 10 ms, ≤ 1.5 ×"
@@ -48,7 +48,7 @@ NEWEST: Final = datetime(2026, 3, 2, tzinfo=UTC)
 
 # About 2 kB a row; the first account has six of ten, the website made one of four, the newest ten have not ended.
 # Ids do not sort by time.
-FILL: Final = """
+FILL_PREDICTIONS: Final = """
     INSERT INTO predictions (id, account, model, version, pool, source, status, input, output, many, logs, error,
                              metrics, run, created_at, started_at, completed_at, due_at)
     SELECT substr(md5(n::text) || md5((-n)::text), 1, 26),
@@ -68,7 +68,7 @@ FILL: Final = """
 """
 
 
-MODELS: Final = """
+FILL_MODELS: Final = """
     WITH made AS (INSERT INTO models (owner, name) SELECT 'acme', 'model-' || n FROM generate_series(0, 39) AS n
                   RETURNING name)
     INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
@@ -77,14 +77,16 @@ MODELS: Final = """
 """
 
 
-class Look(Struct, frozen=True, kw_only=True):
+class Query(Struct, frozen=True, kw_only=True):
+    """A query, as a call of the store and as a path of the API."""
+
     what: str
     store: Callable[[], Awaitable[object]]
     path: Callable[[], str]
 
 
-class Line(Struct, frozen=True, kw_only=True):
-    """One look at one record, as it is kept."""
+class QueryResult(Struct, frozen=True, kw_only=True):
+    """The times of one query on one database, as a line of the raw numbers."""
 
     at: str
     what: str
@@ -95,53 +97,63 @@ class Line(Struct, frozen=True, kw_only=True):
 
     @property
     def p50(self) -> float:
+        """The median, in milliseconds."""
         return statistics.median(self.microseconds) / 1000
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """A filled record, and a gateway that has it."""
+class FilledDatabase(Struct, frozen=True, kw_only=True):
+    """A filled database, and a gateway that uses it."""
 
     rows: int
     url: str
     ids: list[str]
-    looks: list[Look]
+    queries: list[Query]
     client: httpx.AsyncClient
 
 
 def main() -> None:
+    """Parse the arguments, and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=SIZES)
     parser.add_argument("--times", type=int, default=300, help="that each look is taken")
-    chosen = parser.parse_args()
-    asyncio.run(run(chosen.rows, chosen.times))
+    arguments = parser.parse_args()
+    asyncio.run(measure(arguments.rows, arguments.times))
 
 
-async def run(sizes: Sequence[int], times: int) -> None:
+async def measure(sizes: Sequence[int], times: int) -> None:
+    """Measure all queries on databases of these sizes, and write and print the results."""
     console = Console(width=None if sys.stdout.isatty() else 140)
-    async with filled_places(sizes, lambda told: console.print(f"  {told}", highlight=False)) as places:
-        here = machine.describe()
-        lines = [line for number in range(len(places[0].looks)) for line in await measured(places, number, times, here)]
+    async with filled_databases(sizes, lambda line: console.print(f"  {line}", highlight=False)) as databases:
+        here = machine.describe_machine()
+        lines = [
+            line
+            for number in range(len(databases[0].queries))
+            for line in await measure_query(databases, number, times, here)
+        ]
         stem = RESULTS / f"record-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         stem.with_suffix(".jsonl").write_bytes(b"".join(json.encode(line) + b"\n" for line in lines))
-        stem.with_suffix(".txt").write_text("\n".join([await plans(place) for place in places]))
-    console.print(table(lines))
+        stem.with_suffix(".txt").write_text("\n".join([await explain_queries(database) for database in databases]))
+    console.print(result_table(lines))
     console.print(f"load average before: {here.busy}; raw numbers and plans: {stem}.jsonl, .txt", highlight=False)
 
 
-async def ratios(
-    sizes: Sequence[int], repeats: int, times: int, say: Callable[[str], None]
+async def measure_ratios(
+    sizes: Sequence[int], repeats: int, times: int, report: Callable[[str], None]
 ) -> list[dict[tuple[str, str], float]]:
-    """How many times as long each look takes at the largest as at the smallest, by way; of medians, per repeat."""
-    async with filled_places(sizes, say) as places:
-        here = machine.describe()
-        found: list[dict[tuple[str, str], float]] = []
+    """Return how many times longer each query takes on the largest database than on the smallest, for each repeat.
+
+    The ratios are of medians, by query and way.
+    """
+    async with filled_databases(sizes, report) as databases:
+        here = machine.describe_machine()
+        ratios: list[dict[tuple[str, str], float]] = []
         for _ in range(repeats):
-            each = [await measured(places, number, times, here) for number in range(len(places[0].looks))]
-            found.append({key: ratio for lines in each for key, ratio in _ratios(lines).items()})
-    return found
+            each = [await measure_query(databases, number, times, here) for number in range(len(databases[0].queries))]
+            ratios.append({key: ratio for lines in each for key, ratio in _ratios(lines).items()})
+    return ratios
 
 
-def _ratios(lines: Sequence[Line]) -> dict[tuple[str, str], float]:
+def _ratios(lines: Sequence[QueryResult]) -> dict[tuple[str, str], float]:
     medians = {(line.what, line.through, line.rows): line.p50 for line in lines}
     least, most = min(line.rows for line in lines), max(line.rows for line in lines)
     return {
@@ -150,29 +162,29 @@ def _ratios(lines: Sequence[Line]) -> dict[tuple[str, str], float]:
 
 
 @asynccontextmanager
-async def filled_places(sizes: Sequence[int], say: Callable[[str], None]) -> AsyncGenerator[list[Place]]:
-    """A record of each size, and a gateway for each."""
+async def filled_databases(sizes: Sequence[int], report: Callable[[str], None]) -> AsyncGenerator[list[FilledDatabase]]:
+    """Yield a database of each size, with a gateway for each."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="samovar-record-")))
         home.chmod(0o711)  # noqa: ASYNC240
-        postgres = await stack.enter_async_context(running_postgres(home / "postgres", {"shared_buffers": "512MB"}))
-        everybody = User(name="all", publish=(">",), subscribe=(">",))
-        nats = await stack.enter_async_context(running_nats(home / "nats", users=[everybody]))
-        places: list[Place] = []
+        postgres = await stack.enter_async_context(run_postgres(home / "postgres", {"shared_buffers": "512MB"}))
+        everybody = NatsUser(name="all", publish=(">",), subscribe=(">",))
+        nats = await stack.enter_async_context(run_nats(home / "nats", users=[everybody]))
+        databases: list[FilledDatabase] = []
         for rows in sizes:
             started = time.perf_counter()
-            url = await filled(postgres.admin_url, rows)
-            say(f"{rows} rows in {time.perf_counter() - started:.0f} s")
+            url = await fill_database(postgres.admin_url, rows)
+            report(f"{rows} rows in {time.perf_counter() - started:.0f} s")
             settings = Settings(
                 database_url=url, nats_url=nats.urls["all"], port=0, token=TOKEN, files_url=f"file://{home}/files",
                 retention_api=0, retention_web=0,
             )  # fmt: skip
-            places.append(await stack.enter_async_context(opened(settings, rows)))
-        yield places
+            databases.append(await stack.enter_async_context(run_gateway(settings, rows)))
+        yield databases
 
 
-async def filled(admin_url: str, rows: int) -> str:
-    """The URL of a database with so many predictions."""
+async def fill_database(admin_url: str, rows: int) -> str:
+    """Create a database with so many predictions, and return its URL."""
     admin = await asyncpg.connect(admin_url)
     await admin.execute(f"CREATE DATABASE record_{rows}")
     await admin.close()
@@ -182,8 +194,8 @@ async def filled(admin_url: str, rows: int) -> str:
     for number in range(ACCOUNTS):
         await database.execute("INSERT INTO accounts (username, name) VALUES ($1, $1)", f"account-{number}")
     await database.execute("INSERT INTO tokens (hash, account) SELECT sha256($1::text::bytea), 1", TOKEN)
-    await database.execute(MODELS)
-    await database.execute(FILL, rows, ACCOUNTS, OLDEST, NEWEST, timeout=1800)
+    await database.execute(FILL_MODELS)
+    await database.execute(FILL_PREDICTIONS, rows, ACCOUNTS, OLDEST, NEWEST, timeout=1800)
     await database.execute("VACUUM ANALYZE predictions", timeout=1800)
     await database.execute("CHECKPOINT", timeout=600)
     await database.close()
@@ -191,126 +203,135 @@ async def filled(admin_url: str, rows: int) -> str:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, rows: int) -> AsyncGenerator[Place]:
-    server = gateway.server(settings)
+async def run_gateway(settings: Settings, rows: int) -> AsyncGenerator[FilledDatabase]:
+    """Run a gateway on a filled database."""
+    server = gateway.create_server(settings)
     serving = asyncio.create_task(server._serve())  # pyright: ignore[reportPrivateUsage]
     while not server.started:  # noqa: ASYNC110  it has no event
         await asyncio.sleep(0.01)
     base = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     async with (
-        connected(settings.database_url, 2) as pool,
+        open_pool(settings.database_url, 2) as pool,
         httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False) as client,
     ):
         ids = [row["id"] for row in await pool.fetch("SELECT id FROM predictions WHERE account = 1 LIMIT 100000")]
-        found = await looks(Predictions(pool), ids)
-        yield Place(rows=rows, url=settings.database_url, ids=ids, looks=found, client=client)
+        queries = await create_queries(PredictionStore(pool), ids)
+        yield FilledDatabase(rows=rows, url=settings.database_url, ids=ids, queries=queries, client=client)
     server.should_exit = True
     await serving
 
 
-async def looks(record: Predictions, ids: list[str]) -> list[Look]:
+async def create_queries(store: PredictionStore, ids: list[str]) -> list[Query]:
+    """Return the queries of an account with these predictions."""
     draw = random.Random(1)
 
-    def one() -> str:
+    def random_id() -> str:
         return draw.choice(ids)
 
-    def middle() -> datetime:
+    def random_time() -> datetime:
         return OLDEST + (NEWEST - OLDEST) * draw.uniform(0.3, 0.7)
 
-    def page(filter: Filter, cursor: Cursor | None = None) -> Awaitable[Listed[Prediction]]:
-        return record.page(1, filter, cursor, SIZE)
+    def page(filter: PredictionFilter, cursor: Cursor | None = None) -> Awaitable[RowPage[Prediction]]:
+        return store.page(1, filter, cursor, PAGE_SIZE)
 
-    tenth = await _ninth_cursor(page, Filter(), draw_rows=len(ids))
-    web = Filter(source="web")
+    ninth_cursor = await _ninth_cursor(page, PredictionFilter(), draw_rows=len(ids))
+    web = PredictionFilter(source="web")
     api = "/v1/predictions"
-    token = f"?cursor={tenth.token()}" if tenth else ""
+    token = f"?cursor={ninth_cursor.token()}" if ninth_cursor else ""
     return [
-        Look(what="first page", store=lambda: page(Filter()), path=lambda: api),
-        Look(what="tenth page", store=lambda: page(Filter(), tenth), path=lambda: api + token),
-        Look(what="one by its id", store=lambda: record.get(one(), 1), path=lambda: f"{api}/{one()}"),
-        Look(what="source=web", store=lambda: page(web), path=lambda: f"{api}?source=web"),
-        Look(
+        Query(what="first page", store=lambda: page(PredictionFilter()), path=lambda: api),
+        Query(what="tenth page", store=lambda: page(PredictionFilter(), ninth_cursor), path=lambda: api + token),
+        Query(what="one by its id", store=lambda: store.get(random_id(), 1), path=lambda: f"{api}/{random_id()}"),
+        Query(what="source=web", store=lambda: page(web), path=lambda: f"{api}?source=web"),
+        Query(
             what="created_before the middle",
-            store=lambda: page(Filter(created_before=middle())),
-            path=lambda: f"{api}?created_before={_text(middle())}",
+            store=lambda: page(PredictionFilter(created_before=random_time())),
+            path=lambda: f"{api}?created_before={_format_time(random_time())}",
         ),
-        Look(
+        Query(
             what="twenty days in the middle",
-            store=lambda: page(_before(middle())),
-            path=lambda: f"{api}?created_before={_text(at := middle())}&created_after={_text(at - SPAN)}",
+            store=lambda: page(_before(random_time())),
+            path=lambda: (
+                f"{api}?created_before={_format_time(at := random_time())}&created_after={_format_time(at - SPAN)}"
+            ),
         ),
     ]
 
 
-async def _ninth_cursor(page: Callable[..., Awaitable[Listed[Prediction]]], filter: Filter, draw_rows: int) -> Cursor:
-    """Where the tenth page begins; of a record that has fewer, the last but one."""
+async def _ninth_cursor(
+    page: Callable[..., Awaitable[RowPage[Prediction]]], filter: PredictionFilter, draw_rows: int
+) -> Cursor:
+    """Return where the tenth page begins; of fewer pages, the last but one."""
     cursor: Cursor | None = None
-    for _ in range(min(9, draw_rows // SIZE - 1)):
+    for _ in range(min(9, draw_rows // PAGE_SIZE - 1)):
         cursor = (await page(filter, cursor)).next
     assert cursor is not None
     return cursor
 
 
-def _before(end: datetime) -> Filter:
-    return Filter(created_before=end, created_after=end - SPAN)
+def _before(end: datetime) -> PredictionFilter:
+    return PredictionFilter(created_before=end, created_after=end - SPAN)
 
 
-def _text(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-async def measured(places: Sequence[Place], number: int, times: int, here: Machine) -> list[Line]:
-    """In turns, so that whatever else the machine does befalls all of them."""
-    taken: dict[tuple[str, int], list[int]] = {}
-    for turn in range(times + 10):
-        for place in places:
-            look = place.looks[number]
+async def measure_query(
+    databases: Sequence[FilledDatabase], number: int, times: int, here: Machine
+) -> list[QueryResult]:
+    """Measure a query on all databases in turns, so that other load on the machine affects all of them."""
+    durations: dict[tuple[str, int], list[int]] = {}
+    for round_number in range(times + 10):
+        for database in databases:
+            query = database.queries[number]
             ways: dict[str, Callable[[], Awaitable[object]]] = {
-                "store": look.store,
-                "HTTP": lambda place=place, look=look: _asked(place.client, look.path()),
+                "store": query.store,
+                "HTTP": lambda database=database, query=query: _get(database.client, query.path()),
             }
-            for way, ask in ways.items():
+            for way, request in ways.items():
                 started = time.perf_counter_ns()
-                await ask()
-                if turn >= 10:  # the first warm up
-                    taken.setdefault((way, place.rows), []).append((time.perf_counter_ns() - started) // 1000)
-    what, at = places[0].looks[number].what, datetime.now(UTC).isoformat()
+                await request()
+                if round_number >= 10:  # the first warm up
+                    durations.setdefault((way, database.rows), []).append((time.perf_counter_ns() - started) // 1000)
+    what, at = databases[0].queries[number].what, datetime.now(UTC).isoformat()
     return [
-        Line(at=at, what=what, through=way, rows=rows, machine=here, microseconds=times)
-        for (way, rows), times in taken.items()
+        QueryResult(at=at, what=what, through=way, rows=rows, machine=here, microseconds=times)
+        for (way, rows), times in durations.items()
     ]
 
 
-async def _asked(client: httpx.AsyncClient, path: str) -> None:
+async def _get(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.status_code == 200, answer.text
 
 
-async def plans(place: Place) -> str:
-    """The statements that the store sends, and how PostgreSQL carries them out."""
+async def explain_queries(database: FilledDatabase) -> str:
+    """Return the statements that the store sends, and PostgreSQL's plan of each."""
     sent: list[Any] = []
 
     async def listen(on: asyncpg.Connection) -> None:
         on.add_query_logger(sent.append)
 
-    told: list[str] = []
-    async with asyncpg.create_pool(place.url, min_size=1, max_size=1, init=listen) as pool:
-        for look in await looks(Predictions(pool), place.ids):
+    lines: list[str] = []
+    async with asyncpg.create_pool(database.url, min_size=1, max_size=1, init=listen) as pool:
+        for store_query in await create_queries(PredictionStore(pool), database.ids):
             sent.clear()
-            await look.store()
+            await store_query.store()
             query, args = sent[0].query, sent[0].args
             rows = await pool.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {query}", *args)
-            told += [f"== {look.what}, {place.rows} rows", query.strip(), "", *(row[0] for row in rows), ""]
-    return "\n".join(told)
+            lines += [f"== {store_query.what}, {database.rows} rows", query.strip(), "", *(row[0] for row in rows), ""]
+    return "\n".join(lines)
 
 
-def table(lines: Sequence[Line]) -> Table:
+def result_table(lines: Sequence[QueryResult]) -> Table:
+    """Return the table of results."""
     sizes = sorted({line.rows for line in lines})
     table = Table("look", "through", *(f"p50 ms, {size:,} rows" for size in sizes), "ratio", "p99 ms, most rows", "aim")
     for what, way in dict.fromkeys((line.what, line.through) for line in lines):
-        found = {line.rows: line for line in lines if (line.what, line.through) == (what, way)}
-        medians = [found[size].p50 for size in sizes]
-        worst = statistics.quantiles(found[sizes[-1]].microseconds, n=100)[98] / 1000
+        by_size = {line.rows: line for line in lines if (line.what, line.through) == (what, way)}
+        medians = [by_size[size].p50 for size in sizes]
+        worst = statistics.quantiles(by_size[sizes[-1]].microseconds, n=100)[98] / 1000
         ratio = medians[-1] / medians[0]
         aim = AIM if way == "store" else ""
         table.add_row(what, way, *(f"{each:.2f}" for each in medians), f"{ratio:.2f}", f"{worst:.2f}", aim)

@@ -1,4 +1,4 @@
-"""`samovar bench run`: any model with any input, measured and shown."""
+"""`samovar bench run`: measures any model with any input, and shows the result."""
 
 import os
 import time
@@ -16,25 +16,25 @@ from benchmarks.inputs import Input
 from benchmarks.measure import measure
 from benchmarks.samples import Arrivals, Plan, Protocol, Repeat, Request
 from benchmarks.targets import Target
-from deploy.cli.client.api import Refused, connected, kept_token
-from deploy.errors import Unusable
+from deploy.cli.client.api import RequestRefused, open_api, read_stored_token
+from deploy.errors import UsageError
 from deploy.local.data_dir import default_data_dir
 
-IDLE: Final = "0.3"  # seconds after which a stack that starts cold every time ends a worker
-MANY: Final = 256
-"""Connections at most, of an open loop that is not told."""
-A_MOMENT: Final = 0.001
-"""Seconds of a closed loop in which every client asks once."""
-NEWS: Final = 5.0  # seconds in which a runner has said what models it has, after a stack is ready
-OTHER: Final = ("plain", "plain-stream")
-"""What servers speak that are no Samovar."""
+IDLE_TIMEOUT: Final = "0.3"  # seconds after which the stack of --cold ends an idle worker
+MAX_CONNECTIONS: Final = 256
+"""Connections of an open loop at most, without --clients."""
+ONE_ROUND: Final = 0.001
+"""Seconds of a closed loop in which every client sends one request."""
+REPORT_SECONDS: Final = 5.0  # seconds until a runner has registered its models, after a stack is ready
+PLAIN_PROTOCOLS: Final = ("plain", "plain-stream")
+"""The protocols of servers other than Samovar."""
 
 
-class Wish(Struct, frozen=True, kw_only=True):
-    """As it was typed."""
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """The options of the command."""
 
     models: tuple[str, ...]
-    given: tuple[str, ...]
+    pairs: tuple[str, ...]
     inputs: Path | None
     folders: tuple[Path, ...]
     url: str | None
@@ -54,115 +54,117 @@ class Wish(Struct, frozen=True, kw_only=True):
     html: Path | None
 
 
-def run(wish: Wish) -> int:
-    """Returns the exit status: 1 if no answer was as it should be."""
-    _check(wish)
-    lines = inputs.read(wish.inputs) if wish.inputs else []
-    with progress.shown() as tell, _target(wish, tell) as target:
-        plan = _plan(wish, target, _requests(wish, target, lines))
-        repeats = measure(plan, target, progress=tell, before=_cold(target) if wish.cold else None)
-    tables.show(repeats)
-    _keep(wish, repeats)
+def run(options: RunOptions) -> int:
+    """Measure a model, and return the exit status: 1 if no answer was right."""
+    _check_options(options)
+    lines = inputs.read_inputs(options.inputs) if options.inputs else []
+    with progress.show_progress() as report, _open_target(options, report) as target:
+        plan = _create_plan(options, target, _read_requests(options, target, lines))
+        repeats = measure(plan, target, progress=report, before=_wait_until_cold(target) if options.cold else None)
+    tables.print_tables(repeats)
+    _write_files(options, repeats)
     return 0 if any(sample.error is None for repeat in repeats for sample in repeat.samples) else 1
 
 
-def _check(wish: Wish) -> None:
-    """Raises `Unusable` for what does not go together."""
-    if wish.arrivals in ("constant", "poisson") and not wish.rate:
-        raise Unusable(f"--arrivals {wish.arrivals}: at which --rate?")
-    if wish.arrivals == "closed" and wish.rate:
-        raise Unusable("--rate: clients that wait for their answers come at no rate of their own")
-    if wish.cold and (wish.url or wish.rate):
-        raise Unusable(
-            "--cold needs a stack of its own, and asks once per repeat: it goes with neither --url nor --rate"
+def _check_options(options: RunOptions) -> None:
+    """Raise `UsageError` for options that exclude each other."""
+    if options.arrivals in ("constant", "poisson") and not options.rate:
+        raise UsageError(f"--arrivals {options.arrivals} needs a rate: add --rate")
+    if options.arrivals == "closed" and options.rate:
+        raise UsageError("--rate does not go with --arrivals closed: such clients wait for their answers")
+    if options.cold and (options.url or options.rate):
+        raise UsageError(
+            "--cold starts a stack of its own, and sends one request per repeat: leave out --url and --rate"
         )
-    if wish.url and wish.folders:
-        raise Unusable("--models is for a stack that is started; --url takes one that runs")
-    if wish.protocol in OTHER and not wish.url:
-        raise Unusable(f"--protocol {wish.protocol} is for other servers, which --url names")
-    if wish.protocol in OTHER and wish.models:
-        raise Unusable(f"--protocol {wish.protocol}: the address is all that names the model")
+    if options.url and options.folders:
+        raise UsageError("--models is for a stack that the command starts; leave out --models or --url")
+    if options.protocol in PLAIN_PROTOCOLS and not options.url:
+        raise UsageError(f"--protocol {options.protocol} is for another server: add --url")
+    if options.protocol in PLAIN_PROTOCOLS and options.models:
+        raise UsageError(f"--protocol {options.protocol} takes no model names: --url is the address of the model")
 
 
 @contextmanager
-def _target(wish: Wish, tell: Callable[[str], None]) -> Generator[Target]:
-    if wish.url:
+def _open_target(options: RunOptions, report: Callable[[str], None]) -> Generator[Target]:
+    if options.url:
         data_dir = Path(os.environ.get("SAMOVAR_DATA_DIR") or default_data_dir())
-        name = wish.url if wish.protocol in OTHER else "samovar"
-        yield Target(name, wish.url, wish.token or kept_token(wish.url, data_dir))
+        name = options.url if options.protocol in PLAIN_PROTOCOLS else "samovar"
+        yield Target(name, options.url, options.token or read_stored_token(options.url, data_dir))
         return
-    tell("starting a stack")
-    environ = {"SAMOVAR_IDLE_TIMEOUT": IDLE} if wish.cold else {}
-    with targets.samovar(models=wish.folders, environ=environ) as target:
+    report("starting a stack")
+    environ = {"SAMOVAR_IDLE_TIMEOUT": IDLE_TIMEOUT} if options.cold else {}
+    with targets.start_samovar(models=options.folders, environ=environ) as target:
         yield target
 
 
-def _requests(wish: Wish, target: Target, lines: list[Input]) -> list[Request]:
-    if wish.protocol in OTHER:
-        return inputs.of_address(target.url, wish.given, lines)
-    until = time.monotonic() + (0 if wish.url else NEWS)
-    with connected(target.url, target.token) as api:
+def _read_requests(options: RunOptions, target: Target, lines: list[Input]) -> list[Request]:
+    if options.protocol in PLAIN_PROTOCOLS:
+        return inputs.address_requests(target.url, options.pairs, lines)
+    until = time.monotonic() + (0 if options.url else REPORT_SECONDS)
+    with open_api(target.url, target.token) as api:
         while True:
             try:
-                return inputs.of_models(api, wish.models, wish.given, lines)
-            except Refused as error:
+                return inputs.model_requests(api, options.models, options.pairs, lines)
+            except RequestRefused as error:
                 if error.status != 404 or time.monotonic() > until:
                     raise
             time.sleep(0.05)
 
 
-def _plan(wish: Wish, target: Target, requests: list[Request]) -> Plan:
-    arrivals = wish.arrivals or ("poisson" if wish.rate else "closed")
-    clients = wish.clients or (1 if arrivals == "closed" else MANY)
+def _create_plan(options: RunOptions, target: Target, requests: list[Request]) -> Plan:
+    arrivals = options.arrivals or ("poisson" if options.rate else "closed")
+    clients = options.clients or (1 if arrivals == "closed" else MAX_CONNECTIONS)
     return Plan(
-        name=wish.name or _name(wish, arrivals, clients, requests),
+        name=options.name or _measurement_name(options, arrivals, clients, requests),
         target=target.name,
-        url=_origin(target.url) if wish.protocol in OTHER else target.url,
-        protocol=wish.protocol,
+        url=_origin(target.url) if options.protocol in PLAIN_PROTOCOLS else target.url,
+        protocol=options.protocol,
         requests=requests,
         clients=clients,
         arrivals=arrivals,
-        rate=wish.rate or 0.0,
-        seconds=A_MOMENT if wish.cold else wish.seconds,
-        warm_up=0.0 if wish.cold else wish.warm_up,
-        repeats=wish.repeats,
-        seed=wish.seed,
-        expect=wish.expect,
+        rate=options.rate or 0.0,
+        seconds=ONE_ROUND if options.cold else options.seconds,
+        warm_up=0.0 if options.cold else options.warm_up,
+        repeats=options.repeats,
+        seed=options.seed,
+        expect=options.expect,
     )
 
 
-def _name(wish: Wish, arrivals: Arrivals, clients: int, requests: list[Request]) -> str:
-    """In words: `samovar/minilm, 4 clients, stream`."""
+def _measurement_name(options: RunOptions, arrivals: Arrivals, clients: int, requests: list[Request]) -> str:
+    """Return the name of the measurement: `samovar/minilm, 4 clients, stream`."""
     models = " + ".join(dict.fromkeys(request.model or request.path for request in requests))
-    load = f"{clients} client{'s' * (clients > 1)}" if arrivals == "closed" else f"{arrivals} {wish.rate:g}/s"
-    return ", ".join([models, load, *([wish.protocol] if wish.protocol != "sync" else []), *["cold"] * wish.cold])
+    load = f"{clients} client{'s' * (clients > 1)}" if arrivals == "closed" else f"{arrivals} {options.rate:g}/s"
+    return ", ".join(
+        [models, load, *([options.protocol] if options.protocol != "sync" else []), *["cold"] * options.cold]
+    )
 
 
 def _origin(url: str) -> str:
     return urlsplit(url)._replace(path="", query="", fragment="").geturl()
 
 
-def _cold(target: Target) -> Callable[[], None]:
-    """Returns once no worker is left."""
+def _wait_until_cold(target: Target) -> Callable[[], None]:
+    """Return a function that waits until no worker is left."""
 
     def wait() -> None:
         assert target.pid is not None
-        while processes.below(target.pid, "worker"):
+        while processes.find_below(target.pid, "worker"):
             time.sleep(0.05)
 
     return wait
 
 
-def _keep(wish: Wish, repeats: list[Repeat]) -> None:
-    told = Console(stderr=True, highlight=False)
+def _write_files(options: RunOptions, repeats: list[Repeat]) -> None:
+    console = Console(stderr=True, highlight=False)
     try:
-        if wish.out:
-            samples.write(wish.out, repeats)
-            told.print(f"samples: {wish.out}")
-        if wish.html:
+        if options.out:
+            samples.write_measurements(options.out, repeats)
+            console.print(f"samples: {options.out}")
+        if options.html:
             from benchmarks.report.html import write_html
 
-            write_html(repeats, wish.html)
-            told.print(f"report: {wish.html}")
+            write_html(repeats, options.html)
+            console.print(f"report: {options.html}")
     except OSError as error:
-        raise Unusable(f"{error.filename}: {error.strerror}") from None
+        raise UsageError(f"{error.filename}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""What is asked of a load generator, and what it has seen: plans, repeats, samples, and the file they are kept in."""
+"""Plans for a load generator, the repeats and samples that come of them, and the file that stores these."""
 
 import gzip
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ cancel: a create, a cancel, then its stream until `done`. plain: a POST that is 
 do; plain-stream: with the output in pieces.
 """
 Arrivals = Literal["closed", "constant", "poisson"]
-"""closed: each client asks again once it is answered. The others come at a rate, answered or not."""
+"""closed: each client sends its next request after an answer. The others send at a rate, answered or not."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One of those that a plan sends in turns."""
+    """One of the requests that a plan sends in turns."""
 
     path: str
     body: Raw
@@ -29,80 +29,80 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """One measurement: what a load generator does, in a process of its own."""
+    """One measurement, as a load generator carries it out in a process of its own."""
 
     name: str
-    """Of the measurement, in words: `no-op, 32 clients`."""
+    """The measurement's name: `no-op, 32 clients`."""
     target: str
-    """Who is measured: samovar, litserve, …"""
+    """The server that is measured: samovar, litserve, …"""
     url: str
     protocol: Protocol
     requests: list[Request]
     clients: int = 1
-    """Closed: how many ask at once. Open: how many connections at most; who finds none free waits, and that counts."""
+    """Clients of a closed loop. In an open one, connections at most; waiting for a free one counts as latency."""
     arrivals: Arrivals = "closed"
     rate: float = 0.0
-    """Arrivals per second, if open."""
+    """Requests per second of an open loop."""
     seconds: float = 5.0
     warm_up: float = 1.0
-    """Seconds before, of the same load, that are not counted."""
+    """Seconds of the same load before, which are not counted."""
     repeats: int = 5
     seed: int = 1
     expect: str | None = None
-    """That each answer has in it; an answer without it is counted as wrong."""
+    """A text that each answer contains; an answer without it is wrong."""
 
 
 class Sample(Struct, frozen=True, array_like=True):
-    """One request. All times in microseconds."""
+    """One request; all times in microseconds."""
 
     at: int
-    """Since the repeat began: when it was sent, or for an open loop when it should have been."""
+    """Since the repeat began: when the request was sent, or in an open loop when it was due."""
     latency: int
-    """From `at` to the end of the answer: a late start counts, so that nothing is coordinated away."""
+    """From `at` to the end of the answer; a late start counts, so that there is no coordinated omission."""
     first: int | None = None
-    """To the first event of its output."""
+    """From `at` to the first event of the output."""
     gaps: list[int] = []
-    """Between events of its output."""
+    """The times between events of the output."""
     request: int = 0
-    """Which of the plan's requests."""
+    """The number of the plan's request."""
     error: str | None = None
-    """Why it is none: a status, or what was wrong with the answer."""
+    """Why the answer is wrong; None if it is right."""
 
 
 class Repeat(Struct, frozen=True, kw_only=True):
-    """The samples of one run of a plan, and what it ran on."""
+    """One run of a plan: its samples, and the machine that it ran on."""
 
     plan: Plan
     number: int
     at: str
-    """ISO 8601, when it began."""
+    """When it began, in ISO 8601."""
     machine: Machine
     seconds: float
-    """That it took."""
+    """The seconds that it took."""
     cpu: dict[str, float] = {}
     """Seconds of CPU that each kind of process used: `load generator`, and those of the target that could be seen."""
     stages: dict[str, float] = {}
-    """Mean seconds in each stage of a prediction, where the target tells them."""
+    """Mean seconds in each stage of a prediction, if the target reports them."""
     samples: list[Sample] = field(default_factory=list[Sample])
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """A measurement that is not made of requests: memory, a start, a ratio; one value per repeat."""
+    """A measurement that is not made of requests, such as memory or a start; one value per repeat."""
 
     name: str
     target: str
     figure: str
-    """With its unit: `MB`, `ms, p99`."""
+    """The figure with its unit: `MB`, `ms, p99`."""
     values: list[float]
     at: str
     machine: Machine
     details: dict[str, float] = {}
 
 
-def write(path: Path, measured: Iterable[Repeat | Figure]) -> None:
-    """JSON lines: an object for each repeat and figure, an array for each sample of the repeat above it.
+def write_measurements(path: Path, measured: Iterable[Repeat | Figure]) -> None:
+    """Write results as JSON lines: an object for each repeat and figure, then an array for each sample of the repeat.
 
-    Compressed if the name ends in `.gz`.
+    The file is compressed if its name ends in `.gz`.
     """
     with _opened(path, "wb") as file:
         for one in measured:
@@ -120,8 +120,11 @@ class _Line(Struct):
     figure: Figure | None = None
 
 
-def read(path: Path) -> Iterator[Repeat | Figure]:
-    """What `write` wrote. Raises `ValueError` with the number of a line that makes no sense."""
+def read_measurements(path: Path) -> Iterator[Repeat | Figure]:
+    """Yield the results in a file of `write_measurements`.
+
+    Raises `ValueError` with the number of a line that cannot be read.
+    """
     last: Repeat | None = None
     with _opened(path, "rb") as file:
         for number, text in enumerate(file, 1):

@@ -1,4 +1,4 @@
-"""A whole Samovar, started as a user would: `samovar up` on a free port and a fresh data directory."""
+"""A whole Samovar, started as a user starts it: `samovar up` on a free port and a fresh data directory."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from deploy.errors import Unstarted
+from deploy.errors import StartFailed
 
 SAMOVAR = Path(sys.executable).with_name("samovar")
 START_LIMIT = 180.0  # seconds; the first start of a model converts nothing, but imports torch on a busy machine
@@ -24,7 +24,10 @@ STOP_LIMIT = 60.0
 
 
 class Stack:
-    """One data directory, and the `samovar up` that runs on it at the moment."""
+    """A data directory, and the `samovar up` that runs on it.
+
+    Tests and benchmarks start it, and may stop, kill and start it again.
+    """
 
     def __init__(self, base: Path, *, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> None:
         self.data_dir = base / "data"
@@ -38,37 +41,46 @@ class Stack:
 
     @property
     def up(self) -> psutil.Process:
+        """The process of `samovar up`."""
         assert self._process is not None
         return psutil.Process(self._process.pid)
 
     @property
     def headers(self) -> dict[str, str]:
+        """Headers with the stack's token."""
         return {"Authorization": f"Bearer {self.token}"}
 
     def start(self) -> None:
-        """Returns once the process runs, which is long before it is ready."""
+        """Start the process, which takes a while to be ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, env=self._env())
 
     def wait_ready(self, limit: float = START_LIMIT) -> None:
+        """Wait until the stack is ready.
+
+        Raises `StartFailed`.
+        """
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             assert self._process is not None
             if (code := self._process.poll()) is not None:
-                raise Unstarted(f"`samovar up` ended with {code}:\n{self.last_words()}")
+                raise StartFailed(f"`samovar up` ended with {code}:\n{self.last_words()}")
             if is_ready(self.url):
                 return
             time.sleep(0.05)
-        raise Unstarted(f"`samovar up` was not ready after {limit:.0f} s:\n{self.last_words()}")
+        raise StartFailed(f"`samovar up` was not ready after {limit:.0f} s:\n{self.last_words()}")
 
     def kill(self) -> None:
-        """As `kill -9` does: whatever `up` had started is left to itself."""
+        """Kill `up` as `kill -9` does; whatever it had started is left to itself."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
-        """As Ctrl-C does. Fails if anything that `up` had started is still there afterwards."""
+        """Stop `up` as Ctrl-C does.
+
+        Fails if anything that `up` had started is still there afterwards.
+        """
         if self._process is None or self._process.poll() is not None:
             return
         family = self.up.children(recursive=True)
@@ -79,13 +91,13 @@ class Stack:
             self._process.kill()
             raise AssertionError(f"`samovar up` did not stop in {STOP_LIMIT:.0f} s:\n{self.last_words()}") from None
         finally:
-            _, left = psutil.wait_procs(family, timeout=5)
-            for process in left:
+            _, remaining = psutil.wait_procs(family, timeout=5)
+            for process in remaining:
                 process.kill()
-        assert not left, f"left behind: {left}"
+        assert not remaining, f"left behind: {remaining}"
 
     def last_words(self, lines: int = 60) -> str:
-        """The ends of all logs."""
+        """Return the ends of all logs."""
         logs = [self.log, *sorted((self.data_dir / "logs").glob("*.log"))]
         ends = [(log, log.read_text(errors="replace").splitlines()[-lines:]) for log in logs if log.exists()]
         return "\n".join(f"--- {log.name}\n" + "\n".join(end) for log, end in ends)
@@ -98,14 +110,16 @@ class Stack:
 
     def _env(self) -> dict[str, str]:
         ours = {"SAMOVAR_CACHE_DIR"}
-        kept = {name: value for name, value in os.environ.items() if name in ours or not name.startswith("SAMOVAR_")}
-        return {**kept, "SAMOVAR_TOKEN": self.token, **self._environ}
+        inherited = {
+            name: value for name, value in os.environ.items() if name in ours or not name.startswith("SAMOVAR_")
+        }
+        return {**inherited, "SAMOVAR_TOKEN": self.token, **self._environ}
 
 
 @contextmanager
-def running(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
-    """A ready stack, gone afterwards with all its data; what it last said is shown when the block fails."""
-    with started(models=models, environ=environ) as stack:
+def running_stack(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
+    """Run a stack for the block, and delete its data; if the block fails, print the ends of its logs."""
+    with started_stack(models=models, environ=environ) as stack:
         try:
             yield stack
         except BaseException:
@@ -114,8 +128,11 @@ def running(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> 
 
 
 @contextmanager
-def started(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
-    """The same, for blocks whose failures are told by others. Raises `Unstarted`."""
+def started_stack(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> Generator[Stack]:
+    """Run a stack for the block, and delete its data, for callers that report failures themselves.
+
+    Raises `StartFailed`.
+    """
     base = Path(tempfile.mkdtemp(prefix="samovar-test-"))
     base.chmod(0o755)  # as root, PostgreSQL runs as another user, who must get to its files
     stack = Stack(base, models=models, environ=environ)
@@ -131,6 +148,7 @@ def started(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {}) -> 
 
 
 def is_ready(url: str) -> bool:
+    """Whether the gateway answers that it is ready."""
     try:
         return httpx.get(url + "/readyz", timeout=5).status_code == 200
     except httpx.HTTPError:
@@ -138,6 +156,7 @@ def is_ready(url: str) -> bool:
 
 
 def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

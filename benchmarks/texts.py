@@ -1,4 +1,4 @@
-"""Texts of about twenty words, as a search would embed them; all of them differ."""
+"""Texts of about twenty words, like those that a search embeds; all of them differ."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""What can keep Samovar from starting or a command from working, each with what to do about it.
+"""Errors that keep Samovar from starting, or a command from working. Each message says what to do about it.
 
 DeployError
-├── Unusable        a setting, a folder or a file is not as it has to be
-├── InUse           somebody else has the data directory or the port
-└── Unstarted       a part does not come up, or does not stay up
+├── UsageError      an option, a setting, a folder or a file is wrong
+├── AlreadyInUse    another process has the data directory or the port
+└── StartFailed     a service does not start, or does not stay up
 """
 
 
@@ -11,13 +11,13 @@ class DeployError(Exception):
     """Something keeps Samovar from running."""
 
 
-class Unusable(DeployError):
-    """A setting, a folder or a file cannot be used as it is."""
+class UsageError(DeployError):
+    """An option, a setting, a folder or a file is wrong."""
 
 
-class InUse(DeployError):
-    """The data directory or the port is taken."""
+class AlreadyInUse(DeployError):
+    """Another process uses the data directory or the port."""
 
 
-class Unstarted(DeployError):
-    """A part of the stack does not start."""
+class StartFailed(DeployError):
+    """A service of the stack does not start."""

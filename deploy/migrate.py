@@ -1,4 +1,4 @@
-"""Bring a database's tables up to date."""
+"""Migrations of the database schema."""
 
 from pathlib import Path
 from typing import Final
@@ -8,19 +8,22 @@ from asyncpg_trek import Direction, execute, plan  # pyright: ignore[reportMissi
 from asyncpg_trek.asyncpg import AsyncpgBackend  # pyright: ignore[reportMissingTypeStubs]
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-LOCK: Final = 0x73616D6F766172  # "samovar": one at a time, however many gateways start at once
+MIGRATION_LOCK_ID: Final = 0x73616D6F766172  # "samovar"
 
 
 async def migrate(database_url: str) -> None:
+    """Bring the tables up to date. However many gateways start at once, one of them migrates at a time."""
     connection = await asyncpg.connect(database_url)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+        await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK_ID)
         backend = AsyncpgBackend(connection)
-        await execute(backend, await plan(backend, MIGRATIONS, target_revision=_latest(), direction=Direction.up))
+        await execute(
+            backend, await plan(backend, MIGRATIONS, target_revision=_latest_revision(), direction=Direction.up)
+        )
     finally:
         await connection.close()
 
 
-def _latest() -> str:
-    """Files are called `<yyyymmdd>_<from>_up_<to>.sql`; the last of them leads to where we want to be."""
+def _latest_revision() -> str:
+    """Return the revision that the last file, called `<yyyymmdd>_<from>_up_<to>.sql`, leads to."""
     return max(MIGRATIONS.glob("*_up_*.sql")).stem.rsplit("_up_", 1)[1]

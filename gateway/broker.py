@@ -1,62 +1,49 @@
-"""NATS: jobs out, finals in, and what was said of a prediction."""
+"""The gateway's side of the broker: it publishes jobs and final events, and reads the events of predictions."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct, convert, json
-from nats.aio.msg import Msg
+from msgspec import convert, json
 from nats.errors import Error as NatsError
 
-from bus.client import Client, Heard, NoAnswer, NoResponders
+from bus import jetstream
+from bus.client import Client, Message, NoAnswer, NoResponders
+from bus.jetstream import JetStream, PublishAck, ReadRefused, read_messages
 from gateway.errors import QueueFull
 from schemas import events, subjects
 from schemas.events import Event
 from schemas.events import Final as FinalEvent
 from schemas.jobs import Cancel, Job
-from schemas.models import Retired
+from schemas.models import RetiredVersions
 
 log = structlog.get_logger("samovar.broker")
 
-DEADLINE: Final = 2.0  # seconds for one request to the broker
-NO_MESSAGE: Final = 404
-BATCH: Final = 1000
-
-QUEUE_FULL: Final = 10077
-SECOND_FINAL: Final = 10071
-NOT_THERE: Final = {10059, 10014}  # stream, consumer
+TIMEOUT_SECONDS: Final = 2.0  # of one request to the broker
+DUPLICATE_FINAL: Final = jetstream.WRONG_LAST_SEQUENCE
+"""The code of the error that a second final event is refused with."""
 
 
-class Failed(Exception):
-    """The broker did not do what it was asked, or did not answer."""
+class BrokerError(Exception):
+    """The broker refused a request, or did not answer it."""
 
     def __init__(self, code: int = 0, description: str = "no answer") -> None:
         super().__init__(f"{description} ({code})" if code else description)
         self.code = code
 
 
-class Refusal(Struct, frozen=True):
-    err_code: int = 0
-    description: str = ""
-
-
-class Ack(Struct, frozen=True):
-    seq: int = 0
-    error: Refusal | None = None
-
-
-_acks: Final = json.Decoder(Ack)
-
-
 @asynccontextmanager
-async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Client]:
-    """A connection that is never given up. `on_gap` is called whenever messages may have been missed."""
+async def connect(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Client]:
+    """Connect to the broker, again and again for as long as the block goes on.
+
+    `on_gap` is called whenever messages may have been missed.
+    """
 
     async def disconnected() -> None:
-        client.give_up()
+        client.fail_requests()
         if not client.is_closed:
             log.warning("broker_lost")
 
@@ -86,183 +73,158 @@ async def connected(url: str, on_gap: Callable[[], None]) -> AsyncGenerator[Clie
     finally:
         # uvloop has a RuntimeError of its own for a transport that is closed already.
         with suppress(NatsError, OSError, TimeoutError, RuntimeError):
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await client.close()
 
 
 class Broker:
+    """The broker as the rest of the gateway uses it; each process has one.
+
+    It owns the knowledge of when the jobs stream was created. A request that the broker refuses or does not answer
+    raises `BrokerError`; a stream that is missing is created.
+    """
+
     def __init__(self, client: Client, streams: dict[str, dict[str, Any]]) -> None:
         self._client = client
         self._streams = streams
-        self.jobs_made: datetime | None = None
-        """When the jobs stream was made: sequences noted of another one mean nothing."""
+        self._jetstream = JetStream(self._request, BrokerError)
+        self.jobs_created_at: datetime | None = None
+        """When the jobs stream was created: sequence numbers from another one mean nothing."""
 
-    async def submit(self, job: Job, pool: str) -> int:
-        """The job's sequence. Raises `QueueFull`, or `Failed`: the reconciler will publish it then."""
-        subject, what = _queue(job, pool)
+    async def publish_job(self, job: Job, pool: str) -> int:
+        """Publish a job and return its sequence number.
+
+        Raises `QueueFull`, or `BrokerError`: then the reconciler publishes it later.
+        """
+        subject, waiting = _queue_of(job, pool)
         try:
-            ack = await self._publish(subject, json.encode(job), {"Nats-Msg-Id": f"{job.id}:{job.attempt}"})
-        except Failed as error:
-            if error.code == QUEUE_FULL:
-                raise QueueFull(f"Too many {what}.") from error
+            ack = await self._publish(subject, json.encode(job), {jetstream.MESSAGE_ID: f"{job.id}:{job.attempt}"})
+        except BrokerError as error:
+            if error.code == jetstream.SUBJECT_FULL:
+                raise QueueFull(f"Too many {waiting}.") from error
             raise
         return ack.seq
 
-    async def say(self, event: Event) -> None:
-        """Raises `Failed`; with code `SECOND_FINAL` for a final event that came too late."""
-        headers = {"Nats-Expected-Last-Subject-Sequence": "0"} if isinstance(event, FinalEvent) else None
+    async def publish_event(self, event: Event) -> None:
+        """Publish an event.
+
+        Raises `BrokerError`; with the code `DUPLICATE_FINAL` for a final event that came too late.
+        """
+        headers = jetstream.FIRST_OF_SUBJECT if isinstance(event, FinalEvent) else None
         await self._publish(subjects.event(event.id, events.kind(event)), events.encode(event), headers)
 
     async def cancel(self, cancel: Cancel) -> None:
-        await self.tell(subjects.CANCELS, json.encode(cancel))
+        """Tell all runners to stop a prediction."""
+        await self.broadcast(subjects.CANCELS, json.encode(cancel))
 
     async def wake(self, pool: str, version: str) -> None:
-        await self.tell(subjects.wake(pool, version))
+        """Ask the runners of a pool to load a version."""
+        await self.broadcast(subjects.wake(pool, version))
 
-    async def tell(self, subject: str, payload: bytes = b"") -> None:
-        """To whoever listens; lost when nobody does."""
+    async def broadcast(self, subject: str, payload: bytes = b"") -> None:
+        """Send a message to whoever listens; it is lost when nobody does."""
         with suppress(NatsError, OSError):
             await self._client.publish(subject, payload)
 
-    async def reach_runner(self) -> bool:
+    async def has_runner(self) -> bool:
+        """Return whether some runner answers within a second."""
         with suppress(NatsError, TimeoutError, OSError):
             await self._client.request(subjects.PING, timeout=1)
             return True
         return False
 
-    async def reach(self) -> bool:
+    async def is_reachable(self) -> bool:
+        """Return whether the broker answers within a second."""
         with suppress(NatsError, TimeoutError, OSError):
             await self._client.flush(1)
             return True
         return False
 
-    async def history(self, id: str) -> list[Event]:
-        """All that is still kept of what was said of a prediction, in order."""
-        said: list[Event] = []
-        start = 1
-        while True:
-            messages, more = await self._direct(
-                {"seq": start, "next_by_subj": subjects.events_of(id), "batch": BATCH, "max_bytes": 8_000_000}
+    async def read_events(self, id: str) -> list[Event]:
+        """Read all events of a prediction that are still stored, in order."""
+        try:
+            messages = await read_messages(
+                self._client, subjects.EVENTS, subjects.events_of(id), within=TIMEOUT_SECONDS
             )
-            said += [events.decode(message.data) for message in messages]
-            if not more or not messages:
-                return said
-            start = _sequence(messages[-1]) + 1
+        except NoResponders as error:
+            raise StreamMissing from error
+        except ReadRefused as error:
+            raise BrokerError(error.status, "direct get") from error
+        except (NatsError, OSError, TimeoutError) as error:
+            raise BrokerError from error
+        return [events.decode(message.data) for message in messages]
 
-    async def holds_job(self, sequence: int) -> bool:
-        """Whether the job is still queued or being worked on. Exact: gone once it is acknowledged."""
-        reply = await self._request(f"$JS.API.DIRECT.GET.{subjects.JOBS}", json.encode({"seq": sequence}))
-        return reply.status != NO_MESSAGE
+    async def has_job(self, sequence: int) -> bool:
+        """Return whether the job is queued or being run. This is exact: an acknowledged job is gone."""
+        message = await self._jetstream.get_message(subjects.JOBS, sequence)
+        return message.status != jetstream.NO_MESSAGES
 
-    async def depths(self) -> dict[str, int]:
-        """How many jobs there are on each subject, those in hand included. Raises `Failed`."""
-        found: dict[str, int] = {}
-        offset, total = 0, 1
-        while offset < total:  # JetStream lists 100,000 subjects at once
-            try:
-                page = await self.ask(f"STREAM.INFO.{subjects.JOBS}", {"subjects_filter": "jobs.>", "offset": offset})
-            except Failed as error:
-                if error.code in NOT_THERE:
-                    break
-                raise
-            depths: dict[str, int] = page["state"].get("subjects") or {}
-            found |= depths
-            offset, total = offset + len(depths), page.get("total", 0) if depths else 0
-        return found
+    async def queue_depths(self) -> dict[str, int]:
+        """Count the jobs on each subject, including those in hand."""
+        try:
+            return await self._jetstream.count_messages(subjects.JOBS, "jobs.>")
+        except BrokerError as error:
+            if error.code == jetstream.STREAM_NOT_FOUND:
+                return {}
+            raise
 
     async def discard_job(self, sequence: int) -> None:
-        """Tidying: a job that nobody should start."""
-        with suppress(Failed):
-            await self.ask(f"STREAM.MSG.DELETE.{subjects.JOBS}", {"seq": sequence, "no_erase": True})
+        """Delete a job that nobody should start, if the broker answers: this only saves work."""
+        with suppress(BrokerError):
+            await self._jetstream.delete_message(subjects.JOBS, sequence)
 
     async def discard_jobs(self, model: str, version: str) -> None:
-        """Tidying: jobs of a version that is gone."""
-        with suppress(Failed):
-            await self.ask(f"STREAM.PURGE.{subjects.JOBS}", {"filter": subjects.jobs_of("*", model, version)})
+        """Delete the jobs of a version that was deleted, if the broker answers: this only saves work."""
+        with suppress(BrokerError):
+            await self._jetstream.purge(subjects.JOBS, subjects.jobs_of("*", model, version))
 
-    async def retire(self, retired: Retired) -> None:
-        await self.tell(subjects.RETIRED, json.encode(retired))
+    async def announce_deletion(self, versions: RetiredVersions) -> None:
+        """Tell all runners and gateways that versions were deleted."""
+        await self.broadcast(subjects.RETIRED, json.encode(versions))
 
-    async def forget(self, id: str) -> None:
-        """Drop all that was said of a prediction, so that it can be said anew."""
-        await self.ask(f"STREAM.PURGE.{subjects.EVENTS}", {"filter": subjects.events_of(id)})
+    async def delete_events(self, id: str) -> None:
+        """Delete the events of a prediction, so that it can be run anew."""
+        await self._jetstream.purge(subjects.EVENTS, subjects.events_of(id))
 
-    async def ensure(self) -> None:
-        """Make the streams that are missing, and note when the jobs stream was made."""
+    async def ensure_streams(self) -> None:
+        """Create the streams that are missing, and note when the jobs stream was created."""
         for name, config in self._streams.items():
-            answer = await self._ensure_stream(name, config)
+            stream, was_missing = await self._jetstream.ensure_stream(name, config)
+            if was_missing:
+                log.info("stream_created", stream=name)
             if name == subjects.JOBS:
-                self.jobs_made = convert(answer["created"], datetime)
+                self.jobs_created_at = convert(stream.created, datetime)
 
-    async def ask(self, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One call of JetStream's API. Raises `Failed`."""
-        reply = await self._request(f"$JS.API.{call}", json.encode(body) if body is not None else b"")
-        answer = json.decode(reply.data, type=dict[str, Any])
-        if error := answer.get("error"):
-            raise Failed(error.get("err_code", 0), error.get("description", ""))
-        return answer
+    async def ensure_consumer(self, stream: str, name: str, config: dict[str, Any]) -> None:
+        """Create a durable consumer, or update its configuration."""
+        await self._jetstream.ensure_consumer(stream, name, config)
 
-    async def _ensure_stream(self, name: str, config: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return await self.ask(f"STREAM.INFO.{name}")
-        except Failed as error:
-            if error.code not in NOT_THERE:
-                raise
-        log.info("stream_made", stream=name)
-        return await self.ask(f"STREAM.CREATE.{name}", config)
-
-    async def _publish(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> Ack:
+    async def _publish(self, subject: str, payload: bytes, headers: dict[str, str] | None) -> PublishAck:
         try:
             reply = await self._request(subject, payload, headers)
-        except NoStream:
-            await self.ensure()
+        except StreamMissing:
+            await self.ensure_streams()
             reply = await self._request(subject, payload, headers)
-        ack = _acks.decode(reply.data)
+        ack = jetstream.decode_ack(reply.data)
         if ack.error is not None:
-            raise Failed(ack.error.err_code, ack.error.description)
+            raise BrokerError(ack.error.err_code, ack.error.description)
         return ack
 
-    async def _request(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> Heard:
+    async def _request(self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None) -> Message:
         try:
-            return await self._client.ask(subject, payload, headers, within=DEADLINE)
+            return await self._client.ask(subject, payload, headers, within=TIMEOUT_SECONDS)
         except NoResponders as error:
-            raise NoStream from error
+            raise StreamMissing from error
         except (NoAnswer, NatsError, OSError) as error:
-            raise Failed from error
-
-    async def _direct(self, query: dict[str, Any]) -> tuple[Sequence[Msg], bool]:
-        """The messages of a batched direct get, and whether there are more."""
-        inbox = self._client.new_inbox()
-        messages: list[Msg] = []
-        subscription = await self._client.subscribe(inbox, pending_msgs_limit=0, pending_bytes_limit=0)
-        try:
-            await self._client.publish(f"$JS.API.DIRECT.GET.{subjects.EVENTS}", json.encode(query), reply=inbox)
-            while True:
-                message = await subscription.next_msg(DEADLINE)
-                match _status(message):
-                    case 0:
-                        messages.append(message)
-                    case 204:
-                        return messages, int((message.headers or {}).get("Nats-Num-Pending", 0)) > 0
-                    case 404:
-                        return messages, False
-                    case 503:
-                        raise NoStream
-                    case code:
-                        raise Failed(code, "direct get")
-        except (NatsError, OSError, TimeoutError) as error:
-            raise Failed from error
-        finally:
-            with suppress(NatsError, OSError):
-                await subscription.unsubscribe()
+            raise BrokerError from error
 
 
-class NoStream(Failed):
-    """Nobody answers for the stream: it is not there, or the broker is just coming up."""
+class StreamMissing(BrokerError):
+    """Nobody answers for the stream: it is missing, or the broker is just starting."""
 
 
-def _queue(job: Job, pool: str) -> tuple[str, str]:
-    """Where a job waits, and what to call those that do."""
+def _queue_of(job: Job, pool: str) -> tuple[str, str]:
+    """Return the subject of a job, and how to name those that wait there."""
     match job.kind:
         case "build":
             return subjects.builds(pool), "pushes wait"
@@ -270,11 +232,3 @@ def _queue(job: Job, pool: str) -> tuple[str, str]:
             return subjects.trainings(pool), "trainings wait"
         case _:
             return subjects.job(pool, job.model, job.version), f"predictions wait for {job.model}"
-
-
-def _status(message: Msg) -> int:
-    return int((message.headers or {}).get("Status", 0))
-
-
-def _sequence(message: Msg) -> int:
-    return int((message.headers or {})["Nats-Sequence"])

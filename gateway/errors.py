@@ -1,4 +1,4 @@
-"""What can go wrong for a client, each with its status.
+"""The errors that a client can get, each with its status.
 
 GatewayError 500
 ├── NoToken, BadToken 401
@@ -34,6 +34,7 @@ class GatewayError(Exception):
         super().__init__(detail or self.__doc__ or "")
 
     def problem(self) -> Problem:
+        """Return the body of the answer."""
         return Problem(title=self.title, detail=str(self), status=self.status)
 
 
@@ -127,10 +128,11 @@ class InvalidInput(Unprocessable):
         self.fields = fields
 
     def problem(self) -> Problem:
+        """Return the body of the answer."""
         return Problem(title=self.title, detail=str(self), status=self.status, invalid_fields=self.fields)
 
 
-class TooMany(GatewayError):
+class TooManyRequests(GatewayError):
     """Too many requests. Try again later."""
 
     status = 429
@@ -138,17 +140,19 @@ class TooMany(GatewayError):
     retry_after = 5
 
     def problem(self) -> Problem:
+        """Return the body of the answer."""
         return Problem(title=self.title, detail=str(self), status=self.status, retry_after=self.retry_after)
 
     def headers(self) -> dict[str, str]:
+        """Return the headers of the answer."""
         return {"Retry-After": str(self.retry_after)}
 
 
-class QueueFull(TooMany):
+class QueueFull(TooManyRequests):
     """Too many predictions wait for this model."""
 
 
-class Throttled(TooMany):
+class Throttled(TooManyRequests):
     """The allowance of the minute is used up."""
 
     def __init__(self, resets_in: int) -> None:
@@ -156,13 +160,15 @@ class Throttled(TooMany):
         self.retry_after = resets_in
 
     def problem(self) -> Problem:
+        """Return the body of the answer."""
         return Problem(detail=str(self), status=self.status, retry_after=self.retry_after)
 
     def headers(self) -> dict[str, str]:
+        """Return the headers of the answer, with the state of the rate limit."""
         return {**super().headers(), "ratelimit-remaining": "0", "ratelimit-reset": str(self.retry_after)}
 
 
-class NoFiles(GatewayError):
+class FileStoreUnavailable(GatewayError):
     """The file store cannot be used. Nothing was accepted: look at the gateway's log and at SAMOVAR_FILES_URL."""
 
     status = 503
@@ -176,10 +182,14 @@ class Unavailable(GatewayError):
     title = "Service unavailable"
 
 
-def missing(field: str) -> InvalidInput:
-    return wrong("", "required", f"{field} is required")
+def missing_field(field: str) -> InvalidInput:
+    """Return the error for a body that lacks a required field."""
+    return invalid_field("", "required", f"{field} is required")
 
 
-def wrong(field: str, type: str, description: str) -> InvalidInput:
-    """One field of a body; `type` is in gojsonschema's vocabulary where that has a word for it."""
+def invalid_field(field: str, type: str, description: str) -> InvalidInput:
+    """Return the error for one field of a body.
+
+    `type` is in gojsonschema's vocabulary where that has a word for it.
+    """
     return InvalidInput([InvalidField(type=type, field=field, description=description)])

@@ -1,4 +1,4 @@
-"""Ids of predictions, and the unguessable tokens that stand for them in stream URLs."""
+"""Ids, and the unguessable tokens and signatures that stand for them in URLs."""
 
 import base64
 import hmac
@@ -10,28 +10,32 @@ from typing import Final
 
 from schemas.subjects import ALPHABET, ID_LENGTH, TAG_LENGTH
 
-MAC: Final = 18  # bytes: 144 bits, and base64 needs no padding
+MAC_BYTES: Final = 18  # 144 bits, for which base64 needs no padding
 UPLOAD_LENGTH: Final = 48
 TOKEN_LENGTH: Final = 37
 LETTERS: Final = bytes(ALPHABET[byte & 31].encode()[0] for byte in range(256))  # as even as the bytes are
 
 
-def draw_tag() -> str:
-    """What the ids of one gateway's life begin with; two gateways that drew the same one merely hear more."""
+def new_tag() -> str:
+    """Draw the beginning of all ids of one gateway process.
+
+    Two gateways that drew the same one merely receive more events.
+    """
     return _random(TAG_LENGTH)
 
 
-def draw(tag: str) -> str:
-    """Five bits a character, 110 of them random."""
+def new_id(tag: str) -> str:
+    """Draw the id of a prediction: five bits a character, 110 of them random."""
     return tag + _random(ID_LENGTH - TAG_LENGTH)
 
 
-def draw_upload() -> str:
+def new_upload_id() -> str:
+    """Draw the id of an uploaded file."""
     return _random(UPLOAD_LENGTH)
 
 
-def draw_token() -> str:
-    """An API token, in the shape that Replicate's have: 220 random bits."""
+def new_api_token() -> str:
+    """Draw an API token in the shape of Replicate's, with 220 random bits."""
     return "r8_" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(TOKEN_LENGTH))
 
 
@@ -40,23 +44,28 @@ def _random(length: int) -> str:
 
 
 class Capabilities:
-    """Tokens that let their bearer follow one prediction, and nothing else."""
+    """The maker and checker of tokens and signatures, from one secret that all gateways share.
+
+    A stream token lets its bearer follow one prediction, and nothing else.
+    """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def token(self, id: str) -> str:
-        mac = blake2b(id.encode(), digest_size=MAC, key=self._secret, person=b"stream").digest()
+    def stream_token(self, id: str) -> str:
+        """Return the token of a prediction's stream URL."""
+        mac = blake2b(id.encode(), digest_size=MAC_BYTES, key=self._secret, person=b"stream").digest()
         return id + base64.urlsafe_b64encode(mac).decode()
 
-    def signature(self, text: str) -> str:
-        """Of what a download URL says of itself."""
+    def sign(self, text: str) -> str:
+        """Sign what a download URL says of itself."""
         return base64.b64encode(hmac.digest(self._secret, text.encode(), "sha256")).decode()
 
-    def signed(self, text: str, signature: str) -> bool:
-        return hmac.compare_digest(self.signature(text).encode(), signature.encode())
+    def is_signed(self, text: str, signature: str) -> bool:
+        """Return whether the signature is that of the text."""
+        return hmac.compare_digest(self.sign(text).encode(), signature.encode())
 
-    def id(self, token: str) -> str | None:
-        """The prediction that a token stands for; None for one that we did not make."""
+    def prediction_id(self, token: str) -> str | None:
+        """Return the prediction that a token stands for; None for a token that no gateway made."""
         id = token[:ID_LENGTH]
-        return id if token.isascii() and hmac.compare_digest(token, self.token(id)) else None
+        return id if token.isascii() and hmac.compare_digest(token, self.stream_token(id)) else None

@@ -1,4 +1,4 @@
-"""Serve the gateway until it is told to stop."""
+"""The gateway's server process."""
 
 import asyncio
 from contextlib import suppress
@@ -9,32 +9,32 @@ import uvicorn
 from litestar import Litestar
 
 from gateway.app import create_app
-from gateway.http.middleware import Edge
-from gateway.http.uvicorn_protocol import Protocol
+from gateway.http.middleware import RequestNormalizer
+from gateway.http.uvicorn_protocol import CoalescingProtocol
 from gateway.settings import Settings
 
 
-class PartFailed(Exception):
-    """A part of the gateway failed; the log says which. Start it again."""
+class WorkerFailed(Exception):
+    """A background worker of the gateway failed; the log says which. Start the gateway again."""
 
 
 async def serve(settings: Settings, sockets: list[socket]) -> None:
-    """Raises `PartFailed`."""
-    served = server(settings)
-    await served.serve(sockets)
-    if served.failed:
-        raise PartFailed(PartFailed.__doc__)
+    """Serve the gateway until it is told to stop. Raises `WorkerFailed`."""
+    server = create_server(settings)
+    await server.serve(sockets)
+    if server.has_failed:
+        raise WorkerFailed(WorkerFailed.__doc__)
 
 
-def server(settings: Settings) -> "Server":
-    """With SIGTERM and SIGINT it stops taking requests, and ends those that are open."""
-    app = create_app(settings, lambda: made.fail())
+def create_server(settings: Settings) -> "Server":
+    """Create the server: on SIGTERM and SIGINT it takes no more requests, and ends those that are open."""
+    app = create_app(settings, lambda: server.fail())
     config = uvicorn.Config(
-        Edge(app),
+        RequestNormalizer(app),
         host=settings.host,
         port=settings.port,
         loop="none",
-        http=Protocol,
+        http=CoalescingProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -44,42 +44,48 @@ def server(settings: Settings) -> "Server":
         timeout_graceful_shutdown=3,
         timeout_keep_alive=75,
     )
-    made = Server(config, app)
-    return made
+    server = Server(config, app)
+    return server
 
 
 class Server(uvicorn.Server):
-    """Held creates are answered before the end, as if their wait had run out; streams are ended, to be resumed."""
+    """The HTTP server of one gateway, which stops at once when it is told to.
+
+    Creates that wait are answered before, as if their wait had run out; streams end, and clients resume them elsewhere.
+    """
 
     def __init__(self, config: uvicorn.Config, app: Litestar) -> None:
         super().__init__(config)
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._woken = asyncio.Event()
-        self.failed = False
+        self._wakeup = asyncio.Event()
+        self.has_failed = False
 
     def fail(self) -> None:
-        self.failed = True
+        """Stop because a background worker has failed."""
+        self.has_failed = True
         self.stop()
 
     def stop(self) -> None:
-        """At once; whoever only sets `should_exit` waits up to a second."""
+        """Stop at once: after only setting `should_exit` it takes up to a second."""
         self.should_exit = True
-        self._woken.set()
+        self._wakeup.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on a signal."""
         super().handle_exit(sig, frame)
-        if self._loop is not None:  # a signal is heard between any two steps of the loop, or while it sleeps
-            self._loop.call_soon_threadsafe(self._woken.set)
+        if self._loop is not None:  # a signal comes between any two steps of the loop, or while it sleeps
+            self._loop.call_soon_threadsafe(self._wakeup.set)
 
     async def main_loop(self) -> None:
-        """Once a second, for the date that answers carry: uvicorn itself looks ten times whether it is to stop."""
+        """Tick once a second, for the date that answers carry: uvicorn's own loop looks ten times if it is to stop."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await self._woken.wait()
+                    await self._wakeup.wait()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        self._app.state.parts.live.close()
+        """End waits and streams, then the server."""
+        self._app.state.services.predictions.live_events.close()
         await super().shutdown(sockets)

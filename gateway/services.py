@@ -1,84 +1,127 @@
-"""The parts of a gateway that routes use."""
+"""The services of a gateway that routes use: one struct for each builder of `bootstrap`."""
 
 import asyncio
 
 from msgspec import Struct
 
-from gateway.auth.authenticator import Auth
-from gateway.auth.rate_limits import Limiter
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.rate_limits import RateLimiter
 from gateway.auth.sessions import Sessions
 from gateway.broker import Broker
 from gateway.catalog.catalog import Catalog
-from gateway.cleanup.garbage import Gc
-from gateway.events.account_feed import Feed
+from gateway.cleanup.garbage import GarbageCollector
+from gateway.events.account_feed import AccountFeed
 from gateway.events.follower import Follower
-from gateway.events.subscriptions import Live
-from gateway.files.store import Files
-from gateway.files.uploads import Uploading
-from gateway.fleet.deployments import Deployments as Deploying
-from gateway.fleet.registry import Fleet
+from gateway.events.live_events import LiveEvents
+from gateway.files.store import FileStore
+from gateway.files.uploads import UploadService
+from gateway.fleet.deployments import DeploymentController as Deploying
+from gateway.fleet.registry import FleetRegistry
 from gateway.ids import Capabilities
-from gateway.predictions.cancellation import Cancels
-from gateway.predictions.inputs import Inputs
-from gateway.predictions.submit import Creator
+from gateway.predictions.cancellation import Cancellations
+from gateway.predictions.inputs import InputPreparer
+from gateway.predictions.submit import Submitter
 from gateway.settings import Settings
-from gateway.store.accounts import Accounts
-from gateway.store.changes import Changed
-from gateway.store.collections import Collections
-from gateway.store.deliveries import Deliveries
-from gateway.store.deployments import Deployments
-from gateway.store.descriptions import Descriptions
-from gateway.store.examples import Examples
-from gateway.store.models import Models
-from gateway.store.predictions import Predictions
-from gateway.store.search import Search
-from gateway.store.secrets import WebhookSecrets
-from gateway.store.tokens import Tokens
-from gateway.store.uploads import Uploads
-from gateway.versions.deletion import Deleting
-from gateway.versions.push_results import Builds
-from gateway.versions.pushes import Pushes
-from gateway.versions.training_results import Results
-from gateway.versions.trainings import Trainings
+from gateway.store.accounts import AccountStore
+from gateway.store.changes import ChangeStore
+from gateway.store.collections import CollectionStore
+from gateway.store.deliveries import DeliveryStore
+from gateway.store.deployments import DeploymentStore
+from gateway.store.descriptions import DescriptionStore
+from gateway.store.examples import ExampleStore
+from gateway.store.models import ModelStore
+from gateway.store.predictions import PredictionStore
+from gateway.store.search import SearchStore
+from gateway.store.secrets import WebhookSecretStore
+from gateway.store.tokens import TokenStore
+from gateway.store.uploads import UploadStore
+from gateway.versions.deletion import VersionDeleter
+from gateway.versions.push_results import PushResults
+from gateway.versions.pushes import PushService
+from gateway.versions.training_results import TrainingResults
+from gateway.versions.trainings import TrainingService
 
 
-class Parts(Struct, frozen=True, kw_only=True):
-    """What the lifespan opened."""
+class AccessServices(Struct, frozen=True, kw_only=True):
+    """Accounts and tokens, authentication, rate limits and sessions."""
 
-    settings: Settings
-    auth: Auth
-    limiter: Limiter
-    accounts: Accounts
-    tokens: Tokens
+    account_store: AccountStore
+    token_store: TokenStore
+    authenticator: Authenticator
+    rate_limiter: RateLimiter
     sessions: Sessions
     capabilities: Capabilities
+
+
+class CatalogServices(Struct, frozen=True, kw_only=True):
+    """Models and versions, their descriptions and examples, collections and search."""
+
     catalog: Catalog
-    models: Models
-    descriptions: Descriptions
-    examples: Examples
-    collections: Collections
-    search: Search
-    predictions: Predictions
-    creator: Creator
-    follower: Follower
-    live: Live
-    cancels: Cancels
+    model_store: ModelStore
+    description_store: DescriptionStore
+    example_store: ExampleStore
+    collection_store: CollectionStore
+    search_store: SearchStore
+
+
+class FileServices(Struct, frozen=True, kw_only=True):
+    """The file store, uploads, and the removal of files that nothing refers to."""
+
+    file_store: FileStore
+    upload_store: UploadStore
+    uploads: UploadService
+    garbage_collector: GarbageCollector
+
+
+class FleetServices(Struct, frozen=True, kw_only=True):
+    """The broker, the runners, and the deployments on them."""
+
     broker: Broker
-    fleet: Fleet
-    files: Files
-    inputs: Inputs
-    uploads: Uploads
-    uploading: Uploading
-    pushes: Pushes
-    builds: Builds
-    trainings: Trainings
-    results: Results
-    deleting: Deleting
-    gc: Gc
-    feed: Feed
-    changed: Changed
-    deliveries: Deliveries
-    webhook_secrets: WebhookSecrets
+    fleet: FleetRegistry
+    deployment_store: DeploymentStore
+    deployments: Deploying
+
+
+class PredictionServices(Struct, frozen=True, kw_only=True):
+    """Predictions: their rows, submission, events and cancellation."""
+
+    prediction_store: PredictionStore
+    change_store: ChangeStore
+    submitter: Submitter
+    follower: Follower
+    live_events: LiveEvents
+    cancellations: Cancellations
+    inputs: InputPreparer
+    account_feed: AccountFeed
+
+
+class VersionServices(Struct, frozen=True, kw_only=True):
+    """Pushes and trainings, which make versions, and the deletion of versions."""
+
+    pushes: PushService
+    push_results: PushResults
+    trainings: TrainingService
+    training_results: TrainingResults
+    deletion: VersionDeleter
+
+
+class WebhookServices(Struct, frozen=True, kw_only=True):
+    """Deliveries of webhooks, and the secrets they are signed with."""
+
+    delivery_store: DeliveryStore
+    webhook_secrets: WebhookSecretStore
     webhooks_due: asyncio.Event
-    deployments: Deployments
-    deploying: Deploying
+    """Set when there may be a webhook to send."""
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """Everything that `bootstrap.open_services` opens for the routes."""
+
+    settings: Settings
+    access: AccessServices
+    models: CatalogServices
+    files: FileServices
+    runners: FleetServices
+    predictions: PredictionServices
+    versions: VersionServices
+    webhooks: WebhookServices

@@ -3,6 +3,6 @@
 from datetime import datetime
 
 
-def rfc3339(moment: datetime) -> str:
-    """Of a moment in UTC, as all of ours are."""
-    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+def format_rfc3339(time: datetime) -> str:
+    """Format a time in UTC, as all of ours are, with microseconds and a `Z`."""
+    return time.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

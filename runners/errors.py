@@ -1,20 +1,20 @@
-"""What goes wrong in an agent.
+"""The errors of an agent.
 
 RunnerError
-├── NoAnswer            the broker was asked and did not answer in time
-│   └── NoResponders    nobody listens there: no stream, no consumer, or a broker that is starting
-├── Refused             JetStream answered, with an error
-├── BadFolder            a model's folder cannot be read or packed
-├── BadPack              an archive is not one that we would make
-├── BadInput             an input's secret or file cannot be opened
-├── NotOffered           a model's folder cannot be offered
-├── EnvironmentFailed    what a version asks for cannot be installed
-├── Unavailable          a pushed version cannot be had just now
-├── SetupFailed         a worker did not get ready
-├── Outgrown            a worker could not be set up in the memory that it was given, and there is more
-├── StartOver           what a run said is gone, and too much of it to say again
+├── BrokerTimeout       the broker did not answer in time
+│   └── NoResponders    no stream or consumer listens there, or the broker is starting
+├── RequestRefused      JetStream answered with an error
+├── BadFolder           a model's folder cannot be read or packed
+├── BadArchive          an archive is not one that we would write
+├── BadInput            a secret or a file in an input cannot be opened
+├── UnusableModel       a model's folder cannot be served
+├── EnvironmentFailed   the environment that a version requires cannot be built
+├── VersionUnavailable  a pushed version cannot be fetched now
+├── SetupFailed         a worker did not become ready
+├── SetupOutOfMemory    a worker could not be set up in its slot, and there is more memory
+├── EventsLost          the events of an attempt are gone, and too many to publish again
 └── FileStoreError      a file could not be stored or fetched
-    └── NotThere        there is no such file
+    └── FileMissing     there is no such file
 """
 
 
@@ -22,15 +22,15 @@ class RunnerError(Exception):
     """Something went wrong in this runner."""
 
 
-class NoAnswer(RunnerError):
+class BrokerTimeout(RunnerError):
     """The broker did not answer in time."""
 
 
-class NoResponders(NoAnswer):
-    """Nobody listens on that subject."""
+class NoResponders(BrokerTimeout):
+    """The subject has no listener: there is no such stream or consumer, or the broker is starting."""
 
 
-class Refused(RunnerError):
+class RequestRefused(RunnerError):
     """JetStream refused a request."""
 
     def __init__(self, code: int, description: str) -> None:
@@ -46,22 +46,22 @@ class BadFolder(RunnerError):
     ) -> None:
         super().__init__(message)
         self.file = file
-        """Relative to the folder."""
+        """The file, relative to the folder."""
         self.line = line
         self.reason = reason or message
-        """Without file and line."""
+        """The reason without file and line."""
 
 
-class BadPack(RunnerError):
-    """An archive is not one that we would make; the message names the file in it and the reason."""
+class BadArchive(RunnerError):
+    """An archive is not one that we would write; the message names the file in it and the reason."""
 
 
 class BadInput(RunnerError):
-    """Something in an input cannot be opened here."""
+    """A part of an input cannot be opened here."""
 
 
-class NotOffered(RunnerError):
-    """A model's folder cannot be offered."""
+class UnusableModel(RunnerError):
+    """A model's folder cannot be served."""
 
     def __init__(
         self, reason: str, *, stage: str = "config", file: str | None = None, line: int | None = None, log: str = ""
@@ -74,22 +74,22 @@ class NotOffered(RunnerError):
 
 
 class EnvironmentFailed(RunnerError):
-    """What a version asks for cannot be installed."""
+    """The environment that a version requires cannot be built."""
 
     def __init__(self, reason: str, log: str = "", *, file: str | None = None, line: int | None = None) -> None:
         super().__init__(reason)
         self.log = log
         self.file = file
-        """Which asked for it."""
+        """The file that requires what failed."""
         self.line = line
 
 
-class Unavailable(RunnerError):
-    """A pushed version cannot be had just now: its archive is not to be reached, or is not what it should be."""
+class VersionUnavailable(RunnerError):
+    """A pushed version cannot be fetched now: its archive is out of reach, or not what it should be."""
 
 
 class SetupFailed(RunnerError):
-    """A worker did not get ready."""
+    """A worker did not become ready."""
 
     def __init__(
         self,
@@ -103,40 +103,41 @@ class SetupFailed(RunnerError):
     ) -> None:
         super().__init__(reason)
         self.cause = cause if cause is not None else reason
-        """The reason without the stage and the place."""
+        """The reason without stage and location."""
         self.log = log
-        """What it printed until then."""
+        """The output of the worker until then."""
         self.stage = stage
         """import | setup"""
         self.file = file
-        """Of the predictor's own, relative to its folder."""
+        """The predictor's own file, relative to its folder."""
         self.line = line
 
     @property
-    def out_of_memory(self) -> bool:
+    def is_out_of_memory(self) -> bool:
+        """Whether the worker ran out of memory, judging by the message."""
         text = str(self).lower()
         return any(
-            words in text
-            for words in ("out of memory", "memoryerror", "allocate memory", "bad_alloc", "can't start new thread")
+            phrase in text
+            for phrase in ("out of memory", "memoryerror", "allocate memory", "bad_alloc", "can't start new thread")
         )
 
 
-class Outgrown(RunnerError):
-    """A worker could not be set up in the memory that it was given."""
+class SetupOutOfMemory(RunnerError):
+    """A worker could not be set up in the memory of its slot."""
 
 
-class StartOver(RunnerError):
-    """What this run said is lost, and it was too much to keep."""
+class EventsLost(RunnerError):
+    """The events of this attempt are lost, and were too many to keep."""
 
 
 class FileStoreError(RunnerError):
     """A file could not be stored or fetched."""
 
 
-class NotThere(FileStoreError):
-    """There is no such file."""
+class FileMissing(FileStoreError):
+    """The file store has no such file."""
 
 
-def place(file: str | None, line: int | None) -> str:
-    """How a message begins that is about a place in a model's folder; empty where that is not known."""
+def location_prefix(file: str | None, line: int | None) -> str:
+    """Return the beginning of a message about a place in a model's folder; empty if the place is unknown."""
     return f"{file}:{line}: " if file and line else f"{file}: " if file else ""

@@ -1,48 +1,51 @@
-"""The agent's composition root."""
+"""The agent's composition root: it builds the parts of an agent, runs them, and ends them."""
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
+from msgspec import Struct
+from nats.aio.msg import Msg
 
-from runners.broker.connection import Link, connected
-from runners.broker.event_publisher import Reporter
-from runners.broker.leases import Claims
+from runners.broker.connection import Connection, connected
+from runners.broker.event_publisher import EventPublisher
+from runners.broker.leases import Leases
 from runners.broker.streams import Streams
-from runners.builds.build_jobs import Builds
-from runners.builds.training_jobs import Trainings
+from runners.builds.build_jobs import BuildJobs
+from runners.builds.training_jobs import TrainingJobs
 from runners.errors import RunnerError
-from runners.fleet import status
-from runners.fleet.heartbeat import Herald
-from runners.instances.autoscaler import Demand
-from runners.instances.factory import Serving
-from runners.instances.instance import Shared
-from runners.instances.monitor import Upkeep
-from runners.instances.pool import Parts, Pool
-from runners.instances.releases import Served
-from runners.instances.retired import Retired
-from runners.instances.slot import Ticking
+from runners.fleet.heartbeat import HeartbeatSender
+from runners.fleet.status import HostStatus
+from runners.instances.autoscaler import Autoscaler
+from runners.instances.factory import InstanceFactory
+from runners.instances.instance import InstanceContext
+from runners.instances.monitor import Monitor
+from runners.instances.pool import Pool, PoolServices
+from runners.instances.pool_entry import HeldQueue
+from runners.instances.releases import DeployedReleases
+from runners.instances.retired import VersionRemover
 from runners.jobs import file_store
-from runners.jobs.cancellation import Cancels
-from runners.jobs.file_store import Files
-from runners.jobs.inputs import Inputs
-from runners.jobs.job_run import Agent
-from runners.jobs.secrets import Secrets
+from runners.jobs.cancellation import Cancellations
+from runners.jobs.file_store import FileStore
+from runners.jobs.inputs import InputOpener
+from runners.jobs.job_run import JobContext
+from runners.jobs.secrets import SecretBox
 from runners.placement import devices, memory_profiles
-from runners.placement.memory_profiles import Needs
+from runners.placement.memory_profiles import MemoryProfiles
+from runners.placement.planner import Host
 from runners.process import scratch
 from runners.settings import Settings
-from runners.versions import archive_cache
-from runners.versions.archive_cache import Packs
-from runners.versions.environments import FOLDER, Environments
+from runners.versions import archive_cache, environments
+from runners.versions.archive_cache import ArchiveCache
+from runners.versions.environments import EnvironmentCache
 from runners.versions.introspection import Model
-from runners.versions.local_models import Stock, taken
-from runners.versions.pushed import Pushed
-from runners.versions.resolver import Library
+from runners.versions.local_models import LocalModels, load_local_models
+from runners.versions.pushed import PushedVersions
+from runners.versions.resolver import Resolver
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
@@ -51,31 +54,203 @@ T = TypeVar("T")
 
 
 async def serve(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Take jobs and say what becomes of them until `stop`, SIGTERM or SIGINT; then give back what is left."""
+    """Run an agent until `stop`, SIGTERM or SIGINT; then return its unfinished jobs to their queues."""
     stop = stop or asyncio.Event()
     with _signals(stop):
-        store = file_store.at(settings.files_url, settings.files_token)
-        cache = Path(settings.cache_dir)
-        environments = Environments(cache / FOLDER, limit=settings.build_limit)
-        pushed = Pushed(Packs(store, cache / archive_cache.FOLDER), environments, settings)
+        files = file_store.open_file_store(settings.files_url, settings.files_token)
+        pushed = _build_caches(settings, files)
         async with AsyncExitStack() as stack:
-            prepared = await _unless(stop, _prepare(settings, pushed, stack))
-            if prepared is None:
-                return
-            stock, link = prepared
-            await _work(settings, stop, link, stock, pushed, store)
+            prepared = await _unless_stopped(stop, _prepare(settings, pushed, stack))
+            if prepared is not None:
+                local, connection = prepared
+                await _build_agent(settings, connection, files, pushed, local).run(stop)
 
 
-async def _prepare(settings: Settings, pushed: Pushed, stack: AsyncExitStack) -> tuple[Stock, Link]:
-    await asyncio.to_thread(scratch.sweep)
-    await pushed.tidy()
-    stock = await taken(settings, pushed.environments)
-    log.info("offering", agent=settings.agent, models=sorted(model.name for model in stock.models.values()))
-    return stock, await stack.enter_async_context(connected(settings.nats_url, settings.agent))
+async def _prepare(settings: Settings, pushed: PushedVersions, stack: AsyncExitStack) -> tuple[LocalModels, Connection]:
+    await asyncio.to_thread(scratch.remove_stale_folders)
+    await pushed.trim_caches()
+    local = await load_local_models(settings, pushed.environments)
+    names = sorted(model.name for model in local.models.values())
+    log.info("loaded the local models", agent=settings.agent, models=names)
+    return local, await stack.enter_async_context(connected(settings.nats_url, settings.agent))
 
 
-async def _unless(stop: asyncio.Event, start: Coroutine[None, None, T]) -> T | None:
-    """A start may take long, and must not outlast the wish to stop."""
+def _build_caches(settings: Settings, files: FileStore) -> PushedVersions:
+    """Build the disk caches, from which pushed versions come."""
+    folder = Path(settings.cache_dir)
+    environment_cache = EnvironmentCache(folder / environments.FOLDER, limit=settings.build_limit)
+    return PushedVersions(ArchiveCache(files, folder / archive_cache.FOLDER), environment_cache, settings)
+
+
+def _build_job_context(settings: Settings, connection: Connection, streams: Streams, files: FileStore) -> JobContext:
+    """Build what every job needs, of whatever kind."""
+    secrets = SecretBox(settings.secrets_key)
+    return JobContext(
+        agent=settings.agent,
+        events=EventPublisher(connection, streams),
+        cancellations=Cancellations(),
+        files=files,
+        inputs=InputOpener(files, secrets, limit=settings.input_bytes, timeout=settings.input_timeout),
+        run_limit=settings.run_limit,
+        max_output=settings.max_output,
+    )
+
+
+class _Instances(Struct, frozen=True, kw_only=True):
+    """The parts that load instances and keep them."""
+
+    pool: Pool
+    leases: Leases
+    releases: DeployedReleases
+    autoscaler: Autoscaler
+    monitor: Monitor
+
+
+def _build_instances(
+    context: InstanceContext, host: Host, local: LocalModels, resolver: Resolver, pushed: PushedVersions
+) -> _Instances:
+    settings, connection = context.settings, context.connection
+    leases = Leases(connection, settings.agent, replicas=settings.replicas)
+    releases = DeployedReleases(devices.hardware_name(host, settings))
+    queue_check = asyncio.Event()
+    services = PoolServices(
+        host=host,
+        settings=settings,
+        factory=InstanceFactory(local.models, resolver, pushed, context),
+        leases=leases,
+        profiles=context.profiles,
+        releases=releases.by_service,
+        on_vacancy=queue_check.set,
+    )
+    pool = Pool(local.models, services)
+    autoscaler = Autoscaler(connection, context.streams, leases, pool, settings.pool, releases.by_service, queue_check)
+    monitor = Monitor(host, pool, context.profiles, autoscaler.ask_other_hosts)
+    return _Instances(pool=pool, leases=leases, releases=releases, autoscaler=autoscaler, monitor=monitor)
+
+
+def _build_agent(
+    settings: Settings, connection: Connection, files: FileStore, pushed: PushedVersions, local: LocalModels
+) -> "RunnerAgent":
+    """Build all parts of an agent, each from those before it."""
+    streams = Streams(connection, _stream_configs(settings))
+    jobs = _build_job_context(settings, connection, streams, files)
+    host = devices.detect_host(settings)
+    profiles = MemoryProfiles(Path(settings.cache_dir) / memory_profiles.FOLDER)
+    resolver = Resolver(local.models, pushed)
+    context = InstanceContext(settings=settings, jobs=jobs, connection=connection, streams=streams, profiles=profiles)
+    instances = _build_instances(context, host, local, resolver, pushed)
+    pool = instances.pool
+    heartbeat = HeartbeatSender(
+        connection,
+        [model.info for model in local.models.values()],
+        HostStatus(settings, host, pool, instances.monitor),
+        pool.changed,
+        agent=settings.agent,
+    )
+    return RunnerAgent(
+        settings=settings,
+        connection=connection,
+        cancels=jobs.cancellations,
+        local=local,
+        instances=instances,
+        heartbeat=heartbeat,
+        builds=BuildJobs(pushed, pool.trial_slots, settings, jobs, connection, streams),
+        trainings=TrainingJobs(resolver, pool.trial_slots, settings, jobs, connection, streams),
+        retired=VersionRemover(pool, pushed.archives),
+    )
+
+
+class RunnerAgent(Struct, frozen=True, kw_only=True):
+    """A complete agent: its subscriptions, its background tasks, and its end."""
+
+    settings: Settings
+    connection: Connection
+    cancels: Cancellations
+    local: LocalModels
+    instances: _Instances
+    heartbeat: HeartbeatSender
+    builds: BuildJobs
+    trainings: TrainingJobs
+    retired: VersionRemover
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`. Raises `RunnerError` if the connection is closed for good."""
+        self.connection.on_reconnect(self._on_reconnect)
+        await self._subscribe()
+        await _unless_stopped(stop, self.instances.autoscaler.ensure_streams())
+        self.heartbeat.request_registration()
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(each) for each in self._background()]
+            keep_alive = tasks.create_task(self._keep_jobs_alive())
+            try:
+                await _wait_for_stop(stop, self.connection)
+            finally:
+                log.info("stopping")
+                self.connection.stop_reconnecting()
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(self.instances.pool.close(), self.builds.close(), self.trainings.close())
+                keep_alive.cancel()
+        await self.connection.flush()
+        log.info("stopped")
+
+    async def _subscribe(self) -> None:
+        subscribe, autoscaler = self.connection.subscribe, self.instances.autoscaler
+        await subscribe(subjects.CANCELS, self.cancels.on_message)
+        await subscribe(subjects.wake("*", "*"), autoscaler.receive_wake)
+        await subscribe(subjects.more_instances("*", "*"), autoscaler.receive_more)
+        await subscribe(subjects.HELLO, self.heartbeat.receive_hello)
+        await subscribe(subjects.PING, self.heartbeat.receive_ping, queue="runners")
+        await subscribe(subjects.RETIRED, self.retired.receive)
+        await subscribe(subjects.RELEASES, self._receive_releases)
+
+    def _background(self) -> list[Coroutine[Any, Any, None]]:
+        """Return the tasks that run until the agent stops."""
+        background: list[Coroutine[Any, Any, None]] = [
+            self.instances.autoscaler.run(),
+            self.instances.leases.keep_renewing(),
+            self.instances.monitor.run(),
+            self.heartbeat.run(),
+            self.heartbeat.keep_registered(),
+            self.retired.run(),
+            self.local.load_remaining(self._on_model_added),
+        ]
+        if self.settings.builds:
+            background.append(self.builds.run())
+        if self.settings.trainings:
+            background.append(self.trainings.run())
+        return background
+
+    @property
+    def _queues(self) -> list[HeldQueue]:
+        return [*self.instances.pool.queues, self.builds.queue, self.trainings.queue]
+
+    async def _keep_jobs_alive(self) -> None:
+        """Keep all jobs in hand alive from one place, which user code cannot block."""
+        while True:
+            await asyncio.sleep(self.settings.heartbeat)
+            for queue in self._queues:
+                await queue.keep_alive()
+
+    def _on_reconnect(self) -> None:
+        for queue in self._queues:
+            queue.reset()
+        self.instances.autoscaler.check_now()
+        self.heartbeat.request_registration()
+
+    def _on_model_added(self, model: Model) -> None:
+        self.heartbeat.add_version(model.info)
+        self.instances.pool.add_version(model.version)
+        self.instances.autoscaler.check_now()
+
+    async def _receive_releases(self, msg: Msg) -> None:
+        if self.instances.releases.update(msg):
+            self.instances.pool.ensure_minimum()
+            self.instances.autoscaler.check_now()
+
+
+async def _unless_stopped(stop: asyncio.Event, start: Coroutine[None, None, T]) -> T | None:
+    """Return the result of `start`, or None if the agent is to stop first: a start may take long."""
     stopping, starting = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(start)
     try:
         await asyncio.wait([stopping, starting], return_when=asyncio.FIRST_COMPLETED)
@@ -86,142 +261,22 @@ async def _unless(stop: asyncio.Event, start: Coroutine[None, None, T]) -> T | N
         await asyncio.wait([stopping, starting])
 
 
-async def _work(
-    settings: Settings, stop: asyncio.Event, link: Link, stock: Stock, pushed: Pushed, store: Files
-) -> None:
-    streams = Streams(link, _configurations(settings))
-    agent = Agent(
-        name=settings.agent,
-        reporter=Reporter(link, streams),
-        cancels=Cancels(),
-        files=store,
-        inputs=Inputs(store, Secrets(settings.secrets_key), limit=settings.input_bytes, timeout=settings.input_timeout),
-        run_limit=settings.run_limit,
-        max_output=settings.max_output,
-    )
-    host = devices.found(settings)
-    known = Needs(Path(settings.cache_dir) / memory_profiles.FOLDER)
-    shared = Shared(
-        settings=settings,
-        agent=agent,
-        link=link,
-        streams=streams,
-        needs=known,
-        changed=lambda: pool.changed.set(),
-        idle=lambda: pool.seating.arrange(),
-        replaced=lambda: pool.count("replaced"),
-        grew=lambda: upkeep.grew(),
-    )
-    library = Library(stock.models, pushed)
-    serving = Serving(stock.models, library, pushed, shared)
-    claims = Claims(link, settings.agent, replicas=settings.replicas)
-    served = Served(devices.hardware(host, settings), lambda: retold())
-    parts = Parts(
-        host=host,
-        settings=settings,
-        serving=serving,
-        claims=claims,
-        needs=known,
-        releases=served.fitting,
-        left=lambda: demand.look(),
-    )
-    pool = Pool(stock.models, parts)
-    demand = Demand(link, streams, claims, pool, settings.pool, served.fitting)
-    upkeep = Upkeep(host, pool, known, demand.ask_for_more)
-    offers = [model.offer for model in stock.models.values()]
-    herald = Herald(
-        link, offers, lambda: status.taken(settings, host, pool, upkeep), pool.changed, agent=settings.agent
-    )
-    builds = Builds(pushed, pool, settings, agent, link, streams)
-    trainings = Trainings(library, pool, settings, agent, link, streams)
-    retired = Retired(pool, pushed.packs)
-    introduction = asyncio.Event()
+async def _wait_for_stop(stop: asyncio.Event, connection: Connection) -> None:
+    """Wait until the agent is to stop.
 
-    def inboxes() -> list[Ticking]:
-        return [*pool.inboxes, builds.inbox, trainings.inbox]
-
-    def retold() -> None:
-        pool.keep_least()
-        demand.look()
-
-    def reconnected() -> None:
-        for inbox in inboxes():
-            inbox.lose()
-        demand.look()
-        introduction.set()
-
-    def added(model: Model) -> None:
-        offers.append(model.offer)
-        pool.offer(model.offer.version)
-        demand.look()
-        introduction.set()
-
-    link.on_reconnect(reconnected)
-    await link.listen(subjects.CANCELS, agent.cancels.heard)
-    await link.listen(subjects.wake("*", "*"), demand.woken)
-    await link.listen(subjects.more("*", "*"), demand.more)
-    await link.listen(subjects.HELLO, herald.greeted)
-    await link.listen(subjects.PING, herald.pinged, queue="runners")
-    await link.listen(subjects.RETIRED, retired.heard)
-    await link.listen(subjects.RELEASES, served.heard)
-    await _unless(stop, demand.prepare())
-    introduction.set()
-    async with asyncio.TaskGroup() as tasks:
-        chores = [
-            tasks.create_task(demand.watch()),
-            tasks.create_task(claims.keep()),
-            tasks.create_task(upkeep.keep()),
-            tasks.create_task(herald.keep_saying()),
-            tasks.create_task(_introduce(herald, introduction)),
-            tasks.create_task(retired.forget()),
-            tasks.create_task(stock.rest(added)),
-        ]
-        if settings.builds:
-            chores.append(tasks.create_task(builds.keep()))
-        if settings.trainings:
-            chores.append(tasks.create_task(trainings.keep()))
-        heart = tasks.create_task(_beat(inboxes, settings.heartbeat))
-        try:
-            await _until(stop, link)
-        finally:
-            log.info("stopping")
-            link.leave()
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(pool.close(), builds.close(), trainings.close())
-            heart.cancel()
-    await link.flush()
-    log.info("stopped")
-
-
-async def _until(stop: asyncio.Event, link: Link) -> None:
-    """Until we are to stop. A connection that is closed for good ends the agent: whoever started it starts another."""
+    Raises `RunnerError` if the connection is closed for good: the agent ends, and its supervisor starts another.
+    """
     stopping = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait([stopping, link.lost], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, connection.closed], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
     if not stop.is_set():
         raise RunnerError("NATS closed the connection for good")
 
 
-async def _introduce(herald: Herald, asked: asyncio.Event) -> None:
-    while True:
-        await asked.wait()
-        asked.clear()
-        await herald.introduce()
-
-
-async def _beat(inboxes: Callable[[], list[Ticking]], every: float) -> None:
-    """One heartbeat for all jobs in hand, which user code cannot block."""
-    while True:
-        await asyncio.sleep(every)
-        for inbox in inboxes():
-            await inbox.tick()
-
-
-def _configurations(settings: Settings) -> dict[str, dict[str, object]]:
-    return subjects.streams(
+def _stream_configs(settings: Settings) -> dict[str, dict[str, object]]:
+    return subjects.stream_configs(
         replicas=settings.replicas,
         queue_cap=settings.queue_cap,
         events_age=settings.events_age,
@@ -231,12 +286,13 @@ def _configurations(settings: Settings) -> dict[str, dict[str, object]]:
 
 @contextmanager
 def _signals(stop: asyncio.Event) -> Generator[None]:
+    """Set `stop` on SIGTERM and SIGINT."""
     loop = asyncio.get_running_loop()
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    for number in wanted:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
         loop.add_signal_handler(number, stop.set)
     try:
         yield
     finally:
-        for number in wanted:
+        for number in numbers:
             loop.remove_signal_handler(number)

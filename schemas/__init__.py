@@ -1,1 +1,1 @@
-"""What gateways and runners say to each other, and the states of a prediction."""
+"""The messages between gateways and runners, and the states of a prediction."""

@@ -1,4 +1,4 @@
-"""What gateways tell each other of predictions: that one was made, has begun, or has ended."""
+"""Messages between gateways about the predictions of an account: created, started, ended."""
 
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,12 @@ from schemas.prediction import Status
 
 
 class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A prediction as the record has it since `at`, without what it was given and said."""
+    """A prediction as recorded at `at`, without its input, output and logs."""
 
     id: str
     account: int
     at: datetime
-    """When it was written, by the clock of the database."""
+    """When the row was written, by the database's clock."""
     model: str
     version: str
     status: Status
@@ -28,6 +28,6 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Changes(Struct, frozen=True):
-    """Of one account."""
+    """Changes of predictions of one account."""
 
     changes: list[Change]

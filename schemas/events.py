@@ -1,4 +1,4 @@
-"""What a runner says of a prediction, from its start to its one final event."""
+"""The events of a prediction, from its start to its one final event."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from msgspec import Raw, Struct, json
 
 
 class Run(Struct, frozen=True, array_like=True, order=True):
-    """One start of a job. A later one replaces an earlier one, and what the earlier one said counts no more."""
+    """The identity of one start of a job. A later one replaces an earlier one, whose events count no more."""
 
     attempt: int
     at: int
@@ -16,7 +16,7 @@ class Run(Struct, frozen=True, array_like=True, order=True):
 
 
 class Started(Struct, frozen=True, kw_only=True, tag="started"):
-    """Said only of runs that last."""
+    """A run has started. Published only for runs that last."""
 
     id: str
     run: Run
@@ -24,79 +24,85 @@ class Started(Struct, frozen=True, kw_only=True, tag="started"):
 
 
 class Output(Struct, frozen=True, kw_only=True, tag="output", omit_defaults=True):
-    """One or more chunks of an iterator's output."""
+    """A run has one or more chunks of output, from an iterator."""
 
     id: str
     run: Run
     index: int
-    """Of the first of `values` in the whole output."""
+    """Position of the first of `values` in the whole output."""
     values: list[Raw]
     files: list[str] = []
     """Keys in the file store; each stands in `values` as the string `file:<key>`."""
     stored: dict[int, str] = {}
-    """Of values too large for a message: their places in `values`, where null stands, and the keys of their texts."""
+    """Keys of the JSON texts that are too large for a message, by their position in `values`, where null stands."""
 
 
 class Log(Struct, frozen=True, kw_only=True, tag="log"):
+    """A run has logged more text."""
+
     id: str
     run: Run
     offset: int
-    """Characters of log that this run said before."""
+    """Characters of this run's log before this piece."""
     text: str
 
 
 class Crashed(Struct, frozen=True, kw_only=True, tag="crashed"):
-    """The run died with its worker; the job has been published again."""
+    """A run has died with its worker, and the job has been published again."""
 
     id: str
     run: Run
     at: datetime
     reason: str
     attempt: int
-    """Of the job's new message."""
+    """Attempt in the job's new message."""
     job: int
-    """Sequence of the job's new message."""
+    """Sequence number of the job's new message."""
 
 
-class Ended(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What all final events have in common: with what was said before, it is the whole of the prediction."""
+class FinalBase(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The fields of all final events. Together with the earlier events of the run, they are the whole prediction."""
 
     id: str
     run: Run | None
-    """None: the prediction never started."""
+    """None if the prediction never started."""
     at: datetime
     created_at: datetime | None = None
-    """Of the job."""
+    """When the job was created."""
     started_at: datetime | None = None
     """When user code was entered."""
     pulled_at: datetime | None = None
     """When an agent got the job."""
     batched_at: datetime | None = None
-    """When it was sent to the worker, with its batch."""
+    """When the agent sent it to the worker, with its batch."""
     outputs: int = 0
-    """Chunks that `Output` events of this run said before."""
+    """Number of chunks in the `Output` events of this run."""
     values: list[Raw] = []
-    """The output, or the chunks of it not said before."""
+    """The output, or those of its chunks that no `Output` event has."""
     many: bool = False
-    """The output is an iterator's: a list of chunks."""
+    """Whether the output is an iterator's: a list of chunks."""
     files: list[str] = []
     stored: dict[int, str] = {}
     logs: int = 0
-    """Characters that `Log` events of this run said before."""
+    """Number of characters in the `Log` events of this run."""
     log: str = ""
-    """What was logged after them."""
+    """The log after them."""
     metrics: dict[str, Any] = {}
 
 
-class Succeeded(Ended, frozen=True, kw_only=True, tag="succeeded", omit_defaults=True):
-    pass
+class Succeeded(FinalBase, frozen=True, kw_only=True, tag="succeeded", omit_defaults=True):
+    """The final event of a prediction that has an output."""
 
 
-class Failed(Ended, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
+class Failed(FinalBase, frozen=True, kw_only=True, tag="failed", omit_defaults=True):
+    """The final event of a prediction that ended with an error."""
+
     error: str
 
 
-class Canceled(Ended, frozen=True, kw_only=True, tag="canceled", omit_defaults=True):
+class Canceled(FinalBase, frozen=True, kw_only=True, tag="canceled", omit_defaults=True):
+    """The final event of a prediction that was canceled; `error` is the reason, if there is one."""
+
     error: str | None = None
 
 
@@ -109,7 +115,7 @@ encode = json.Encoder().encode
 
 
 def kind(event: Event) -> str:
-    """The last token of the event's subject: all finals share one, so that the broker can refuse a second."""
+    """Return the last token of the event's subject. All finals share one, so that the broker can refuse a second."""
     match event:
         case Started():
             return "started"

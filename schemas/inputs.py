@@ -1,24 +1,27 @@
-"""What stands in an input, as it is recorded and sent, for what must not or cannot stand there itself.
+"""Placeholders in an input, as it is recorded and sent, for secrets and for files.
 
-Both are whole strings, alone or as items of a list. A client's own text may not begin with either.
+A placeholder is a whole string, alone or an item of a list. A client's own text may not begin like one.
 """
 
 from typing import Final
 
 from msgspec import Struct, json
 
-SEALED: Final = "samovar-secret:"
-"""Followed by base64 of a NaCl sealed box for the installation's public key. Inside: `Secret`, as JSON."""
+SEALED_PREFIX: Final = "samovar-secret:"
+"""Start of a secret: base64 of a NaCl sealed box for the installation's public key follows, with a `Secret` in it."""
 
-FILE: Final = "samovar-file:"
-"""Followed by a key in the file store: one of our own file URLs, resolved."""
+FILE_PREFIX: Final = "samovar-file:"
+"""Start of a file: its key in the file store follows. One of our own file URLs becomes this."""
 
-WIPED: Final = "**********"
-"""What is shown of a secret, and what is left of it once its prediction has ended."""
+REDACTED: Final = "**********"
+"""What clients see of a secret, and what remains of it once its prediction has ended."""
 
 
 class Secret(Struct, frozen=True, array_like=True):
-    """Bound to its prediction: a sealed text that somebody copies into another prediction opens nothing."""
+    """A secret and the prediction that it belongs to.
+
+    A sealed text that somebody copies into another prediction opens nothing.
+    """
 
     prediction: str
     value: str

@@ -1,4 +1,4 @@
-"""What a gateway asks of a runner."""
+"""The messages by which a gateway has a runner run a prediction, or cancel it."""
 
 from datetime import datetime
 from typing import Literal
@@ -7,30 +7,30 @@ from msgspec import Raw, Struct, json
 
 
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One prediction to run; its text is what waits in the queue."""
+    """A prediction to run. Its JSON text is the message that waits in the queue."""
 
     id: str
     model: str
     version: str
     kind: Literal["predict", "train", "introspect", "build"] = "predict"
-    """build: make the environment of a pushed version, ask it what it takes, set it up once; answers `models.Built`.
-    train: run the version's `train`; answers `models.Trained`."""
+    """build: make the environment of a pushed version, introspect it, set it up once; the output is a
+    `models.BuildResult`. train: run the version's `train`; the output is a `models.TrainingResult`."""
     input: Raw = Raw(b"null")
-    """null: it is in the file store. Secrets are sealed and our own files are keys: see `schemas.inputs`."""
+    """null if it is in the file store. Secrets are sealed and our own files are keys: see `schemas.inputs`."""
     input_key: str | None = None
-    """Where in the file store the input is, when it is too large for a message."""
+    """Key of the input in the file store, if it is too large for a message."""
     created_at: datetime
     deadline: datetime | None = None
     attempt: int = 1
-    """Each publishing of a job counts one up."""
+    """The number of times that the job has been published, this time included."""
     crashes: int = 0
-    """Workers that died of this job."""
+    """The number of workers that died of this job."""
     reason: str | None = None
-    """How the last of them died."""
+    """How the last of these workers died."""
 
 
 class Cancel(Struct, frozen=True, kw_only=True):
-    """Stop this prediction, wherever it is. Said to every agent; the one that has it answers with its final event."""
+    """A request to every agent to stop a prediction. The one that has its job answers with the final event."""
 
     id: str
     reason: str | None = None

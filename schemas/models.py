@@ -1,4 +1,4 @@
-"""What runners say of themselves: the versions they can run, and that they are there; and what is pushed to them."""
+"""The messages about versions and runners: registrations, heartbeats, manifests, results of builds and trainings."""
 
 import hashlib
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Raw, Struct, json
 
 
-class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VersionInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A version that a runner can load."""
 
     owner: str
@@ -22,180 +22,186 @@ class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     github_url: str | None = None
     paper_url: str | None = None
     labels: dict[str, str] = {}
-    """What it says of itself, such as openai: chat."""
+    """Labels of the version, such as `openai: chat`."""
     pool: str = "default"
 
 
-class Offers(Struct, frozen=True, kw_only=True):
+class Registration(Struct, frozen=True, kw_only=True):
+    """The versions that an agent can load, as it registers them with the gateways."""
+
     agent: str
-    offers: list[Offer]
+    offers: list[VersionInfo]
 
 
 class Device(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What models run on: a GPU, or a group of cores."""
+    """A device that models run on: a GPU, or a group of cores."""
 
     name: str
-    """cuda:0, cpu:0"""
+    """Such as `cuda:0` or `cpu:0`."""
     kind: str
-    """As its maker calls it."""
+    """The name that its maker gives it."""
     memory: int
-    """Bytes that models may take of it; of a group of cores, of the host's."""
+    """Bytes of its memory that models may use; for a group of cores, of the host's memory."""
     planned: int = 0
-    """Bytes of it that what is hot there was given."""
+    """Bytes of it that are assigned to the hot instances on it."""
     cores: int = 0
 
 
-State = Literal["starting", "hot", "parked"]
+InstanceState = Literal["starting", "hot", "parked"]
 
 
-class Resident(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An instance of a version: a worker process, or one that is about to be."""
+class InstanceStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of an instance of a version: a worker process, or one that is about to start."""
 
     version: str
     release: str | None = None
-    """The pool of the releases that it is for; None: it is for everybody."""
+    """The pool of the releases that it serves; None if it serves everybody."""
     model: str
     """owner/name"""
     number: int
-    """Which of the version's instances in the whole fleet, from 0."""
-    state: State
-    """hot: on its device. parked: in the host's memory. What is cold is not resident."""
+    """Number among the version's instances in the whole fleet, from 0."""
+    state: InstanceState
+    """hot: on its device. parked: in the host's memory. A cold version has no instance."""
     phase: str | None = None
-    """Why it is still starting: `downloading weights`, `building`, `loading`."""
+    """The phase of one that is starting: one of `schemas.phases`."""
     devices: list[str] = []
     memory: int = 0
     """Resident bytes of its processes."""
     planned: int = 0
-    """Bytes of the host's memory that it was given."""
+    """Bytes of the host's memory that are assigned to it."""
     running: int = 0
     queued: int = 0
-    """Jobs that wait in its version's queue, as far as its agent has heard."""
+    """The number of jobs that wait in its version's queue, as of its agent's last delivery."""
     since: datetime
-    """When it began to load."""
+    """When it started to load."""
     used_at: datetime | None = None
     """When it last had something to do."""
 
 
-class Presence(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Said every few seconds: what is not heard of for a while is gone."""
+class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of an agent, published every few seconds: one without a heartbeat for a while is gone."""
 
     agent: str
     host: str
     pool: str
     versions: list[str]
-    """Which it offers; left out while they are those that were said with this `edition`."""
+    """The versions that it has registered; omitted while they are those of an earlier heartbeat with this `edition`."""
     edition: str = ""
-    """Of the versions: others have another. Empty: `versions` has all that there are."""
+    """Identifies the list of versions: another list has another edition. Empty if `versions` is never omitted."""
     warm: list[str]
-    """Which services (`subjects.service`) have a live instance: they take jobs without a wake."""
+    """The services (`subjects.service`) that have a live instance: they take jobs without a wake."""
     starting: dict[str, str] = {}
-    """Services on their way there, and the phase that each is in."""
+    """The phase of each service that is starting."""
     failed: dict[str, str] = {}
-    """Services that could not be set up when that was tried last, and why."""
+    """The reason for each service whose last set-up failed."""
     hardware: str = ""
-    """What deployments call a host like this one: `cpu`, `gpu-l40s-2x`."""
+    """The name by which deployments ask for a host like this one: `cpu`, `gpu-l40s-2x`."""
     memory: int = 0
-    """Bytes of the host's memory that models may take together."""
+    """Bytes of the host's memory that all models together may use."""
     used: int = 0
     """Resident bytes of all workers."""
     devices: list[Device] = []
-    residents: list[Resident] = []
+    residents: list[InstanceStatus] = []
     counts: dict[str, int] = {}
-    """What has happened since the agent started: `loads`, `parks`, `unparks`, `evictions`, `replaced`, ..."""
+    """Counters since the agent started: `loads`, `parks`, `unparks`, `evictions`, `replaced`, ..."""
 
 
 class Weights(Struct, frozen=True, kw_only=True):
-    """A file that a training made."""
+    """A file with the weights that a training produced."""
 
     key: str
-    """Where it is in the file store."""
+    """Its key in the file store."""
     sha256: str
     size: int
 
 
 class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a version is made of that was pushed or trained.
+    """The parts of a version that was pushed or trained.
 
-    Runners find it in the file store, under `keys.manifest(version)`. One that was pushed has a `pack`; one that was
-    trained has the folder of its `base`, and `weights` of its own.
+    Runners find it in the file store, under `keys.manifest(version)`. A pushed version has a `pack`; a trained one has
+    the folder of its `base`, and `weights` of its own.
     """
 
     owner: str
     name: str
     pack: str = ""
-    """64 hex digits: the sha256 of the tar archive of its folder, kept under `keys.pack(pack)`."""
+    """64 hex digits: the sha256 of the tar archive of its folder, stored under `keys.archive(pack)`."""
     size: int = 0
-    """Bytes of that archive."""
+    """Size of the archive, in bytes."""
     base: str | None = None
-    """The version that was trained; it may have been trained itself."""
+    """The version whose training this is the result of; it may be the result of a training itself."""
     weights: Weights | None = None
 
     @property
     def version(self) -> str:
+        """The id of the version."""
         if self.base is None or self.weights is None:
             return version_id(self.owner, self.name, self.pack)
         return version_id(self.owner, self.name, f"{self.base} {self.weights.sha256}")
 
 
-class Built(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BuildResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The output of a job of kind `build`: a pushed version that can be run."""
 
-    offer: Offer
+    offer: VersionInfo
     setup_seconds: float
     setup_log: str = ""
-    """What `setup` printed, its last 100,000 characters."""
+    """The last 100,000 characters that `setup` printed."""
     environment: str | None = None
-    """Hash of the environment that was built for it; None: the runner's own."""
+    """Hash of the environment that was built for it; None if it runs in the runner's own."""
     notes: list[str] = []
-    """What was asked for and is not done here, such as system packages."""
+    """Parts of `cog.yaml` that have no effect here, such as system packages."""
 
 
-class Trained(Struct, frozen=True, kw_only=True):
+class TrainingResult(Struct, frozen=True, kw_only=True):
     """The output of a job of kind `train`."""
 
     output: Raw
-    """What `train` returned; files stand in it as in any output."""
+    """What `train` returned, with files as in any output."""
     weights: Weights
-    """The file among them that is given to `setup`. Its key stands here as `file:<key>`."""
+    """The file among them that `setup` gets. Its key has the form `file:<key>`."""
 
 
 class Release(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a deployment wants to have run, in a queue of its own."""
+    """A version that a deployment wants to run, in a queue of its own."""
 
     pool: str
-    """Of its queue, `subjects.release`."""
+    """The pool of its queue: `subjects.release`."""
     model: str
     version: str
     hardware: str = ""
-    """Of the runners that may take it; empty: any."""
+    """The hardware of the runners that may serve it; empty if any may."""
     min_instances: int = 0
-    """How many there are in any case, in the whole fleet."""
+    """The number of instances that the whole fleet always has."""
     max_instances: int = 1
 
 
 class Releases(Struct, frozen=True, kw_only=True):
-    """All that are to be served, and those that still have jobs. What is not among them any more is let go."""
+    """The releases to serve, and those that still have jobs. Runners unload any other."""
 
     at: datetime
-    """When the record said so: what is older than what was heard already is not heard."""
+    """When they were read from the database: runners ignore a message that is older than the last."""
     releases: list[Release]
 
 
-class Retired(Struct, frozen=True, kw_only=True):
-    """Versions that were deleted: forget them."""
+class RetiredVersions(Struct, frozen=True, kw_only=True):
+    """Versions that were deleted, for runners and gateways to forget."""
 
     versions: list[str]
 
 
-def version_id(owner: str, name: str, pack: str) -> str:
-    """A version's id, of 64 hex digits, from its model's name and the sha256 of its archive, or what it is made of."""
-    return hashlib.sha256(f"{owner}/{name}\n{pack}".encode()).hexdigest()
+def version_id(owner: str, name: str, content: str) -> str:
+    """Compute a version's id, 64 hex digits, from its model's name and its content.
+
+    `content` is the sha256 of its archive, or base and weights of a trained version.
+    """
+    return hashlib.sha256(f"{owner}/{name}\n{content}".encode()).hexdigest()
 
 
-decode_offers = json.Decoder(Offers).decode
-decode_presence = json.Decoder(Presence).decode
+decode_registration = json.Decoder(Registration).decode
+decode_heartbeat = json.Decoder(Heartbeat).decode
 decode_manifest = json.Decoder(Manifest).decode
-decode_built = json.Decoder(Built).decode
-decode_trained = json.Decoder(Trained).decode
+decode_build_result = json.Decoder(BuildResult).decode
+decode_training_result = json.Decoder(TrainingResult).decode
 decode_releases = json.Decoder(Releases).decode
-decode_retired = json.Decoder(Retired).decode
+decode_retired_versions = json.Decoder(RetiredVersions).decode

@@ -1,4 +1,4 @@
-"""The phases a version passes through while it loads, as clients see them."""
+"""The phases of a version that is loading, as clients see them."""
 
 from typing import Final
 
@@ -8,4 +8,4 @@ BUILDING: Final = "building"
 LOADING: Final = "loading"
 TRAINING: Final = "training"  # of a worker that takes no predictions
 PHASES: Final = (DOWNLOADING, BUILDING, WAITING, LOADING)
-"""The phases a cold version passes through, in order."""
+"""The phases of a cold version, in order."""

@@ -1,10 +1,10 @@
-"""An error as clients read it: RFC 9457, with the extra members that Replicate's clients know."""
+"""The body of an error response: RFC 9457, with the extra members that Replicate's clients know."""
 
 from msgspec import Struct
 
 
 class InvalidField(Struct, frozen=True, kw_only=True):
-    """In gojsonschema's vocabulary, as the hosted service has it."""
+    """A field of the request that is not valid, in gojsonschema's vocabulary, as the hosted service has it."""
 
     type: str
     field: str
@@ -12,6 +12,8 @@ class InvalidField(Struct, frozen=True, kw_only=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error, as clients get it."""
+
     detail: str
     status: int
     title: str | None = None

@@ -1,47 +1,48 @@
-"""Every subject, stream and consumer name, and what the streams promise."""
+"""The names of all subjects, streams and consumers, and the configuration of the streams."""
 
 import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-# Crockford's alphabet, lower case: the ids that Replicate draws look like these.
+# Crockford's alphabet in lower case: Replicate's ids look like this.
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 TAG_LENGTH: Final = 4
 ID_LENGTH: Final = 26
 
-BUILD: Final = "build"  # in the place of a version, which is 64 hex digits
-TRAIN: Final = "train"  # the same
+BUILD: Final = "build"  # in the place of a version, which has 64 hex digits
+TRAIN: Final = "train"  # in the same place
 
 JOBS: Final = "JOBS"
 EVENTS: Final = "EVENTS"
 RECORDER: Final = "recorder"
-INSTANCES: Final = "KV_INSTANCES"  # a key-value bucket: which agent has which instance of a version
-INSTANCES_ALL: Final = "$KV.INSTANCES.>"
+LEASE_BUCKET: Final = "KV_INSTANCES"  # a key-value bucket: the agent that has the lease on an instance of a version
+ALL_LEASES: Final = "$KV.INSTANCES.>"
 
-MAX_MESSAGE: Final = 900_000  # bytes; NATS stops at 1 MiB, headers included
-INLINE: Final = 256_000  # bytes; what is larger travels by way of the file store
+MAX_MESSAGE_BYTES: Final = 900_000  # NATS allows 1 MiB, headers included
+MAX_INLINE_BYTES: Final = 256_000  # of one value; a larger one travels by way of the file store
 
 CANCELS: Final = "cancels"  # schemas.jobs.Cancel, to every agent
-HELLO: Final = "runners.hello"  # a gateway asks every agent to say its offers and its presence
+HELLO: Final = "runners.hello"  # a gateway asks every agent for its registration and its heartbeat
 PING: Final = "runners.ping"  # a request that any one agent answers
-OFFERS: Final = "runners.offers"  # schemas.models.Offers
-PRESENCE: Final = "runners.presence"  # schemas.models.Presence
+REGISTRATIONS: Final = "runners.offers"  # schemas.models.Registration
+HEARTBEATS: Final = "runners.presence"  # schemas.models.Heartbeat
 RELEASES: Final = "runners.releases"  # schemas.models.Releases, from every gateway to every agent
-RETIRED: Final = "runners.retired"  # schemas.models.Retired, to every agent and every gateway
+RETIRED: Final = "runners.retired"  # schemas.models.RetiredVersions, to every agent and every gateway
 
 
 @lru_cache(1000)
 def job(pool: str, model: str, version: str, lane: str = "0") -> str:
+    """Return the subject of a job of kind `predict`."""
     return f"jobs.{pool}.{escape(model)}.{version}.{lane}"
 
 
 def jobs_of(pool: str, model: str, version: str) -> str:
-    """What a warm version's consumer listens to: all lanes."""
+    """Return the filter of a version's consumer: its jobs on all lanes."""
     return f"jobs.{pool}.{escape(model)}.{version}.*"
 
 
 class Queue(NamedTuple):
-    """Whose jobs wait on a subject."""
+    """The version, with model and pool, whose jobs wait on a subject."""
 
     pool: str
     model: str
@@ -49,7 +50,7 @@ class Queue(NamedTuple):
 
 
 def queue_of(subject: str) -> Queue | None:
-    """None for a subject that is not made like those of jobs."""
+    """Parse the subject of a job; None if it is not one."""
     match subject.split("."):
         case ["jobs", pool, model, version, _]:
             return Queue(pool, unescape(model), version)
@@ -58,111 +59,118 @@ def queue_of(subject: str) -> Queue | None:
 
 
 def release(deployment: int, queue: int) -> str:
-    """The pool of a deployment's releases that share a queue. No agent can be of it: its names have no plus sign."""
+    """Return the pool of a deployment's releases that share a queue.
+
+    No agent can be in this pool: names of pools that operators choose have no plus sign.
+    """
     return f"d{deployment}+{queue}"
 
 
 def service(pool: str, version: str) -> str:
-    """What is loaded and claimed as one: a version, or a version for the releases whose pool this is."""
+    """Return what is loaded and leased as one: a version, or a version for the releases whose pool this is."""
     return f"{pool}/{version}" if "+" in pool else version
 
 
 def pool_of(service: str) -> str | None:
-    """The pool of a release; None for a version that is served in the pool of its agent."""
+    """Return the pool of a release; None for a version that is served in the pool of its agent."""
     return service.rpartition("/")[0] or None
 
 
 def version_of(service: str) -> str:
+    """Return the version of a service."""
     return service.rpartition("/")[2]
 
 
 def builds(pool: str) -> str:
-    """Where jobs of kind `build` wait. Every agent of the pool that builds takes from it."""
+    """Return the subject where jobs of kind `build` wait for the agents of the pool that build."""
     return f"jobs.{pool}.-.{BUILD}.0"
 
 
-def builders(pool: str) -> str:
-    """The name of the consumer that all of them share."""
+def build_consumer(pool: str) -> str:
+    """Return the name of the consumer that all of these agents share."""
     return f"{escape(pool)}-{BUILD}"
 
 
 def trainings(pool: str) -> str:
-    """Where jobs of kind `train` wait. Every agent of the pool that trains takes from it."""
+    """Return the subject where jobs of kind `train` wait for the agents of the pool that train."""
     return f"jobs.{pool}.-.{TRAIN}.0"
 
 
-def trainers(pool: str) -> str:
-    """The name of the consumer that all of them share."""
+def training_consumer(pool: str) -> str:
+    """Return the name of the consumer that all of these agents share."""
     return f"{escape(pool)}-{TRAIN}"
 
 
 def consumer(pool: str, version: str) -> str:
-    """The name of a version's consumer; it exists only while the version is warm somewhere."""
+    """Return the name of a version's consumer; it exists only while the version is loaded somewhere."""
     return f"{escape(pool)}-{version}"
 
 
 def wake(pool: str, version: str) -> str:
-    """An empty core message: somebody should load this version."""
+    """Return the subject of an empty message by which a gateway asks for a version to be loaded."""
     return f"wake.{pool}.{version}"
 
 
-def more(pool: str, version: str) -> str:
-    """The same, from one runner to the others: its queue is deep, and whoever has room should have it too."""
+def more_instances(pool: str, version: str) -> str:
+    """Return the subject of an empty message by which a runner with a deep queue asks the others for instances."""
     return f"runners.more.{pool}.{version}"
 
 
-def instance(service: str, number: int) -> str:
-    """The key of an instance in the bucket of claims."""
+def lease(service: str, number: int) -> str:
+    """Return the key of an instance in the bucket of leases."""
     return f"$KV.INSTANCES.{service}.{number}"
 
 
 def account(id: int) -> str:
-    """schemas.changes.Changes of its predictions, to every gateway where somebody listens to them."""
+    """Return the subject of `schemas.changes.Changes` of an account, for the gateways with subscribers."""
     return f"account.{id}"
 
 
 def tag(id: str) -> str:
-    """The first characters of an id, drawn once by the gateway that makes it."""
+    """Return the first characters of an id, which are the same for all ids that a gateway draws."""
     return id[:TAG_LENGTH]
 
 
 def event(id: str, kind: str) -> str:
+    """Return the subject of a prediction's events of a kind (`schemas.events.kind`)."""
     return f"events.{tag(id)}.{id}.{kind}"
 
 
 def events_of(id: str) -> str:
+    """Return the filter of all events of a prediction."""
     return event(id, ">")
 
 
 def live_of(id: str) -> str:
-    """The same events, said again once they are stored."""
+    """Return the filter of a prediction's events as the stream republishes them once they are stored."""
     return f"live.{tag(id)}.{id}.>"
 
 
 def live_of_tag(tag: str) -> str:
+    """Return the filter of the republished events of all predictions with a tag."""
     return f"live.{tag}.>"
 
 
 def id_of(subject: str) -> str:
-    """The prediction that an `events` or `live` subject speaks of."""
+    """Return the id of the prediction from an `events` or `live` subject."""
     return subject.split(".", 3)[2]
 
 
 def escape(text: str) -> str:
-    """One subject token for any text: names contain dots and slashes."""
+    """Encode any text as one token of a subject: names contain dots and slashes."""
     return "".join(c if (c.isalnum() and c.isascii()) or c in "-_" else f"={ord(c):02x}" for c in text)
 
 
 def unescape(token: str) -> str:
-    """Exact for the names that models may have, which are ASCII."""
-    return re.sub("=([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), token)
+    """Decode a token that `escape` made; exact for the names that models may have, which are ASCII."""
+    return re.sub("=([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), token)
 
 
-def streams(*, replicas: int, queue_cap: int, events_age: float, events_bytes: int) -> dict[str, dict[str, Any]]:
-    """The configuration of both streams, as JetStream's API takes it.
+def stream_configs(*, replicas: int, queue_cap: int, events_age: float, events_bytes: int) -> dict[str, dict[str, Any]]:
+    """Return the configuration of both streams, as JetStream's API takes it.
 
     Jobs wait in a work queue with a cap per subject, which is a cap per model. Events are kept for a while, and are
-    said again on `live.` once stored.
+    republished on `live.` once they are stored.
     """
     second = 1_000_000_000
     common: dict[str, Any] = {"storage": "file", "num_replicas": replicas, "allow_direct": True, "discard": "new"}

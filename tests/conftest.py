@@ -1,4 +1,4 @@
-"""A real NATS server and a real PostgreSQL for all tests of a run: streams and databases are made anew for each."""
+"""A real NATS server and a real PostgreSQL for all tests of a run, with new streams and databases for each test."""
 
 import os
 import shutil
@@ -14,20 +14,20 @@ from msgspec import json
 from nats.js import JetStreamContext
 
 from bus.client import Client
-from deploy.local.nats import User, running_nats
-from deploy.local.postgres import running_postgres
+from deploy.local.nats import NatsUser, run_nats
+from deploy.local.postgres import run_postgres
 from deploy.migrate import migrate
-from schemas.subjects import streams
+from schemas.subjects import stream_configs
 
-ANYONE = User(name="tester", publish=(">",), subscribe=(">",))
-QUICK = {"fsync": "off", "shared_buffers": "32MB"}
+ANY_USER = NatsUser(name="tester", publish=(">",), subscribe=(">",))
+QUICK_SETTINGS = {"fsync": "off", "shared_buffers": "32MB"}
 
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """What tests start heeds Ctrl-C, also where a shell put them into the background, which makes them deaf to it."""
+    """Make child processes heed Ctrl-C, even where a shell started the tests in the background, which ignores it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -43,9 +43,9 @@ def home() -> Generator[Path]:
 
 @pytest.fixture(scope="session")
 async def nats_url(home: Path) -> AsyncGenerator[str]:
-    """Of a user who may do everything, as tests speak for both sides."""
-    async with running_nats(home / "nats", users=[ANYONE]) as server:
-        yield server.urls[ANYONE.name]
+    """The URL of a user who may do everything, as tests act for both sides."""
+    async with run_nats(home / "nats", users=[ANY_USER]) as server:
+        yield server.urls[ANY_USER.name]
 
 
 @pytest.fixture
@@ -58,27 +58,27 @@ async def nc(nats_url: str) -> AsyncGenerator[Client]:
 
 @pytest.fixture
 async def js(nc: Client) -> JetStreamContext:
-    """With both streams made anew: empty, and without consumers."""
-    wanted = streams(replicas=1, queue_cap=100_000, events_age=900, events_bytes=256_000_000)
-    for name, configuration in wanted.items():
+    """JetStream with both streams new: empty, and without consumers."""
+    configurations = stream_configs(replicas=1, queue_cap=100_000, events_age=900, events_bytes=256_000_000)
+    for name, configuration in configurations.items():
         await nc.request(f"$JS.API.STREAM.DELETE.{name}")
         answer = await nc.request(f"$JS.API.STREAM.CREATE.{name}", json.encode(configuration))
-        made = json.decode(answer.data)
-        assert "error" not in made, made["error"]
+        response = json.decode(answer.data)
+        assert "error" not in response, response["error"]
     return nc.jetstream()
 
 
 @pytest.fixture(scope="session")
 async def postgres(home: Path) -> AsyncGenerator[str]:
-    """The URL of the server's own database, for those who make others."""
-    async with running_postgres(home / "postgres", QUICK) as server:
+    """The URL of the server's own database, from which others can be created."""
+    async with run_postgres(home / "postgres", QUICK_SETTINGS) as server:
         await migrate(server.url)
         yield server.admin_url
 
 
 @pytest.fixture
 async def database_url(postgres: str) -> AsyncGenerator[str]:
-    """A database of the test's own, with all tables and no rows."""
+    """A database for one test, with all tables and no rows."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     admin = await asyncpg.connect(postgres)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE samovar")

@@ -10,39 +10,39 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.stack import Stack, running
+from benchmarks.stack import Stack, running_stack
 from tests import sse
 from tests.faults.checker import FINAL
 
 MODELS = Path(__file__).parent / "models"
-REACHABLE = {"SAMOVAR_WEBHOOK_ALLOW": "127.0.0.1"}
-"""Receivers of webhooks that tests run."""
-LIMIT = 30.0  # seconds after which what should come will not come
+LOCAL_WEBHOOKS = {"SAMOVAR_WEBHOOK_ALLOW": "127.0.0.1"}
+"""Allows webhooks to the receivers that tests run."""
+TIMEOUT = 30.0  # seconds
 
 _KEY = pytest.StashKey[Stack]()
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Stack:
-    """Started by whichever folder of tests needs it first, stopped with the run."""
+    """The live stack: the first test that needs it starts it, and it stops with the run."""
     stash = request.config.stash
     if _KEY not in stash:
-        life = ExitStack()
-        started = stash[_KEY] = life.enter_context(running(models=[MODELS], environ=REACHABLE))
-        until_offered(started, [f"samovar/{folder.name}" for folder in MODELS.iterdir()])
-        request.config.add_cleanup(life.close)
+        exits = ExitStack()
+        started = stash[_KEY] = exits.enter_context(running_stack(models=[MODELS], environ=LOCAL_WEBHOOKS))
+        wait_until_listed(started, [f"samovar/{folder.name}" for folder in MODELS.iterdir()])
+        request.config.add_cleanup(exits.close)
     return stash[_KEY]
 
 
-def until_offered(stack: Stack, models: Iterable[str]) -> None:
-    """A stack is ready with the first of its models; these come a moment later. `broken` never does."""
-    left = set(models) - {"samovar/broken"}
-    deadline = time.monotonic() + LIMIT
+def wait_until_listed(stack: Stack, models: Iterable[str]) -> None:
+    """Wait until the API lists these models: a stack is ready with the first of them. `broken` never is."""
+    missing = set(models) - {"samovar/broken"}
+    deadline = time.monotonic() + TIMEOUT
     with httpx.Client(base_url=stack.url, headers=stack.headers) as http:
-        while left and time.monotonic() < deadline:
-            left = {model for model in left if http.get(f"/v1/models/{model}").status_code != 200}
+        while missing and time.monotonic() < deadline:
+            missing = {model for model in missing if http.get(f"/v1/models/{model}").status_code != 200}
             time.sleep(0.02)
-    assert not left, f"these models are not offered: {left}"
+    assert not missing, f"these models are not listed: {missing}"
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def gate(tmp_path: Path) -> Callable[[], Path]:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> str:
-    """Where that file will be."""
+    """The path where `gate` creates its file."""
     return str(tmp_path / "gate")
 
 
@@ -81,13 +81,13 @@ class Api:
         self.http = http
 
     async def create(self, model: str, input: dict[str, Any], **headers: str) -> dict[str, Any]:
-        """`Cancel_After="5"` sends the header `Cancel-After`."""
+        """Create a prediction. `Cancel_After="5"` sends the header `Cancel-After`."""
         answer = await self.post(model, input, **headers)
         assert answer.is_success, answer.text
         return answer.json()
 
     async def run(self, model: str, input: dict[str, Any]) -> dict[str, Any]:
-        """Create with `Prefer: wait`, and the whole prediction that comes back."""
+        """Create a prediction with `Prefer: wait`, and return it once it is final."""
         prediction = await self.create(model, input, Prefer="wait")
         assert prediction["status"] in FINAL, prediction
         return prediction
@@ -101,29 +101,29 @@ class Api:
         assert answer.is_success, answer.text
         return answer.json()
 
-    async def until(self, id: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The prediction, once this holds of it."""
-        async with asyncio.timeout(LIMIT):
+    async def wait_until(self, id: str, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return the prediction once it matches."""
+        async with asyncio.timeout(TIMEOUT):
             while True:
-                if holds(prediction := await self.get(id)):
+                if matches(prediction := await self.get(id)):
                     return prediction
                 await asyncio.sleep(0.01)
 
-    async def listed(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """A prediction on the first page of the list, once there is one of which this holds."""
-        async with asyncio.timeout(LIMIT):
+    async def wait_until_listed(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return a prediction on the first page of the list, once one matches."""
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 page = (await self.http.get("/v1/predictions")).json()
-                if found := next(filter(holds, page["results"]), None):
-                    return found
+                if match := next(filter(matches, page["results"]), None):
+                    return match
                 await asyncio.sleep(0.02)
 
-    async def at_gate(self, gate: str) -> dict[str, Any]:
-        """The prediction that waits before this gate, if only its creator knows its id."""
-        return await self.listed(lambda p: p["input"].get("gate") == gate and p["status"] == "processing")
+    async def wait_until_at_gate(self, gate: str) -> dict[str, Any]:
+        """Return the prediction that waits at this gate, for tests that do not know its id."""
+        return await self.wait_until_listed(lambda p: p["input"].get("gate") == gate and p["status"] == "processing")
 
-    async def ended(self, id: str) -> dict[str, Any]:
-        return await self.until(id, lambda prediction: prediction["status"] in FINAL)
+    async def wait_until_final(self, id: str) -> dict[str, Any]:
+        return await self.wait_until(id, lambda prediction: prediction["status"] in FINAL)
 
     async def cancel(self, id: str) -> dict[str, Any]:
         answer = await self.http.post(f"/v1/predictions/{id}/cancel")
@@ -131,7 +131,7 @@ class Api:
         return answer.json()
 
     async def stream(self, url: str, *, after: str | None = None) -> AsyncGenerator[sse.Event]:
-        """To the end of the stream; without a token, as browsers do."""
+        """Yield the events to the end of the stream; without a token, as browsers do."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         request = self.http.build_request("GET", url, headers=headers)
         del request.headers["Authorization"]
@@ -139,13 +139,13 @@ class Api:
         try:
             assert answer.status_code == 200, await answer.aread()
             assert answer.headers["content-type"].split(";")[0] == "text/event-stream"
-            async for event in sse.events(answer.aiter_raw()):
+            async for event in sse.parse_events(answer.aiter_raw()):
                 yield event
         finally:
             await answer.aclose()
 
-    async def streamed(self, url: str, *, after: str | None = None) -> list[sse.Event]:
-        async with asyncio.timeout(LIMIT):
+    async def collect_stream(self, url: str, *, after: str | None = None) -> list[sse.Event]:
+        async with asyncio.timeout(TIMEOUT):
             return [event async for event in self.stream(url, after=after)]
 
 

@@ -10,11 +10,11 @@ from msgspec import Struct
 from benchmarks.stack import SAMOVAR, Stack
 
 PREDICTORS = Path(__file__).parent / "predictors"
-LIMIT = 300.0  # seconds; an environment may have to be made
+TIMEOUT = 300.0  # seconds; an environment may have to be made
 
 
-class Said(Struct, frozen=True):
-    """What a command printed, and how it ended."""
+class CommandResult(Struct, frozen=True):
+    """The output of a command, and its exit status."""
 
     status: int
     out: str
@@ -22,7 +22,7 @@ class Said(Struct, frozen=True):
 
     @property
     def model(self) -> str:
-        """owner/name:version, which a good push prints last."""
+        """The owner/name:version that a successful push prints last."""
         return self.out.strip().splitlines()[-1]
 
     @property
@@ -30,29 +30,29 @@ class Said(Struct, frozen=True):
         return self.model.rpartition(":")[2]
 
 
-def samovar(stack: Stack, *arguments: str, limit: float = LIMIT) -> Said:
-    """A command for this stack, which it is told of by its environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SAMOVAR_")}
-    env = {**kept, "SAMOVAR_URL": stack.url, "SAMOVAR_TOKEN": stack.token}
+def run_samovar(stack: Stack, *arguments: str, timeout: float = TIMEOUT) -> CommandResult:
+    """Run a command against this stack."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SAMOVAR_")}
+    env = {**inherited, "SAMOVAR_URL": stack.url, "SAMOVAR_TOKEN": stack.token}
     done = subprocess.run(
-        [str(SAMOVAR), *arguments], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit
+        [str(SAMOVAR), *arguments], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def push(stack: Stack, folder: Path, model: str) -> Said:
-    return samovar(stack, "push", str(folder), model)
+def push(stack: Stack, folder: Path, model: str) -> CommandResult:
+    return run_samovar(stack, "push", str(folder), model)
 
 
-def pushed(stack: Stack, folder: Path, model: str) -> Said:
-    """One that has to be good."""
-    said = push(stack, folder, model)
-    assert said.status == 0, f"{said.out}\n{said.err}"
-    return said
+def push_successfully(stack: Stack, folder: Path, model: str) -> CommandResult:
+    """Push a folder, and check that it succeeds."""
+    result = push(stack, folder, model)
+    assert result.status == 0, f"{result.out}\n{result.err}"
+    return result
 
 
-def folder(path: Path, **files: str) -> Path:
-    """A Cog folder of these: `predict="…"` is predict.py, `cog="…"` is cog.yaml."""
+def write_folder(path: Path, **files: str) -> Path:
+    """Write a Cog folder: `predict="…"` is predict.py, `cog="…"` is cog.yaml."""
     path.mkdir(parents=True, exist_ok=True)
     files.setdefault("cog", 'predict: "predict.py:Predictor"\n')
     for name, text in files.items():

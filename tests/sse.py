@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from typing import Final, NamedTuple
 
-BREAK: Final = re.compile(rb"\r\n|\n|\r(?!\Z)")  # a final \r may be half a \r\n
+LINE_BREAK: Final = re.compile(rb"\r\n|\n|\r(?!\Z)")  # a final \r may be half a \r\n
 
 
 class Event(NamedTuple):
@@ -14,16 +14,16 @@ class Event(NamedTuple):
 
 
 class Parser:
-    """Feed it bytes as they come, get the events that are complete."""
+    """Turns chunks of bytes, cut anywhere, into whole events."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._partial_line = b""
         self._event = ""
         self._id: str | None = None
         self._data: list[str] = []
 
     def feed(self, piece: bytes) -> Iterator[Event]:
-        *lines, self._rest = BREAK.split(self._rest + piece)
+        *lines, self._partial_line = LINE_BREAK.split(self._partial_line + piece)
         for line in lines:
             if line:
                 self._field(line.decode())
@@ -45,7 +45,7 @@ class Parser:
                 pass
 
 
-async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[Event]:
+async def parse_events(pieces: AsyncIterable[bytes]) -> AsyncIterator[Event]:
     parser = Parser()
     async for piece in pieces:
         for event in parser.feed(piece):

@@ -13,7 +13,7 @@ EVENTS = [Event("output", "1:0", "a\nb"), Event("done", "1:1", "{}"), Event("mes
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=10))
 def test_events_come_out_whole_wherever_the_pieces_are_cut(cuts: list[int]) -> None:
-    places = [0, *sorted(cuts), len(STREAM)]
+    offsets = [0, *sorted(cuts), len(STREAM)]
     parser = Parser()
-    pieces = [STREAM[start:end] for start, end in pairwise(places)]
+    pieces = [STREAM[start:end] for start, end in pairwise(offsets)]
     assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS

@@ -1,4 +1,4 @@
-"""How a model's batches scale on a GPU, behind everything and in a bare loop, and how busy the GPU is meanwhile."""
+"""Measures how a model's batches scale on a GPU: in a bare loop, behind the gateway, and how busy the GPU is."""
 
 import statistics
 import threading
@@ -12,123 +12,135 @@ from typing import Any, Final
 import httpx
 from msgspec import Struct, json
 
-from benchmarks import bare, machine, samples, tables
-from benchmarks.bare import Looped
+from benchmarks import bare_loop, machine, samples, tables
+from benchmarks.bare_loop import LoopResult
 from benchmarks.measure import measure
-from benchmarks.plans import INPUTS, request
+from benchmarks.plans import INPUTS, create_request
 from benchmarks.samples import Figure, Plan, Repeat
-from benchmarks.special.terms import figure
-from benchmarks.targets import Target, samovar
-from deploy.errors import Unusable
+from benchmarks.special.options import create_figure
+from benchmarks.targets import Target, start_samovar
+from deploy.errors import UsageError
 
 HERE: Final = Path(__file__).parent
 FOLDERS: Final = {"minilm": HERE.parents[1] / "runners" / "models" / "minilm", "transformer": HERE / "transformer"}
-EVERY: Final = 0.05  # seconds between two looks at the GPU
-BUSY: Final = "% of the time in which the GPU computed"
-TOGETHER: Final = "predictions per batch"
+LOOK_SECONDS: Final = 0.05  # seconds between two looks at the GPU
+BUSY_FIGURE: Final = "% of the time in which the GPU computed"
+BATCH_FIGURE: Final = "predictions per batch"
 BARE: Final = "bare loop"
 
-Measured = Repeat | Figure
+Result = Repeat | Figure
 Progress = Callable[[str], None]
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class ScalingOptions(Struct, frozen=True, kw_only=True):
+    """The options of the command."""
+
     models: Sequence[str]
     sizes: Sequence[int]
-    """Of batches in the bare loop, and as many clients behind the gateway."""
+    """Sizes of batches in the bare loop, and numbers of clients behind the gateway."""
     repeats: int
     seconds: float
     gateways: int
     out: Path
-    anyway: bool
-    """Also where there is no GPU: to see that it works."""
+    allow_cpu: bool
+    """Run without a GPU, too, to see that it works."""
 
 
-def scaling(wish: Wish, tell: Progress) -> None:
-    """What was measured before something failed is kept. Raises `Unusable` where there is no GPU."""
-    handles = machine.gpus()
-    if not wish.anyway and not handles:
-        raise Unusable("There is no NVIDIA GPU here, so there is nothing to measure; --anyway runs it on the CPU.")
-    measured: list[Measured] = []
+def measure_scaling(options: ScalingOptions, report: Progress) -> None:
+    """Measure all models; what was measured before a failure is written all the same.
+
+    Raises `UsageError` without a GPU.
+    """
+    handles = machine.gpu_handles()
+    if not options.allow_cpu and not handles:
+        raise UsageError("This machine has no NVIDIA GPU, so there is nothing to measure; --anyway uses the CPU.")
+    measured: list[Result] = []
     try:
-        with _watched(handles) as watched:
-            for model in wish.models:
-                measured += _alone(model, watched, wish, tell)
-            with samovar(models=[HERE / "transformer"], gateways=wish.gateways) as target:
-                for model in wish.models:
-                    measured += _behind(model, target, watched, wish, tell)
+        with _watch_gpus(handles) as usage:
+            for model in options.models:
+                measured += _measure_bare_loop(model, usage, options, report)
+            with start_samovar(models=[HERE / "transformer"], gateways=options.gateways) as target:
+                for model in options.models:
+                    measured += _measure_gateway(model, target, usage, options, report)
     finally:
-        samples.write(wish.out, measured)
-        tell(f"raw data: {wish.out}")
-    tables.show(measured)
+        samples.write_measurements(options.out, measured)
+        report(f"raw data: {options.out}")
+    tables.print_tables(measured)
 
 
-class Watched:
-    """When a kernel ran on the busiest GPU, as NVML has it."""
+class GpuUsage:
+    """The utilization of the busiest GPU over time, as NVML reports it."""
 
     def __init__(self) -> None:
-        self._looks: list[tuple[float, float]] = []
+        self._samples: list[tuple[float, float]] = []
 
-    def look(self, handles: Sequence[Any]) -> None:
+    def sample(self, handles: Sequence[Any]) -> None:
+        """Record the utilization of the busiest GPU."""
         busy = max(float(machine.nvml().nvmlDeviceGetUtilizationRates(each).gpu) for each in handles)
-        self._looks.append((time.time(), busy))
+        self._samples.append((time.time(), busy))
 
     def shares(self, name: str, target: str, spans: Sequence[tuple[float, float]]) -> list[Figure]:
-        """Mean percentages of these spans, seconds since the epoch; no figure where nobody looked."""
-        seen = [[busy for at, busy in self._looks if began <= at <= ended] for began, ended in spans]
-        values = [statistics.fmean(busy) for busy in seen if busy]
-        return [figure(name, BUSY, values, target)] if values else []
+        """Return the mean percentages of these spans, in seconds since the epoch; no figure without samples."""
+        samples = [[busy for at, busy in self._samples if began <= at <= ended] for began, ended in spans]
+        values = [statistics.fmean(busy) for busy in samples if busy]
+        return [create_figure(name, BUSY_FIGURE, values, target)] if values else []
 
 
 @contextmanager
-def _watched(handles: Sequence[Any]) -> Generator[Watched]:
-    watched, over = Watched(), threading.Event()
+def _watch_gpus(handles: Sequence[Any]) -> Generator[GpuUsage]:
+    usage, over = GpuUsage(), threading.Event()
 
-    def look() -> None:
-        while not over.wait(EVERY):
-            watched.look(handles)
+    def sample() -> None:
+        while not over.wait(LOOK_SECONDS):
+            usage.sample(handles)
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=sample, daemon=True)
     if handles:
         watcher.start()
     try:
-        yield watched
+        yield usage
     finally:
         over.set()
         if handles:
             watcher.join()
 
 
-def _alone(model: str, watched: Watched, wish: Wish, tell: Progress) -> Generator[Figure]:
-    """Each repeat is a process that goes through all sizes."""
-    repeats: list[list[Looped]] = []
-    for number in range(1, wish.repeats + 1):
-        repeats.append(bare.apart(FOLDERS[model], *wish.sizes, seconds=wish.seconds, threads=machine.threads()))
-        found = ", ".join(f"{each.rate:.0f}/s by {each.size}" for each in repeats[-1])
-        tell(f"{model}, bare loop: repeat {number} of {wish.repeats}: {found}")
+def _measure_bare_loop(model: str, usage: GpuUsage, options: ScalingOptions, report: Progress) -> Generator[Figure]:
+    """Measure the bare loop; each repeat is a process that goes through all sizes."""
+    repeats: list[list[LoopResult]] = []
+    for number in range(1, options.repeats + 1):
+        repeats.append(
+            bare_loop.run_in_process(
+                FOLDERS[model], *options.sizes, seconds=options.seconds, threads=machine.model_threads()
+            )
+        )
+        rates = ", ".join(f"{each.rate:.0f}/s by {each.size}" for each in repeats[-1])
+        report(f"{model}, bare loop: repeat {number} of {options.repeats}: {rates}")
     for of_size in zip(*repeats, strict=True):
         name = f"{model}, batches of {of_size[0].size}"
-        yield figure(name, "texts/s", [each.rate for each in of_size], BARE)
-        yield from watched.shares(name, BARE, [(each.began, each.ended) for each in of_size])
+        yield create_figure(name, "texts/s", [each.rate for each in of_size], BARE)
+        yield from usage.shares(name, BARE, [(each.began, each.ended) for each in of_size])
 
 
-def _behind(model: str, target: Target, watched: Watched, wish: Wish, tell: Progress) -> Generator[Measured]:
-    for clients in wish.sizes:
+def _measure_gateway(
+    model: str, target: Target, usage: GpuUsage, options: ScalingOptions, report: Progress
+) -> Generator[Result]:
+    for clients in options.sizes:
         plan = Plan(
             name=f"{model}, {clients} client{'s' * (clients > 1)}",
             target=target.name,
             url=target.url,
             protocol="sync",
-            requests=[request(model, input) for input in INPUTS["minilm"]],
+            requests=[create_request(model, input) for input in INPUTS["minilm"]],
             clients=clients,
-            seconds=wish.seconds,
-            repeats=wish.repeats,
+            seconds=options.seconds,
+            repeats=options.repeats,
             expect='"succeeded"',
         )
-        repeats = measure(plan, target, progress=tell)
+        repeats = measure(plan, target, progress=report)
         yield from repeats
-        yield figure(plan.name, TOGETHER, [_together(target)], target.name)
-        yield from watched.shares(plan.name, target.name, [_span(repeat) for repeat in repeats])
+        yield create_figure(plan.name, BATCH_FIGURE, [_mean_batch_size(target)], target.name)
+        yield from usage.shares(plan.name, target.name, [_span(repeat) for repeat in repeats])
 
 
 def _span(repeat: Repeat) -> tuple[float, float]:
@@ -148,8 +160,8 @@ class _Page(Struct, frozen=True):
     results: list[_Prediction]
 
 
-def _together(target: Target) -> float:
-    """Of those that ended last, how many shared a batch, on average over the predictions."""
+def _mean_batch_size(target: Target) -> float:
+    """Return the mean size of the batches that the last predictions were in."""
     headers = {"Authorization": f"Bearer {target.token}"}
     page = httpx.get(f"{target.url}/v1/predictions", headers=headers, timeout=30).raise_for_status()
     return statistics.fmean(each.metrics.batch_size for each in json.decode(page.content, type=_Page).results)

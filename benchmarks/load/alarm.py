@@ -1,4 +1,4 @@
-"""To wake at a moment, more closely than an event loop does: the timers of epoll and libuv have whole milliseconds."""
+"""A timer that is more exact than an event loop's: the timers of epoll and libuv have whole milliseconds."""
 
 import asyncio
 import signal
@@ -9,15 +9,15 @@ from typing import Self
 
 
 class Alarm:
-    """Rings once, by a signal of the clock."""
+    """Wakes a coroutine at a time, by a signal of the clock."""
 
     def __init__(self) -> None:
-        self._rung: asyncio.Future[None] | None = None
+        self._future: asyncio.Future[None] | None = None
 
     @classmethod
     @contextmanager
     def set_up(cls) -> Generator[Self]:
-        """The process has one of them, and it is of the main thread."""
+        """Install the signal handler for the block; a process has only one, in its main thread."""
         alarm, loop = cls(), asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGALRM, alarm._ring)
         try:
@@ -26,16 +26,16 @@ class Alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
             loop.remove_signal_handler(signal.SIGALRM)
 
-    async def at(self, moment: float) -> None:
-        """`moment` is one of `perf_counter`; others get their turn even if it has passed."""
-        left = moment - perf_counter()
-        if left <= 0:
+    async def wait_until(self, moment: float) -> None:
+        """Wait until a time of `perf_counter`; other tasks get their turn even if it has passed."""
+        remaining = moment - perf_counter()
+        if remaining <= 0:
             await asyncio.sleep(0)
             return
-        self._rung = asyncio.get_running_loop().create_future()
-        signal.setitimer(signal.ITIMER_REAL, left)
-        await self._rung
+        self._future = asyncio.get_running_loop().create_future()
+        signal.setitimer(signal.ITIMER_REAL, remaining)
+        await self._future
 
     def _ring(self) -> None:
-        if self._rung is not None and not self._rung.done():
-            self._rung.set_result(None)
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)

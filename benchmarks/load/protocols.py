@@ -1,4 +1,4 @@
-"""How a client gets its answer: a function per protocol, from a request to the moment of its answer."""
+"""The protocols of clients: a function for each, from a request to the times of its answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,110 +9,118 @@ from msgspec import DecodeError, Struct, json
 
 from benchmarks.load.clients import Client
 from benchmarks.samples import Protocol
-from benchmarks.wire import Answer
+from benchmarks.wire import HttpAnswer
 
 SUCCEEDED: Final = b'"status":"succeeded"'
 OUTPUT: Final = b"event: output\n"
 DONE: Final = b"event: done\n"
 REASON: Final = b'{"reason":"'
 PIECE: Final = b"data:"
-LONGEST: Final = 200  # characters of a reason
+MAX_REASON: Final = 200  # characters of a reason
 
 
-class Wrong(Exception):
-    """What came is not the answer that was asked for; the message says why."""
+class WrongAnswer(Exception):
+    """The answer is not what was asked for; the message says why."""
 
 
-class Prepared(NamedTuple):
-    """A request as it goes over the wire."""
+class PreparedRequest(NamedTuple):
+    """A request as bytes."""
 
-    which: int
-    """Of the plan's."""
+    number: int
+    """The number of the plan's request."""
     wire: bytes
     expect: bytes = b""
-    """What the answer has to have in it."""
+    """A text that the answer has to contain."""
 
 
-class Heard(NamedTuple):
-    """When an answer came: moments of `perf_counter`."""
+class AnswerTimes(NamedTuple):
+    """The times of an answer, from `perf_counter`."""
 
     end: float
     events: list[float]
-    """Of its output."""
+    """The times of the output's events."""
     begun: float | None = None
-    """Where its latency counts from, if not from where it was sent."""
+    """When the latency begins, if not when the request was sent."""
 
 
-Ask = Callable[[Client, Prepared], Awaitable[Heard]]
+RequestFunction = Callable[[Client, PreparedRequest], Awaitable[AnswerTimes]]
 
 
-async def sync(client: Client, request: Prepared) -> Heard:
+async def request_sync(client: Client, request: PreparedRequest) -> AnswerTimes:
+    """Create a prediction with `Prefer: wait`."""
     answer, end = await client.ask(request.wire)
     if answer.status >= 300 or SUCCEEDED not in answer.body or request.expect not in answer.body:
-        raise Wrong(_why(answer))
-    return Heard(end, [])
+        raise WrongAnswer(_describe_problem(answer))
+    return AnswerTimes(end, [])
 
 
-async def plain(client: Client, request: Prepared) -> Heard:
+async def request_plain(client: Client, request: PreparedRequest) -> AnswerTimes:
+    """POST the input to a server other than Samovar."""
     answer, end = await client.ask(request.wire)
     if answer.status >= 300 or request.expect not in answer.body:
-        raise Wrong(_why(answer))
-    return Heard(end, [])
+        raise WrongAnswer(_describe_problem(answer))
+    return AnswerTimes(end, [])
 
 
-async def plain_stream(client: Client, request: Prepared) -> Heard:
-    """Each piece is an event, and in a piece with server-sent events each of them."""
+async def request_plain_stream(client: Client, request: PreparedRequest) -> AnswerTimes:
+    """POST the input to another server, and read its output in pieces.
+
+    Each piece counts as an event; if it has server-sent events, each of these does.
+    """
     events: list[float] = []
     answer, end = await client.ask(request.wire, lambda at, piece: events.extend([at] * (piece.count(PIECE) or 1)))
     if answer.status >= 300 or request.expect not in answer.body:
-        raise Wrong(_why(answer))
-    return Heard(end, events)
+        raise WrongAnswer(_describe_problem(answer))
+    return AnswerTimes(end, events)
 
 
-async def streamed(client: Client, request: Prepared) -> Heard:
-    """A create, then its stream until `done`."""
+async def request_stream(client: Client, request: PreparedRequest) -> AnswerTimes:
+    """Create a prediction, then follow its stream until `done`."""
     created = await _create(client, request)
     events: list[float] = []
     answer, end = await client.ask(
         client.get(created.stream()), lambda at, piece: events.extend([at] * piece.count(OUTPUT))
     )
-    if reason := _ended(answer):
-        raise Wrong(reason)
+    if reason := _end_reason(answer):
+        raise WrongAnswer(reason)
     if request.expect not in answer.body:
-        raise Wrong(_why(answer))
-    return Heard(end, events)
+        raise WrongAnswer(_describe_problem(answer))
+    return AnswerTimes(end, events)
 
 
-async def canceled(client: Client, request: Prepared) -> Heard:
-    """A create, and a cancel once its stream is open; counted from the cancel until the stream says `done`."""
+async def request_cancel(client: Client, request: PreparedRequest) -> AnswerTimes:
+    """Create a prediction, and cancel it once its stream is open.
+
+    The latency counts from the cancel until the stream says `done`.
+    """
     created = await _create(client, request)
-    opened = asyncio.Event()
+    stream_open = asyncio.Event()
 
-    def hear(_: float, __: bytes) -> None:
-        opened.set()
+    def on_chunk(_: float, __: bytes) -> None:
+        stream_open.set()
 
-    following = asyncio.ensure_future(client.ask(client.get(created.stream()), hear))
-    opening = asyncio.ensure_future(opened.wait())
+    following = asyncio.ensure_future(client.ask(client.get(created.stream()), on_chunk))
+    opening = asyncio.ensure_future(stream_open.wait())
     try:
         await asyncio.wait([following, opening], return_when=asyncio.FIRST_COMPLETED)
-        begun = perf_counter()
+        canceled_at = perf_counter()
         await client.ask_aside(client.post(created.urls.cancel))
         answer, end = await following
     finally:
         following.cancel()
         opening.cancel()
-    if (reason := _ended(answer)) != "canceled":
-        raise Wrong(reason or "it ended before it was canceled: it needs an input that takes longer")
-    return Heard(end, [], begun)
+    if (reason := _end_reason(answer)) != "canceled":
+        raise WrongAnswer(reason or "the prediction ended before it was canceled; use an input that takes longer")
+    return AnswerTimes(end, [], canceled_at)
 
 
-PROTOCOLS: Final[Mapping[Protocol, Ask]] = {
-    "sync": sync,
-    "async": streamed,
-    "stream": streamed,
-    "cancel": canceled,
-    "plain": plain,
-    "plain-stream": plain_stream,
+PROTOCOLS: Final[Mapping[Protocol, RequestFunction]] = {
+    "sync": request_sync,
+    "async": request_stream,
+    "stream": request_stream,
+    "cancel": request_cancel,
+    "plain": request_plain,
+    "plain-stream": request_plain_stream,
 }
 
 
@@ -126,44 +134,44 @@ class _Created(Struct):
     urls: _Urls
 
     def stream(self) -> str:
-        """Clients get none for an output in one piece; what the site follows is there for all."""
+        """Return the stream's URL; without one, as for an output in one piece, the stream that the site follows."""
         return self.urls.stream or self.urls.get.replace("/v1/predictions/", "/-/predictions/") + "/events"
 
 
-async def _create(client: Client, request: Prepared) -> _Created:
+async def _create(client: Client, request: PreparedRequest) -> _Created:
     answer, _ = await client.ask(request.wire)
     if answer.status >= 300:
-        raise Wrong(_why(answer))
+        raise WrongAnswer(_describe_problem(answer))
     try:
         return json.decode(answer.body, type=_Created)
     except DecodeError:
-        raise Wrong("no prediction with a stream was made") from None
+        raise WrongAnswer("the server created no prediction with a stream") from None
 
 
-def _ended(answer: Answer) -> str:
-    """Why a stream of server-sent events did not end well; empty if it did."""
+def _end_reason(answer: HttpAnswer) -> str:
+    """Return why a stream of server-sent events did not end well; empty if it did."""
     if answer.status != 200:
-        return _why(answer)
+        return _describe_problem(answer)
     *_, last = answer.body.rpartition(DONE)
     if len(last) == len(answer.body):
         return "the stream broke off before it was done"
     return last.partition(REASON)[2].partition(b'"')[0].decode()
 
 
-def _why(answer: Answer) -> str:
-    """What a problem document, or a prediction that went wrong, says of itself."""
-    told = _told(answer.body)
-    said = told.get("invalid_fields") or told.get("detail") or told.get("error") or told.get("status")
-    if isinstance(said, list):
-        said = "; ".join(f"{field.get('field')}: {field.get('description')}" for field in said)
+def _describe_problem(answer: HttpAnswer) -> str:
+    """Return the reason in a problem document, or in a prediction that went wrong."""
+    document = _decode_object(answer.body)
+    reason = document.get("invalid_fields") or document.get("detail") or document.get("error") or document.get("status")
+    if isinstance(reason, list):
+        reason = "; ".join(f"{field.get('field')}: {field.get('description')}" for field in reason)
     if answer.status >= 300:
-        return f"status {answer.status}" + (f": {said}"[:LONGEST] if said else "")
-    return str(said)[:LONGEST] if said and said != "succeeded" else "another answer than expected"
+        return f"status {answer.status}" + (f": {reason}"[:MAX_REASON] if reason else "")
+    return str(reason)[:MAX_REASON] if reason and reason != "succeeded" else "another answer than expected"
 
 
-def _told(body: bytes) -> dict[str, Any]:
+def _decode_object(body: bytes) -> dict[str, Any]:
     try:
-        told = json.decode(body)
+        value = json.decode(body)
     except DecodeError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""When requests arrive that do not wait for one another: drawn beforehand, the same for the same seed."""
+"""The arrival times of an open loop, drawn beforehand and the same for the same seed."""
 
 import random
 from itertools import accumulate, count, takewhile
@@ -7,7 +7,7 @@ from benchmarks.samples import Arrivals
 
 
 def arrivals(kind: Arrivals, rate: float, seconds: float, seed: int) -> list[float]:
-    """Seconds since the beginning, in order, all before `seconds`."""
+    """Return the arrival times in seconds since the beginning, in order, all before `seconds`."""
     if kind == "constant":
         times = (number / rate for number in count())
     else:

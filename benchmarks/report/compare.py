@@ -21,16 +21,24 @@ import numpy as np
 from msgspec import Struct, structs
 from rich.console import Console
 
-from benchmarks.figures import Measurement, is_speed, measurements, more_is_better, spread_of
-from benchmarks.samples import Figure, Repeat, read
-from benchmarks.tables import QUIET, WIDTH, Cell, Sheet, as_rich, number, printable
+from benchmarks.figures import Measurement, group_measurements, is_more_better, is_speed, spread_of
+from benchmarks.samples import Figure, Repeat, read_measurements
+from benchmarks.tables import (
+    PIPE_WIDTH,
+    QUIET_LOAD_AVERAGE,
+    CellValue,
+    TableData,
+    format_number,
+    printable,
+    render_table,
+)
 
 DRAWS: Final = 10_000
-FEWEST: Final = 3
-"""Repeats below which an interval says nothing."""
+MIN_REPEATS: Final = 3
+"""The fewest repeats for which an interval says anything."""
 SEED: Final = 20_251
-NOT_COMPARED: Final = ("wrong", "max ms")
-"""A count, which is told apart; one request, which tells nothing of the others."""
+IGNORED_FIGURES: Final = ("wrong", "max ms")
+"""Figures without a comparison: a count that has a remark of its own, and the time of one single request."""
 
 Verdict = Literal["faster", "slower", "more", "less", "no difference seen", "too few repeats", "no ratio"]
 
@@ -44,12 +52,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     a: list[float]
     b: list[float]
     ratio: float | None
-    """Of the medians, B's to A's."""
+    """The ratio of B's median to A's; None for values that are zero or less."""
     low: float | None = None
     high: float | None = None
 
     @property
     def verdict(self) -> Verdict:
+        """What the ratio says, in a word or three."""
         if self.ratio is None:
             return "no ratio"
         if self.low is None or self.high is None:
@@ -59,61 +68,75 @@ class Comparison(Struct, frozen=True, kw_only=True):
         grown = self.low > 1
         if not is_speed(self.figure):
             return "more" if grown else "less"
-        return "faster" if grown == more_is_better(self.figure) else "slower"
+        return "faster" if grown == is_more_better(self.figure) else "slower"
 
     @property
     def slowdown(self) -> float | None:
         """How many times slower B is at least, as far as the interval tells."""
         if self.low is None or self.high is None or not is_speed(self.figure):
             return None
-        return 1 / self.high if more_is_better(self.figure) else self.low
+        return 1 / self.high if is_more_better(self.figure) else self.low
 
 
 def compare(a: Path, b: Path, fail_if_slower: float | None = None, console: Console | None = None) -> int:
-    """Prints the comparison. The exit code: 1 where something is surely slower by more than `fail_if_slower` times."""
-    chosen = console or Console(width=None if sys.stdout.isatty() else WIDTH)
-    before, after = list(read(a)), list(read(b))
-    found = comparisons(before, after)
-    chosen.print(as_rich(_sheet(f"A: {a.name}   B: {b.name}", found)))
-    for remark in remarks(before, after):
-        chosen.print(printable(remark), style="bold yellow", markup=False, highlight=False)
-    slower = [one for one in found if fail_if_slower and (one.slowdown or 0) > fail_if_slower]
-    for name, target in dict.fromkeys((one.name, one.target) for one in slower):
-        named = ", ".join(one.figure for one in slower if (one.name, one.target) == (name, target))
-        said = f"SLOWER by more than {fail_if_slower:g} times: {name}, {target}: {named}"
-        chosen.print(printable(said), style="bold red", markup=False, highlight=False)
+    """Print the comparison of two files, and return the exit status.
+
+    It is 1 if a figure is surely slower by more than `fail_if_slower` times.
+    """
+    output = console or Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    before, after = list(read_measurements(a)), list(read_measurements(b))
+    comparisons = compare_results(before, after)
+    output.print(render_table(_comparison_table(f"A: {a.name}   B: {b.name}", comparisons)))
+    for remark in list_remarks(before, after):
+        output.print(printable(remark), style="bold yellow", markup=False, highlight=False)
+    slower = [
+        measurement for measurement in comparisons if fail_if_slower and (measurement.slowdown or 0) > fail_if_slower
+    ]
+    for name, target in dict.fromkeys((measurement.name, measurement.target) for measurement in slower):
+        named = ", ".join(
+            measurement.figure for measurement in slower if (measurement.name, measurement.target) == (name, target)
+        )
+        text = f"SLOWER by more than {fail_if_slower:g} times: {name}, {target}: {named}"
+        output.print(printable(text), style="bold red", markup=False, highlight=False)
     return 1 if slower else 0
 
 
-def comparisons(a: Iterable[Repeat | Figure], b: Iterable[Repeat | Figure]) -> list[Comparison]:
-    """Of all that is in both, by name and target."""
+def compare_results(a: Iterable[Repeat | Figure], b: Iterable[Repeat | Figure]) -> list[Comparison]:
+    """Compare all figures that are in both, by name and target."""
     return [
-        _compared(before, figure, after.values[figure])
-        for before, after in _pairs(measurements(a), measurements(b))
+        _compare_figure(before, figure, after.values[figure])
+        for before, after in _pairs(group_measurements(a), group_measurements(b))
         for figure in before.values
-        if figure in after.values and figure not in NOT_COMPARED
+        if figure in after.values and figure not in IGNORED_FIGURES
     ]
 
 
 def _pairs(a: Sequence[Measurement], b: Sequence[Measurement]) -> Iterator[tuple[Measurement, Measurement]]:
-    after = {(one.name, one.target): one for one in b}
-    return ((one, after[one.name, one.target]) for one in a if (one.name, one.target) in after)
+    after = {(measurement.name, measurement.target): measurement for measurement in b}
+    return (
+        (measurement, after[measurement.name, measurement.target])
+        for measurement in a
+        if (measurement.name, measurement.target) in after
+    )
 
 
-def _compared(one: Measurement, figure: str, b: list[float]) -> Comparison:
-    a = one.values[figure]
-    known = Comparison(name=one.name, target=one.target, figure=figure, a=a, b=b, ratio=None)
+def _compare_figure(measurement: Measurement, figure: str, b: list[float]) -> Comparison:
+    a = measurement.values[figure]
+    known = Comparison(name=measurement.name, target=measurement.target, figure=figure, a=a, b=b, ratio=None)
     if min(*a, *b) <= 0:
         return known
     ratio = spread_of(b).median / spread_of(a).median
-    if min(len(a), len(b)) < FEWEST:
+    if min(len(a), len(b)) < MIN_REPEATS:
         return structs.replace(known, ratio=ratio)
-    low, high = interval(a, b)
+    low, high = bootstrap_interval(a, b)
     return structs.replace(known, ratio=ratio, low=low, high=high)
 
 
-def interval(a: Sequence[float], b: Sequence[float], share: float = 0.95) -> tuple[float, float]:
-    """That holds the ratio of B's median to A's in `share` of all cases. The same values, the same interval."""
+def bootstrap_interval(a: Sequence[float], b: Sequence[float], share: float = 0.95) -> tuple[float, float]:
+    """Return the interval that holds the ratio of B's median to A's in `share` of all cases.
+
+    The same values give the same interval.
+    """
     draws = np.random.default_rng(SEED)
     ratios = _medians(b, draws) / _medians(a, draws)
     low, high = np.quantile(ratios, [(1 - share) / 2, (1 + share) / 2])
@@ -124,57 +147,59 @@ def _medians(values: Sequence[float], draws: np.random.Generator) -> np.ndarray:
     return np.median(draws.choice(np.asarray(values), (DRAWS, len(values))), axis=1)
 
 
-def _sheet(title: str, found: Sequence[Comparison]) -> Sheet:
+def _comparison_table(title: str, comparisons: Sequence[Comparison]) -> TableData:
     columns = ["measurement", "target", "figure", "verdict", "A", "B", "B / A", "95 % interval"]
-    return Sheet(title=title, columns=columns, rows=[_row(one) for one in found], words=4)
+    return TableData(
+        title=title, columns=columns, rows=[_row(measurement) for measurement in comparisons], word_columns=4
+    )
 
 
-def _row(one: Comparison) -> list[Cell]:
-    medians = [number(spread_of(values).median) for values in (one.a, one.b)]
-    ratio = "" if one.ratio is None else f"{one.ratio:.3f}"
-    between = "" if one.low is None else f"{one.low:.3f}–{one.high:.3f}"
-    return [one.name, one.target, one.figure, one.verdict, *medians, ratio, between]
+def _row(measurement: Comparison) -> list[CellValue]:
+    medians = [format_number(spread_of(values).median) for values in (measurement.a, measurement.b)]
+    ratio = "" if measurement.ratio is None else f"{measurement.ratio:.3f}"
+    between = "" if measurement.low is None else f"{measurement.low:.3f}–{measurement.high:.3f}"
+    return [measurement.name, measurement.target, measurement.figure, measurement.verdict, *medians, ratio, between]
 
 
-def remarks(a: Sequence[Repeat | Figure], b: Sequence[Repeat | Figure]) -> Iterator[str]:
-    """What makes a comparison doubtful, and what has nothing to be compared with."""
-    before, after = measurements(a), measurements(b)
+def list_remarks(a: Sequence[Repeat | Figure], b: Sequence[Repeat | Figure]) -> Iterator[str]:
+    """Yield what makes a comparison doubtful, and what has no counterpart."""
+    before, after = group_measurements(a), group_measurements(b)
     for name, here, there in (("A", before, after), ("B", after, before)):
-        known = {(one.name, one.target) for one in there}
-        for one in here:
-            if (one.name, one.target) not in known:
-                yield f"only in {name}: {one.name}, {one.target}"
-            if one.wrong:
-                yield f"WRONG ANSWERS in {name}: {one.wrong:,} of {one.name}, {one.target}"
-    for one, other in _pairs(before, after):
-        yield from _doubts(one, other)
-    yield from _machines(a, b)
+        known = {(measurement.name, measurement.target) for measurement in there}
+        for measurement in here:
+            if (measurement.name, measurement.target) not in known:
+                yield f"only in {name}: {measurement.name}, {measurement.target}"
+            if measurement.wrong:
+                yield f"WRONG ANSWERS in {name}: {measurement.wrong:,} of {measurement.name}, {measurement.target}"
+    for measurement, other in _pairs(before, after):
+        yield from _list_doubts(measurement, other)
+    yield from _compare_machines(a, b)
 
 
-def _doubts(before: Measurement, after: Measurement) -> Iterator[str]:
+def _list_doubts(before: Measurement, after: Measurement) -> Iterator[str]:
     named = f"{before.name}, {before.target}"
-    fewest = min(len(values) for one in (before, after) for values in one.values.values())
-    if fewest < FEWEST:
-        yield f"too few repeats: {named} has {fewest}, and an interval needs {FEWEST}"
+    fewest = min(len(values) for measurement in (before, after) for values in measurement.values.values())
+    if fewest < MIN_REPEATS:
+        yield f"too few repeats: {named} has {fewest}, and an interval needs {MIN_REPEATS}"
     if before.repeats and after.repeats and _plan(before) != _plan(after):
-        yield f"asked in different ways: {named}"
+        yield f"measured with different loads: {named}"
 
 
-def _plan(one: Measurement) -> tuple[object, ...]:
-    """All that matters of it: another port, or another seed, is the same load."""
-    plan = one.repeats[0].plan
+def _plan(measurement: Measurement) -> tuple[object, ...]:
+    """Return what matters of a plan: another port, or another seed, is the same load."""
+    plan = measurement.repeats[0].plan
     requests = [(request.path, bytes(request.body)) for request in plan.requests]
     return plan.protocol, plan.clients, plan.arrivals, plan.rate, plan.seconds, plan.warm_up, requests
 
 
-def _machines(a: Sequence[Repeat | Figure], b: Sequence[Repeat | Figure]) -> Iterator[str]:
-    if {_hardware(one) for one in a} != {_hardware(one) for one in b}:
+def _compare_machines(a: Sequence[Repeat | Figure], b: Sequence[Repeat | Figure]) -> Iterator[str]:
+    if {_hardware(measurement) for measurement in a} != {_hardware(measurement) for measurement in b}:
         yield "measured on different machines"
     for name, measured in (("A", a), ("B", b)):
-        first = min(measured, key=lambda one: one.at, default=None)
-        if first is not None and first.machine.busy > QUIET:
+        first = min(measured, key=lambda measurement: measurement.at, default=None)
+        if first is not None and first.machine.busy > QUIET_LOAD_AVERAGE:
             yield f"{name}'s machine was not quiet: a load average of {first.machine.busy:.2f} before the first repeat"
 
 
-def _hardware(one: Repeat | Figure) -> tuple[str, int, float, tuple[str, ...]]:
-    return one.machine.cpu, one.machine.cores, one.machine.memory_gib, one.machine.gpus
+def _hardware(measurement: Repeat | Figure) -> tuple[str, int, float, tuple[str, ...]]:
+    return measurement.machine.cpu, measurement.machine.cores, measurement.machine.memory_gib, measurement.machine.gpus

@@ -1,4 +1,4 @@
-"""Plots of measurements: as PNG files, and as SVG for a page."""
+"""Plots of measurements, as PNG files and as SVG for a page."""
 
 import io
 import re
@@ -7,52 +7,55 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from benchmarks.figures import Measurement, measurements
-from benchmarks.report.look import STYLE, Drawing
-from benchmarks.report.percentiles import percentiles
-from benchmarks.report.throughput import throughput
-from benchmarks.report.timeline import timelines
+from benchmarks.figures import Measurement, group_measurements
+from benchmarks.report.percentiles import percentile_plots
+from benchmarks.report.plot_style import STYLE, Plot
+from benchmarks.report.throughput import throughput_plots
+from benchmarks.report.timeline import timeline_plots
 from benchmarks.samples import Figure, Repeat
 
 
 def write_plots(measured: Iterable[Repeat | Figure], folder: Path) -> list[Path]:
-    """The PNG files that were written: `percentiles-no-op-32-clients.png`, …"""
+    """Write the plots as PNG files, such as `percentiles-no-op-32-clients.png`, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for drawing in drawings(measurements(measured)):
-        path = _free(folder, _slug(f"{drawing.kind} {drawing.title}"), written)
+    for plot in create_plots(group_measurements(measured)):
+        path = _free_path(folder, _slug(f"{plot.kind} {plot.title}"), written)
         with mpl.rc_context(STYLE):
-            drawing.figure.savefig(path, facecolor="white", metadata={"Software": None})
+            plot.figure.savefig(path, facecolor="white", metadata={"Software": None})
         written.append(path)
     return written
 
 
-def drawings(found: Sequence[Measurement]) -> Iterator[Drawing]:
-    """One after the other: a figure is large, and is let go once it has been written."""
-    for kind in (percentiles, throughput, timelines):
-        made = kind(found)
+def create_plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
+    """Yield one plot after the other; a figure is large, and is freed once it is written."""
+    for kind in (percentile_plots, throughput_plots, timeline_plots):
+        plots = kind(measurements)
         while True:
             with mpl.rc_context(STYLE):  # not around the yield: the caller's own settings are its own
-                drawing = next(made, None)
-            if drawing is None:
+                plot = next(plots, None)
+            if plot is None:
                 break
-            yield drawing
+            yield plot
 
 
-def svg(drawing: Drawing) -> str:
-    """With no background, to be part of a page. Its ids are of its own title, so that no two drawings share one."""
-    written = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": f"{drawing.kind} {drawing.title}"}):
-        drawing.figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return written.getvalue()[written.getvalue().index("<svg") :]
+def render_svg(plot: Plot) -> str:
+    """Return a plot as SVG without a background.
+
+    Its ids derive from its title, so that no two plots share one.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({**STYLE, "svg.hashsalt": f"{plot.kind} {plot.title}"}):
+        plot.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:100] or "plot"
 
 
-def _free(folder: Path, slug: str, written: Sequence[Path]) -> Path:
-    """Names that differ by signs only still have a file each."""
+def _free_path(folder: Path, slug: str, written: Sequence[Path]) -> Path:
+    """Return a path that is not taken; names that differ only in signs get a file each."""
     path, number = folder / f"{slug}.png", 2
     while path in written:
         path, number = folder / f"{slug}-{number}.png", number + 1

@@ -1,4 +1,4 @@
-"""RESULTS.md, made of raw data: what was to be shown and whether it was, rivals side by side, costs, the setting."""
+"""RESULTS.md, written from raw data: aims, rivals side by side, costs and the setting."""
 
 import os
 import re
@@ -8,28 +8,28 @@ from typing import Final
 
 from msgspec import Struct
 
-from benchmarks.aims import AIMS, Aim, Bound, Outcome, met, outcomes
-from benchmarks.figures import Measurement, Spread, measurements
-from benchmarks.report.percentiles import group
-from benchmarks.samples import read
+from benchmarks.aims import AIMS, Aim, Bound, Outcome, aim_outcomes, is_aim_met
+from benchmarks.figures import Measurement, Spread, group_measurements
+from benchmarks.report.percentiles import group_name
+from benchmarks.samples import read_measurements
 from benchmarks.tables import (
-    Cell,
-    Sheet,
-    answers,
-    costs,
-    events,
-    least_to_most,
-    number,
-    others,
-    plans,
+    CellValue,
+    TableData,
+    answer_table,
+    cost_table,
+    error_table,
+    event_table,
+    figure_table,
+    format_number,
+    format_range,
+    plan_table,
     printable,
-    setting,
-    stages,
-    wrong,
+    setting_table,
+    stage_table,
 )
 
 NOTES: Final = Path(__file__).parent.parent / "notes.md"
-WORDS: Final = {True: "yes", False: "**no**", None: "not measured"}
+VERDICTS: Final = {True: "yes", False: "**no**", None: "not measured"}
 COMMANDS: Final = {
     "suite": "samovar bench suite",
     "rivals": "samovar bench rivals run",
@@ -39,20 +39,23 @@ COMMANDS: Final = {
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """A raw file, and what is taken from it."""
+    """A raw file, and the measurements that are taken from it."""
 
     path: Path
     found: list[Measurement]
 
 
 def write_results(files: Sequence[Path], path: Path, notes: Path = NOTES) -> None:
-    """The same files, the same bytes. What is in several of them is taken from the last that has it, whole."""
-    sources = [Source(path=file, found=measurements(read(file))) for file in files]
+    """Write the results of several files; the same files give the same bytes.
+
+    What is in several files is taken whole from the last one that has it.
+    """
+    sources = [Source(path=file, found=group_measurements(read_measurements(file))) for file in files]
     path.write_text("\n".join(_document(_latest(sources), path.parent, notes_by_row(notes))) + "\n", encoding="utf-8")
 
 
 def notes_by_row(notes: Path) -> dict[str, str]:
-    """The text under each `## row`; nothing where there is no such file."""
+    """Return the text under each `## row`; nothing without such a file."""
     if not notes.exists():
         return {}
     parts = re.split(r"^## +(.+?)\s*$", notes.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -60,117 +63,135 @@ def notes_by_row(notes: Path) -> dict[str, str]:
 
 
 def _latest(sources: Sequence[Source]) -> list[Source]:
-    last = {(one.name, one.target): index for index, source in enumerate(sources) for one in source.found}
-    kept = [
-        Source(path=source.path, found=[one for one in source.found if last[one.name, one.target] == index])
+    last = {
+        (measurement.name, measurement.target): index
+        for index, source in enumerate(sources)
+        for measurement in source.found
+    }
+    latest = [
+        Source(
+            path=source.path,
+            found=[measurement for measurement in source.found if last[measurement.name, measurement.target] == index],
+        )
         for index, source in enumerate(sources)
     ]
-    return [source for source in kept if source.found]
+    return [source for source in latest if source.found]
 
 
 def _document(sources: Sequence[Source], folder: Path, notes: dict[str, str]) -> Iterator[str]:
-    found = [one for source in sources for one in source.found]
+    measurements = [measurement for source in sources for measurement in source.found]
     yield "# Results\n"
     yield "Made by the harness from the raw data that is named below; do not edit it. Each value is the median of the"
     yield "repeats, with the least and the most of them.\n"
-    yield from _markdown(wrong(found))
+    yield from _markdown(error_table(measurements))
     yield from _aims(sources, folder, notes)
-    yield from _side_by_side(found)
-    for sheet in (others(found), costs(found), stages(found)):
+    yield from _side_by_side(measurements)
+    for sheet in (figure_table(measurements), cost_table(measurements), stage_table(measurements)):
         yield from _markdown(sheet)
     for source in sources:
-        yield from _origin(source, folder)
+        yield from _setting(source, folder)
 
 
 def _aims(sources: Sequence[Source], folder: Path, notes: dict[str, str]) -> Iterator[str]:
-    """Nothing where none of them was measured, as on a GPU."""
-    found = [one for source in sources for one in source.found]
-    fared = [(aim, outcomes(aim, found)) for aim in AIMS]
-    if all(one.met is None for _, of_bounds in fared for one in of_bounds):
+    """Yield the table of aims; nothing if none of them was measured, as on a GPU."""
+    measurements = [measurement for source in sources for measurement in source.found]
+    outcomes = [(aim, aim_outcomes(aim, measurements)) for aim in AIMS]
+    if all(measurement.is_met is None for _, of_bounds in outcomes for measurement in of_bounds):
         return
-    reached = sum(met(of_bounds) is True for _, of_bounds in fared)
-    yield f"## It must show\n\n{reached} of {len(fared)} rows are met.\n"
+    met_count = sum(is_aim_met(of_bounds) is True for _, of_bounds in outcomes)
+    yield f"## It must show\n\n{met_count} of {len(outcomes)} rows are met.\n"
     yield "| what | figure | measured | to reach | met | raw data |"
     yield "|---|---|---|---|---|---|"
-    links = {(one.name, one.target): _link(source.path, folder) for source in sources for one in source.found}
-    for aim, of_bounds in fared:
+    links = {
+        (measurement.name, measurement.target): _link(source.path, folder)
+        for source in sources
+        for measurement in source.found
+    }
+    for aim, of_bounds in outcomes:
         yield from _rows(aim, of_bounds, links)
     yield ""
-    for aim, of_bounds in fared:
-        if met(of_bounds) is False and aim.what in notes:
+    for aim, of_bounds in outcomes:
+        if is_aim_met(of_bounds) is False and aim.what in notes:
             yield f"### What bounds “{aim.what}”\n\n{notes[aim.what]}\n"
 
 
 def _rows(aim: Aim, of_bounds: Sequence[Outcome], links: dict[tuple[str, str], str]) -> Iterator[str]:
-    for index, one in enumerate(of_bounds):
+    for index, outcome in enumerate(of_bounds):
         what = _escaped(aim.what) if index == 0 else ""
-        value = _cell(one.value) if one.value else ""
-        verdict = WORDS[one.met] + (f", {one.wrong:,} wrong answers" if one.wrong else "")
-        raw = _raw(one.bound, links) if one.value else ""
-        yield f"| {what} | {_escaped(one.bound.figure)} | {value} | {_escaped(one.aim)} | {verdict} | {raw} |"
+        value = _cell(outcome.value) if outcome.value else ""
+        verdict = VERDICTS[outcome.is_met] + (f", {outcome.wrong:,} wrong answers" if outcome.wrong else "")
+        raw = _raw_data_links(outcome.bound, links) if outcome.value else ""
+        yield f"| {what} | {_escaped(outcome.bound.figure)} | {value} | {_escaped(outcome.aim)} | {verdict} | {raw} |"
 
 
-def _raw(bound: Bound, links: dict[tuple[str, str], str]) -> str:
-    """The files of both sides: they are of one run where this is one."""
+def _raw_data_links(bound: Bound, links: dict[tuple[str, str], str]) -> str:
+    """Return links to the files of both sides of a bound."""
     others = [(bound.of.measurement, target) for target in bound.of.targets] if bound.of else []
     used = [links[key] for key in [(bound.measurement, bound.target), *others] if key in links]
     return ", ".join(dict.fromkeys(used))
 
 
-def _side_by_side(found: Sequence[Measurement]) -> Iterator[str]:
-    """By predictor: what is measured of several targets, and then of one."""
+def _side_by_side(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Yield tables by predictor, with all targets in each."""
     yield "## Side by side\n"
-    asked = [one for one in found if one.repeats]
-    for predictor in dict.fromkeys(group(one.name) for one in asked):
-        several = [one for one in asked if group(one.name) == predictor]
+    measured = [measurement for measurement in measurements if measurement.repeats]
+    for predictor in dict.fromkeys(group_name(measurement.name) for measurement in measured):
+        several = [measurement for measurement in measured if group_name(measurement.name) == predictor]
         yield f"### {_escaped(predictor)}\n"
-        for sheet in (answers(several), events(several)):
+        for sheet in (answer_table(several), event_table(several)):
             yield from _table(sheet)
 
 
-def _origin(source: Source, folder: Path) -> Iterator[str]:
+def _setting(source: Source, folder: Path) -> Iterator[str]:
     yield f"## Setting of {_link(source.path, folder)}\n"
-    if made := command(source.path):
-        yield f"Made by `{made}`.\n"
-    yield from _table(setting(source.found))
-    yield from _table(plans(source.found))
+    if command := source_command(source.path):
+        yield f"Made by `{command}`.\n"
+    yield from _table(setting_table(source.found))
+    yield from _table(plan_table(source.found))
 
 
-def command(file: Path) -> str | None:
-    """That made a raw file, told by its name: `suite-20251126T150000Z.jsonl.gz` is of `samovar bench suite`."""
+def source_command(file: Path) -> str | None:
+    """Return the command that wrote a raw file, by its name.
+
+    `suite-20251126T150000Z.jsonl.gz` is of `samovar bench suite`.
+    """
     word = re.match(r"[a-z]*", file.name)
     return COMMANDS.get(word[0]) if word else None
 
 
 def _link(file: Path, folder: Path) -> str:
-    """Only to what lies below: another place is this machine's own."""
+    """Return a link to a file below the folder; a path elsewhere belongs to this machine alone."""
     relative = Path(os.path.relpath(file, folder))
     name = _escaped(file.name)
     return f"`{name}`" if ".." in relative.parts else f"[{name}]({relative.as_posix().replace(' ', '%20')})"
 
 
-def _markdown(sheet: Sheet) -> Iterator[str]:
+def _markdown(sheet: TableData) -> Iterator[str]:
     if sheet.rows:
         yield f"## {sheet.title}\n"
         yield from _table(sheet)
 
 
-def _table(sheet: Sheet) -> Iterator[str]:
+def _table(sheet: TableData) -> Iterator[str]:
     if sheet.rows:
         yield _line(sheet.columns)
-        yield "|" + "---|" * min(sheet.words, len(sheet.columns)) + "---:|" * max(len(sheet.columns) - sheet.words, 0)
+        yield (
+            "|"
+            + "---|" * min(sheet.word_columns, len(sheet.columns))
+            + "---:|" * max(len(sheet.columns) - sheet.word_columns, 0)
+        )
         yield from (_line(row) for row in sheet.rows)
         yield ""
 
 
-def _line(cells: Iterable[Cell]) -> str:
+def _line(cells: Iterable[CellValue]) -> str:
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
-def _cell(cell: Cell) -> str:
-    return f"{number(cell.median)} {least_to_most(cell)}" if isinstance(cell, Spread) else _escaped(cell)
+def _cell(cell: CellValue) -> str:
+    return f"{format_number(cell.median)} {format_range(cell)}" if isinstance(cell, Spread) else _escaped(cell)
 
 
 def _escaped(text: str) -> str:
-    """As text and in one line: neither markup nor HTML."""
+    """Return the text in one line, without markup or HTML."""
     return re.sub(r"([\\`*_|<>\[\]&])", r"\\\1", printable(text)).replace("\n", "; ")

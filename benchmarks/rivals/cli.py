@@ -1,4 +1,4 @@
-"""`samovar bench rivals …`, as it is typed."""
+"""`samovar bench rivals …`: the commands, their options and their help."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from msgspec import Struct
 
-from benchmarks.rivals.names import NAMES, RIVALS
+from benchmarks.rivals.registry import NAMES, RIVALS
 from benchmarks.samples import Repeat
-from deploy.errors import Unusable
+from deploy.errors import UsageError
 
 rivals: Final = App(name="rivals", help="Install other servers, and measure them with the same predictors.")
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
-LOADS: Final = {"noop": (1, 32), "sleep": (1, 32), "minilm": (1, 64), "tokens": (1, 100), "megabyte": (8,)}
-"""As many clients as the suite has for each."""
+DEFAULT_CLIENTS: Final = {"noop": (1, 32), "sleep": (1, 32), "minilm": (1, 64), "tokens": (1, 100), "megabyte": (8,)}
+"""The numbers of clients in the suite, by predictor."""
 
 Predictors = Annotated[tuple[str, ...], Parameter(name="--predictor", negative=())]
 Clients = Annotated[tuple[int, ...], Parameter(negative=())]
@@ -25,16 +25,16 @@ Clients = Annotated[tuple[int, ...], Parameter(negative=())]
 
 @rivals.command(name="install")
 def install(*names: str) -> None:
-    """Install rivals from PyPI, each into an environment of its own. What is there already stays.
+    """Install rivals from PyPI, each into an environment of its own. Installed ones stay.
 
     Parameters
     ----------
     names
         litserve, mosec, bentoml, ray, coglet; by default all of them.
     """
-    from benchmarks.rivals.installing import install as install_each
+    from benchmarks.rivals.installation import install as install_each
 
-    install_each(known(names, NAMES))
+    install_each(select_names(names, NAMES))
 
 
 @rivals.command(name="run")
@@ -54,54 +54,58 @@ def run(
     names
         litserve, mosec, bentoml, ray, coglet; by default all of them.
     predictor
-        noop, sleep, minilm, tokens, megabyte; given again for each, by default all of them.
+        noop, sleep, minilm, tokens, megabyte; repeat it for each; by default all of them.
     clients
-        How many ask at once; given again for each load. By default those of the suite.
+        How many clients at once; repeat it for each load. By default those of the suite.
     seconds
-        Of each repeat.
+        Seconds of each repeat.
     warm_up
         Seconds of the same load before, which are not counted.
     repeats
-        How often it is measured.
+        How often to measure.
     out
         A file for every sample: JSON lines, compressed if it ends in .gz.
     """
     from benchmarks import progress, tables
-    from benchmarks.rivals.serving import PREDICTORS
-    from benchmarks.samples import write
+    from benchmarks.rivals.server_process import PREDICTORS
+    from benchmarks.samples import write_measurements
 
-    chosen = pairs(known(names, NAMES), known(predictor, PREDICTORS))
-    with progress.shown() as tell:
+    runs = order_runs(select_names(names, NAMES), select_names(predictor, PREDICTORS))
+    with progress.show_progress() as report:
         loads = Loads(clients=clients, seconds=seconds, warm_up=warm_up, repeats=repeats)
-        measured = [repeat for name, served in chosen for repeat in one(name, served, loads, tell)]
-    tables.show(measured)
+        measured = [
+            repeat for name, predictor_name in runs for repeat in measure_predictor(name, predictor_name, loads, report)
+        ]
+    tables.print_tables(measured)
     path = out or RESULTS / f"rivals-{strftime('%Y%m%dT%H%M%SZ', gmtime())}.jsonl.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, measured)
+    write_measurements(path, measured)
     print(f"raw numbers: {path}")
     return 0 if all(any(sample.error is None for sample in repeat.samples) for repeat in measured) else 1
 
 
 class Loads(Struct, frozen=True, kw_only=True):
+    """The loads of a run."""
+
     clients: tuple[int, ...]
-    """None: as the suite has them."""
+    """Numbers of clients; if empty, those of the suite."""
     seconds: float
     warm_up: float
     repeats: int
 
 
-def one(name: str, predictor: str, loads: Loads, tell: Callable[[str], None]) -> Iterator[Repeat]:
-    """All loads of one predictor, with one start of the rival."""
+def measure_predictor(name: str, predictor: str, loads: Loads, report: Callable[[str], None]) -> Iterator[Repeat]:
+    """Measure all loads of one predictor, with one start of the rival."""
     from benchmarks.measure import measure
-    from benchmarks.rivals.serving import plan, serving
+    from benchmarks.rivals.server_process import create_plan, run_rival
 
-    def say(told: str) -> None:
-        tell(f"{RIVALS[name].title}: {told}")
+    def report_with_title(line: str) -> None:
+        report(f"{RIVALS[name].title}: {line}")
 
-    say(f"starting with {predictor}")
-    with serving(name, predictor) as target:
-        for clients in loads.clients or LOADS[predictor]:
-            asked = plan(
+    report_with_title(f"starting with {predictor}")
+    with run_rival(name, predictor) as target:
+        for clients in loads.clients or DEFAULT_CLIENTS[predictor]:
+            plan = create_plan(
                 name,
                 predictor,
                 target,
@@ -110,19 +114,22 @@ def one(name: str, predictor: str, loads: Loads, tell: Callable[[str], None]) ->
                 repeats=loads.repeats,
                 warm_up=loads.warm_up,
             )
-            yield from measure(asked, target, progress=say)
+            yield from measure(plan, target, progress=report_with_title)
 
 
-def pairs(names: Iterable[str], predictors: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Predictor by predictor, so that what is compared is measured close together."""
+def order_runs(names: Iterable[str], predictors: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield rivals and predictors, predictor by predictor, so that what is compared is measured close together."""
     for predictor in predictors:
         for name in names:
-            if predictor not in RIVALS[name].cannot:
+            if predictor not in RIVALS[name].unsupported:
                 yield name, predictor
 
 
-def known(given: Sequence[str], there: Sequence[str]) -> Sequence[str]:
-    """All of them if none is named. Raises `Unusable`."""
-    if strange := [name for name in given if name not in there]:
-        raise Unusable(f"{', '.join(strange)}: there is {', '.join(there)}")
-    return given or there
+def select_names(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """Return the names, or all of them if none is given.
+
+    Raises `UsageError` for an unknown name.
+    """
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"{', '.join(unknown)}: choose from {', '.join(known)}")
+    return names or known

@@ -1,4 +1,4 @@
-"""Predictions and their streams, asked for by a load generator's connections."""
+"""A client of the API on the load generator's connections: predictions and their streams."""
 
 import asyncio
 import time
@@ -13,90 +13,104 @@ from benchmarks.wire import Address, Connection
 
 OUTPUT: Final = b"event: output\n"
 DATA: Final = b"\ndata: "
-WARM: Final = 90.0  # seconds
-SKEW: Final = time.time() - time.perf_counter()
-"""What makes a moment of `wire` one of the models' clocks: both are of this host."""
+WARM_LIMIT: Final = 90.0  # seconds
+CLOCK_OFFSET: Final = time.time() - time.perf_counter()
+"""What turns a time of `wire` into one of the models' clock; both run on this host."""
 
 
 class Urls(Struct, frozen=True):
+    """The URLs of a prediction."""
+
     get: str
     stream: str | None = None
 
 
-class Created(Struct, frozen=True):
+class CreatedPrediction(Struct, frozen=True):
+    """A prediction that was just created."""
+
     id: str
     urls: Urls
 
 
-class Ended(Struct, frozen=True):
+class EndedPrediction(Struct, frozen=True):
+    """The end of a prediction."""
+
     status: str
     error: str | None = None
 
 
 class Client:
-    """What it asks for is asked of one stack."""
+    """A client of one stack."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.address = Address.of(url)
+        self.address = Address.parse(url)
         self._base = url
         self._token = token
 
     @classmethod
     def of(cls, stack: Stack) -> Self:
+        """Return a client of this stack."""
         return cls(stack.url, stack.token)
 
     async def connected(self, count: int) -> list[Connection]:
+        """Open so many connections."""
         return [await Connection.open(self.address) for _ in range(count)]
 
     def post(self, model: str, input: dict[str, Any], *headers: str) -> bytes:
+        """Return the bytes of a create."""
         body = json.encode({"input": input})
-        return wire.post(self.address, f"/v1/models/samovar/{model}/predictions", body, self._token, *headers)
+        return wire.encode_post(self.address, f"/v1/models/samovar/{model}/predictions", body, self._token, *headers)
 
-    def stream(self, created: Created) -> bytes:
+    def stream(self, created: CreatedPrediction) -> bytes:
+        """Return the bytes of a request for a prediction's stream."""
         assert created.urls.stream is not None
-        return wire.get(self.address, created.urls.stream.removeprefix(self._base), None, "accept: text/event-stream")
+        return wire.encode_get(
+            self.address, created.urls.stream.removeprefix(self._base), None, "accept: text/event-stream"
+        )
 
-    async def create(self, connection: Connection, request: bytes) -> Created:
+    async def create(self, connection: Connection, request: bytes) -> CreatedPrediction:
+        """Create a prediction."""
         answer = await connection.ask(request)
         assert answer.status == 201, answer
-        return json.decode(answer.body, type=Created)
+        return json.decode(answer.body, type=CreatedPrediction)
 
     async def warm(self, model: str, input: dict[str, Any]) -> None:
-        """Returns once a prediction has been answered; a stack is ready before its runner has said what it has."""
+        """Wait until a prediction has been answered; a stack is ready before its runner has registered."""
         (connection,) = await self.connected(1)
-        async with asyncio.timeout(WARM):
+        async with asyncio.timeout(WARM_LIMIT):
             while (answer := await connection.ask(self.post(model, input, "prefer: wait"))).status != 201:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         connection.close()
-        ended = json.decode(answer.body, type=Ended)
+        ended = json.decode(answer.body, type=EndedPrediction)
         assert ended.status == "succeeded", f"{model} {ended.status}: {ended.error}"
 
     async def known(self, model: str) -> None:
-        """Returns once the gateway has heard of it."""
+        """Wait until the gateway knows the model."""
         (connection,) = await self.connected(1)
-        ask = wire.get(self.address, f"/v1/models/samovar/{model}", self._token)
-        async with asyncio.timeout(WARM):
+        ask = wire.encode_get(self.address, f"/v1/models/samovar/{model}", self._token)
+        async with asyncio.timeout(WARM_LIMIT):
             while (await connection.ask(ask)).status != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         connection.close()
 
-    async def create_all(self, requests: Iterable[bytes], clients: int = 32) -> list[Created]:
+    async def create_all(self, requests: Iterable[bytes], clients: int = 32) -> list[CreatedPrediction]:
+        """Create predictions by several connections at once."""
         connections = await self.connected(clients)
-        left = iter(requests)
-        made: list[Created] = []
+        remaining = iter(requests)
+        predictions: list[CreatedPrediction] = []
 
         async def some(connection: Connection) -> None:
-            for request in left:
-                made.append(await self.create(connection, request))
+            for request in remaining:
+                predictions.append(await self.create(connection, request))
 
         await asyncio.gather(*map(some, connections))
         for connection in connections:
             connection.close()
-        return made
+        return predictions
 
 
-class Heard:
-    """One stream's pieces, kept as they came; they are taken apart once nobody waits for it."""
+class StreamPieces:
+    """The pieces of one stream with their times; they are parsed once nobody waits for it."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[float, bytes]] = []
@@ -105,25 +119,27 @@ class Heard:
         self.pieces.append((at, piece))
 
     def outputs(self) -> list[tuple[float, str]]:
-        """When each output event was there, in Unix seconds, and its data."""
-        found: list[tuple[float, str]] = []
+        """Return when each output event arrived, in Unix seconds, and its data."""
+        outputs: list[tuple[float, str]] = []
         rest = b""
         for at, piece in self.pieces:
             *whole, rest = (rest + piece).split(b"\n\n")
-            found += [(at + SKEW, each.partition(DATA)[2].decode()) for each in whole if each.startswith(OUTPUT)]
-        return found
+            outputs += [
+                (at + CLOCK_OFFSET, each.partition(DATA)[2].decode()) for each in whole if each.startswith(OUTPUT)
+            ]
+        return outputs
 
 
-def in_order(data: Iterable[str]) -> bool:
+def are_in_order(data: Iterable[str]) -> bool:
     """Whether ticks are those of one `ticker`, from its first on."""
     return all(int(each.partition(" ")[0]) == number for number, each in enumerate(data))
 
 
-def ages(outputs: Iterable[tuple[float, str]]) -> list[float]:
-    """Milliseconds from the model's yield to the client's hands."""
-    return [(at - yielded(data)) * 1000 for at, data in outputs]
+def event_ages(outputs: Iterable[tuple[float, str]]) -> list[float]:
+    """Return the milliseconds from the model's yield to the client, of each event."""
+    return [(at - yield_time(data)) * 1000 for at, data in outputs]
 
 
-def yielded(data: str) -> float:
-    """When the model did, in Unix seconds: what it says ends in that, in nanoseconds."""
+def yield_time(data: str) -> float:
+    """Return when the model yielded the data, in Unix seconds; the data ends in nanoseconds."""
     return int(data.rpartition(" ")[2]) / 1e9

@@ -1,10 +1,13 @@
-"""What `up` tells the person in front of it."""
+"""Messages of `samovar up` to the person who started it."""
 
 import sys
 from contextlib import suppress
 
 
-def say(text: str) -> None:
-    """On stderr, as stdout is for what a script may want to read. A terminal that has gone is no reason to stop."""
+def print_message(text: str) -> None:
+    """Print a message on stderr, as stdout is for what a script may read.
+
+    A terminal that has gone is no reason to stop, so errors of the output are ignored.
+    """
     with suppress(OSError, ValueError):
-        print(f"samovar: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this is what it is for
+        print(f"samovar: {text}", file=sys.stderr, flush=True)  # noqa: T201 - printing is its purpose

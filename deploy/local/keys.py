@@ -1,4 +1,4 @@
-"""What the parts of an installation know of each other's secrets: drawn once, kept in the data directory."""
+"""The keys that gateway and runners share: drawn once, kept in the data directory."""
 
 import re
 from collections.abc import Mapping
@@ -8,54 +8,63 @@ from typing import Final
 
 from msgspec import Struct
 
-from deploy.errors import Unusable
-from deploy.local.data_dir import secret, write_private
+from deploy.errors import UsageError
+from deploy.local.data_dir import load_secret, write_private_file
 
-KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
-SECRETS_KEY: Final = "secrets.key"
-FILES_TOKEN: Final = "files-token"  # noqa: S105  the name of the file
+KEY_PATTERN: Final = re.compile(r"[0-9a-fA-F]{64}")
+SECRETS_KEY_FILE: Final = "secrets.key"
+FILES_TOKEN_FILE: Final = "files-token"  # noqa: S105  the name of the file
 
 
 class Keys(Struct, frozen=True, kw_only=True):
+    """The keys of one installation."""
+
     secrets_key: str
-    """Opens secret inputs; only runners are told. Hex, as is the next."""
+    """The private key that opens secret inputs, in hex. Only runners get it."""
     secrets_public_key: str
-    """Seals them; the gateway is told."""
+    """The public key that seals secret inputs, in hex. The gateway gets it."""
     files_token: str
-    """What a runner on another host shows at the gateway's `/-/files`."""
+    """The token with which a runner on another host uses the gateway's `/-/files`."""
 
 
-def keys_of(data_dir: Path, environ: Mapping[str, str] = {}) -> Keys:
-    """Those that the user has set, else those that are kept; drawn the first time. Raises `Unusable`."""
-    given = environ.get("SAMOVAR_SECRETS_KEY")
-    private = _checked("SAMOVAR_SECRETS_KEY", given) if given else _kept(data_dir / SECRETS_KEY)
-    public = _public(private)
-    if environ.get("SAMOVAR_SECRETS_PUBLIC_KEY", public).lower() != public:
-        raise Unusable("SAMOVAR_SECRETS_PUBLIC_KEY is not that of the private key; `samovar up` derives it: unset it")
+def load_keys(data_dir: Path, environ: Mapping[str, str] = {}) -> Keys:
+    """Return the keys that the user has set, or the stored ones; the first time, draw them. Raises `UsageError`."""
+    if secrets_key := environ.get("SAMOVAR_SECRETS_KEY"):
+        private_key = _check_key("SAMOVAR_SECRETS_KEY", secrets_key)
+    else:
+        private_key = _load_private_key(data_dir / SECRETS_KEY_FILE)
+    public_key = _derive_public_key(private_key)
+    if environ.get("SAMOVAR_SECRETS_PUBLIC_KEY", public_key).lower() != public_key:
+        raise UsageError(
+            "SAMOVAR_SECRETS_PUBLIC_KEY does not belong to the private key; unset it, as `samovar up` derives it"
+        )
     return Keys(
-        secrets_key=private,
-        secrets_public_key=public,
-        files_token=environ.get("SAMOVAR_FILES_TOKEN") or secret(data_dir / FILES_TOKEN, prefix="smv_"),
+        secrets_key=private_key,
+        secrets_public_key=public_key,
+        files_token=environ.get("SAMOVAR_FILES_TOKEN") or load_secret(data_dir / FILES_TOKEN_FILE, prefix="smv_"),
     )
 
 
-def _kept(file: Path) -> str:
+def _load_private_key(file: Path) -> str:
     if not file.exists():
-        write_private(file, token_hex(32) + "\n")  # any 32 bytes are a private key of Curve25519
+        write_private_file(file, token_hex(32) + "\n")  # any 32 bytes are a private key of Curve25519
     try:
-        return _checked(str(file), file.read_text().strip())
+        return _check_key(str(file), file.read_text().strip())
     except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"{file}: {error}") from None
+        raise UsageError(f"{file}: {error}") from None
 
 
-def _checked(where: str, text: str) -> str:
-    """Never drawn anew in its place: what was sealed before could not be opened any more."""
-    if not KEY.fullmatch(text):
-        raise Unusable(f"{where}: it has to hold 64 hex digits; put the right key back, or remove it to draw a new one")
+def _check_key(source: str, text: str) -> str:
+    """Check a private key. Raises `UsageError` for a damaged one.
+
+    It is never replaced by a new one: nobody could open what was sealed before.
+    """
+    if not KEY_PATTERN.fullmatch(text):
+        raise UsageError(f"{source} must hold 64 hex digits; put the right key back, or remove it to get a new one")
     return text.lower()
 
 
-def _public(private: str) -> str:
+def _derive_public_key(private: str) -> str:
     from nacl.public import PrivateKey
 
     return bytes(PrivateKey(bytes.fromhex(private)).public_key).hex()

@@ -1,4 +1,4 @@
-"""One `samovar up` per data directory."""
+"""The lock that allows one `samovar up` per data directory."""
 
 import fcntl
 import os
@@ -6,18 +6,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.errors import InUse
+from deploy.errors import AlreadyInUse
 
 
 @contextmanager
-def locked(data_dir: Path) -> Generator[None]:
-    """The kernel lets go of it when we end, in whatever way."""
+def lock_data_dir(data_dir: Path) -> Generator[None]:
+    """Hold the lock inside the block. The kernel releases it however this process ends. Raises `AlreadyInUse`."""
     with open(os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = file.read().strip() or "unknown"
-            raise InUse(
+            raise AlreadyInUse(
                 f"data directory {data_dir} is in use by process {pid}: stop it (kill {pid}), "
                 "or choose another directory with --data-dir"
             ) from None

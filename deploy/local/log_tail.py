@@ -1,4 +1,4 @@
-"""What the children log, on our own terminal: warnings and errors, or everything."""
+"""The logs of child processes, followed on our own terminal: warnings and errors, or everything."""
 
 import asyncio
 from contextlib import suppress
@@ -7,59 +7,63 @@ from typing import Any, Final, Never
 
 from msgspec import DecodeError, json
 
-from deploy.local.console import say
+from deploy.local.console import print_message
 
-EVERY: Final = 0.25  # seconds
-KEPT: Final = 10_000_000  # bytes of a log before it is put aside at a start
-QUIET: Final = frozenset({"debug", "info"})
-UNSAID: Final = frozenset({"event", "level", "timestamp", "logger", "exception"})
+POLL_SECONDS: Final = 0.25
+MAX_LOG_BYTES: Final = 10_000_000  # a longer log is rotated at a start
+QUIET_LEVELS: Final = frozenset({"debug", "info"})
+OMITTED_FIELDS: Final = frozenset({"event", "level", "timestamp", "logger", "exception"})
 
 
-class Tail:
-    """Follows a log file from where it ends now."""
+class LogTail:
+    """Follows one log file from its present end."""
 
     def __init__(self, name: str, path: Path, *, verbose: bool) -> None:
         self._name = name
         self._path = path
         self._verbose = verbose
-        self._place = path.stat().st_size if path.exists() else 0
-        self._rest = b""
+        self._offset = path.stat().st_size if path.exists() else 0
+        self._partial_line = b""
 
     async def follow(self) -> Never:
+        """Print new lines until canceled."""
         while True:
-            self.show()
-            await asyncio.sleep(EVERY)
+            self.print_new_lines()
+            await asyncio.sleep(POLL_SECONDS)
 
-    def show(self) -> None:
-        """What has come since the last time."""
+    def print_new_lines(self) -> None:
+        """Print the lines that were logged since the last call."""
         with suppress(FileNotFoundError):
-            if self._path.stat().st_size == self._place:
+            if self._path.stat().st_size == self._offset:
                 return
             with self._path.open("rb") as file:
-                file.seek(self._place)
-                *lines, self._rest = (self._rest + file.read()).split(b"\n")
-                self._place = file.tell()
+                file.seek(self._offset)
+                *lines, self._partial_line = (self._partial_line + file.read()).split(b"\n")
+                self._offset = file.tell()
             for line in lines:
-                if told := rendered(self._name, line.decode(errors="replace"), verbose=self._verbose):
-                    say(told)
+                if text := format_line(self._name, line.decode(errors="replace"), verbose=self._verbose):
+                    print_message(text)
 
 
-def rendered(name: str, line: str, *, verbose: bool) -> str | None:
-    """A line of a log as a person reads it; None when it need not be read. What is no JSON was not meant as a log."""
+def format_line(name: str, line: str, *, verbose: bool) -> str | None:
+    """Format a log line for people; None for a line that need not be shown.
+
+    A line that is not JSON was not logged by us, such as the interpreter's last words, and is always shown.
+    """
     try:
-        said = json.decode(line, type=dict[str, Any])
+        record = json.decode(line, type=dict[str, Any])
     except DecodeError:
         return f"{name}: {line}" if line.strip() else None
-    level = str(said.get("level", "info"))
-    if level in QUIET and not verbose:
+    level = str(record.get("level", "info"))
+    if level in QUIET_LEVELS and not verbose:
         return None
-    rest = " ".join(f"{key}={value}" for key, value in said.items() if key not in UNSAID)
-    trace = f"\n{said['exception']}" if "exception" in said else ""
-    return f"{name}: {level}: {said.get('event', '')} {rest}".rstrip() + trace
+    fields = " ".join(f"{key}={value}" for key, value in record.items() if key not in OMITTED_FIELDS)
+    trace = f"\n{record['exception']}" if "exception" in record else ""
+    return f"{name}: {level}: {record.get('event', '')} {fields}".rstrip() + trace
 
 
-def put_aside(log: Path) -> None:
-    """Begin a new file when the old one has become long; one old one is kept."""
+def rotate_log(log: Path) -> None:
+    """Start a new log file when the old one has become long. One old file is kept."""
     with suppress(FileNotFoundError):
-        if log.stat().st_size > KEPT:
+        if log.stat().st_size > MAX_LOG_BYTES:
             log.replace(log.with_name(log.name + ".1"))

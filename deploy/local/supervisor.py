@@ -1,4 +1,4 @@
-"""Keeping a part of the stack alive: one that dies is started again, one that keeps dying stops everything."""
+"""Supervision of the stack's services: one that dies is restarted, one that keeps dying stops everything."""
 
 import asyncio
 import signal
@@ -9,100 +9,104 @@ from typing import Final, Never
 
 from msgspec import Struct
 
-from deploy.errors import Unstarted
-from deploy.local.console import say
-from deploy.local.pid_file import Ledger
-from deploy.local.process import Command, end, last_words, start
+from deploy.errors import StartFailed
+from deploy.local.console import print_message
+from deploy.local.pid_file import PidFile
+from deploy.local.process import Command, last_output, start_process, stop_process
 
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 5.0
-LONG_LIFE: Final = 30.0  # seconds after which a death is an accident of its own
-TRIES: Final = 6  # deaths in a row, in none of these lives healthy
-LOOK_EVERY: Final = 0.1
+MIN_RESTART_DELAY: Final = 0.1  # seconds
+MAX_RESTART_DELAY: Final = 5.0  # seconds
+STABLE_SECONDS: Final = 30.0  # a service that lived longer is restarted after the minimal delay
+MAX_FAILURES: Final = 6  # in a row, without ever having been healthy
+HEALTH_CHECK_SECONDS: Final = 0.1
 
 
-class Part(Struct, frozen=True, kw_only=True):
-    """A child to be kept alive."""
+class Service(Struct, frozen=True, kw_only=True):
+    """A child process to keep alive."""
 
     command: Command
-    healthy: Callable[[], Awaitable[bool]]
-    """Asked from its start until it says yes."""
-    before: Callable[[], None] = lambda: None
-    """What is done before every start but the first: a dead one may have left something behind."""
+    is_healthy: Callable[[], Awaitable[bool]]
+    """Called after each start, again and again until it returns True."""
+    before_restart: Callable[[], None] = lambda: None
+    """Called before every start but the first: a dead process may have left something behind."""
 
 
-class Keeper:
-    """Owns one part's process."""
+class ServiceSupervisor:
+    """Runs one service, and restarts it when it dies. It owns the process; `up` owns one of these per service."""
 
-    def __init__(self, part: Part, ledger: Ledger) -> None:
-        self._part = part
-        self._ledger = ledger
+    def __init__(self, service: Service, pid_file: PidFile) -> None:
+        self._service = service
+        self._pid_file = pid_file
         self._process: Process | None = None
-        self.name = part.command.name
+        self.name = service.command.name
         self.healthy = asyncio.Event()
-        """Set while the present process has shown that it works."""
+        """Set once the present process has proved healthy."""
 
     @property
     def pid(self) -> int | None:
+        """The pid of the present process, or of the last one."""
         return self._process.pid if self._process else None
 
-    async def keep(self) -> Never:
-        """Raises `Unstarted` with its last words when it keeps dying."""
-        deaths, pause = 0, FIRST_PAUSE
+    async def run(self) -> Never:
+        """Start the service, and restart it whenever it ends. Raises `StartFailed` when it keeps ending."""
+        failures, delay = 0, MIN_RESTART_DELAY
         while True:
-            code, lived, healthy = await self._live()
-            deaths = 0 if healthy else deaths + 1
-            pause = FIRST_PAUSE if lived >= LONG_LIFE else pause
-            if deaths >= TRIES:
-                raise Unstarted(
-                    f"{self.name} does not stay up: it ended {deaths} times, the last time by {how(code)}. "
-                    f"Its last words, from {self._part.command.log}:\n{last_words(self._part.command.log)}"
+            code, seconds, was_healthy = await self._run_once()
+            failures = 0 if was_healthy else failures + 1
+            delay = MIN_RESTART_DELAY if seconds >= STABLE_SECONDS else delay
+            if failures >= MAX_FAILURES:
+                raise StartFailed(
+                    f"{self.name} does not stay up: it ended {failures} times, the last time by {describe_exit(code)}. "
+                    f"Its last output, from {self._service.command.log}:\n{last_output(self._service.command.log)}"
                 )
-            say(f"{self.name} ended by {how(code)} after {lived:.1f} s; it is started again in {pause:g} s")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-            await asyncio.to_thread(self._part.before)
+            print_message(
+                f"{self.name} ended by {describe_exit(code)} after {seconds:.1f} s; it restarts in {delay:g} s"
+            )
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, MAX_RESTART_DELAY)
+            await asyncio.to_thread(self._service.before_restart)
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
+        """Stop the process, if one was started."""
         if self._process:
-            await end(self._process, self._part.command)
+            await stop_process(self._process, self._service.command)
 
-    async def _live(self) -> tuple[int, float, bool]:
-        """One life: its exit status, its length, and whether it was ever healthy."""
+    async def _run_once(self) -> tuple[int, float, bool]:
+        """Run the process once. Returns its exit status, how long it ran (seconds), and whether it was ever healthy."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        self._process = process = await start(self._part.command)
-        self._ledger.record(self.name, process.pid)
+        started_at = loop.time()
+        self._process = process = await start_process(self._service.command)
+        self._pid_file.record(self.name, process.pid)
         async with asyncio.TaskGroup() as group:
-            look = group.create_task(self._look())
+            health_check = group.create_task(self._check_health())
             code = await process.wait()
-            look.cancel()
-        healthy = self.healthy.is_set()
+            health_check.cancel()
+        was_healthy = self.healthy.is_set()
         self.healthy.clear()
-        return code, loop.time() - began, healthy
+        return code, loop.time() - started_at, was_healthy
 
-    async def _look(self) -> None:
-        while not await self._part.healthy():  # noqa: ASYNC110 - it is another process that we wait for
-            await asyncio.sleep(LOOK_EVERY)
+    async def _check_health(self) -> None:
+        while not await self._service.is_healthy():  # noqa: ASYNC110 - another process makes it healthy
+            await asyncio.sleep(HEALTH_CHECK_SECONDS)
         self.healthy.set()
 
 
 @asynccontextmanager
-async def supervised(part: Part, ledger: Ledger, group: asyncio.TaskGroup) -> AsyncGenerator[Keeper]:
-    """Kept alive inside, ended on leaving. `group` is left with its error when it cannot be kept alive."""
-    keeper = Keeper(part, ledger)
-    task = group.create_task(keeper.keep())
+async def supervise(service: Service, pid_file: PidFile, group: asyncio.TaskGroup) -> AsyncGenerator[ServiceSupervisor]:
+    """Keep a service alive inside the block, and stop it on leaving. `group` fails when the service keeps ending."""
+    supervisor = ServiceSupervisor(service, pid_file)
+    task = group.create_task(supervisor.run())
     try:
-        yield keeper
+        yield supervisor
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await task
-        await keeper.end()
+        await supervisor.stop()
 
 
-def how(code: int) -> str:
-    """An exit status in words."""
+def describe_exit(code: int) -> str:
+    """Describe an exit status: `exit status 1`, or the name of a signal."""
     if code >= 0:
         return f"exit status {code}"
     with suppress(ValueError):

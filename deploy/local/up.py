@@ -1,4 +1,4 @@
-"""The whole of Samovar on one machine, in the foreground, until it is told to stop."""
+"""The whole of Samovar on one machine, in the foreground, until a signal stops it."""
 
 import asyncio
 import os
@@ -14,85 +14,75 @@ from msgspec import Struct
 
 from deploy.errors import DeployError
 from deploy.local import nats, postgres, services, weights
-from deploy.local.address import base_url, bindable
-from deploy.local.console import say
-from deploy.local.data_dir import log_of, make_data_dir, token_of
-from deploy.local.keys import keys_of
-from deploy.local.lock import locked
-from deploy.local.log_tail import Tail, put_aside
-from deploy.local.pid_file import Ledger
-from deploy.local.process import adopt_orphans, children, descendants, kill
-from deploy.local.supervisor import Keeper, Part, supervised
+from deploy.local.address import base_url, check_port
+from deploy.local.console import print_message
+from deploy.local.data_dir import create_data_dir, load_token, log_path
+from deploy.local.keys import load_keys
+from deploy.local.lock import lock_data_dir
+from deploy.local.log_tail import LogTail, rotate_log
+from deploy.local.nats import NatsServer
+from deploy.local.pid_file import PidFile
+from deploy.local.postgres import PostgresServer
+from deploy.local.process import adopt_orphans, child_pids, descendants, kill
+from deploy.local.supervisor import Service, ServiceSupervisor, supervise
 
-SWEEP_EVERY: Final = 5.0  # seconds
-THEIRS: Final = ("nats-server", "postgres")
+REAP_SECONDS: Final = 5.0
+SERVER_NAMES: Final = ("nats-server", "postgres")
 
 
-class Options(Struct, frozen=True, kw_only=True):
+class UpOptions(Struct, frozen=True, kw_only=True):
+    """The options of `samovar up`."""
+
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None
     models: tuple[Path, ...] = ()
     nats: str | None = None
-    """`host:port` for the broker; None: loopback, and a free port."""
+    """`host:port` for the broker to listen on; None: loopback, and a free port."""
     gateways: int = 1
-    """That share the port."""
+    """How many share the port."""
     verbose: bool = False
 
 
-class Ready(Struct, frozen=True, kw_only=True):
-    """What a user has to know."""
+async def run_stack(options: UpOptions, environ: Mapping[str, str], announce: Callable[[str, str], None]) -> None:
+    """Run everything until a signal stops it. Raises `DeployError` when a service cannot be kept alive.
 
-    url: str
-    token: str
-
-
-async def up(options: Options, environ: Mapping[str, str], announce: Callable[[Ready], None]) -> None:
-    """Runs until it is told to stop, or until a part cannot be kept alive."""
+    `announce` is called with the URL and the token once everything is ready.
+    """
     adopt_orphans()
-    with _stoppable():
+    with _handle_stop_signals():
         try:
-            async with _stack(options, environ) as ready:
-                announce(ready)
+            async with _start_stack(options, environ) as (url, token):
+                announce(url, token)
                 await asyncio.Event().wait()
         except CancelledError:
-            say("stopped")
-        except BaseExceptionGroup as several:
-            raise _cause(several) from several
+            print_message("stopped")
+        except BaseExceptionGroup as group:
+            raise _most_useful_error(group) from group
         finally:
-            _end_all()
+            _kill_remaining()
 
 
 @asynccontextmanager
-async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator[Ready]:
-    """Everything: started in order, supervised, stopped in the opposite order."""
-    data = make_data_dir(options.data_dir)
-    with locked(data):
-        ledger = Ledger(data / "children.json")
-        if left := await asyncio.to_thread(ledger.end_leftovers):
-            say(f"ended what an earlier run had left behind: {', '.join(left)}")
-        port = bindable(options.host, options.port)
-        token = token_of(data, options.token)
-        keys = keys_of(data, environ)
-        host, nats_port = nats.listening(options.nats) if options.nats else (nats.HOST, 0)
-        await weights.convert(environ)
-        for name in (*_ours(options), *THEIRS):
-            put_aside(log_of(data, name))
-        async with TaskGroup() as group, _followed(data, group, options), AsyncExitStack() as stack:
-            keepers: list[Keeper] = []
-
-            async def keep(*wanted: Part) -> None:
-                new = [await stack.enter_async_context(supervised(part, ledger, group)) for part in wanted]
-                keepers.extend(new)
-                await _healthy(new)
-
-            stack.enter_context(_swept(keepers, group))
-            database = await postgres.prepare(data / "postgres", log=log_of(data, "postgres"))
-            stack.callback(postgres.leave, database)
-            broker = nats.prepare(data / "nats", log=log_of(data, "nats-server"), host=host, port=nats_port)
-            await keep(services.database(database), services.broker(broker))
-            setup = services.Setup(
+async def _start_stack(options: UpOptions, environ: Mapping[str, str]) -> AsyncGenerator[tuple[str, str]]:
+    """Start everything in order, yield the URL and the token, and stop it in the opposite order."""
+    data = create_data_dir(options.data_dir)
+    with lock_data_dir(data):
+        pid_file = PidFile(data / "children.json")
+        await _end_leftovers(pid_file)
+        port = check_port(options.host, options.port)
+        token = load_token(data, options.token)
+        keys = load_keys(data, environ)
+        nats_host, nats_port = nats.parse_listen_address(options.nats) if options.nats else (nats.LOOPBACK, 0)
+        await weights.convert_weights(environ)
+        for name in (*_own_names(options), *SERVER_NAMES):
+            rotate_log(log_path(data, name))
+        async with TaskGroup() as group, _print_logs(data, group, options), AsyncExitStack() as exits:
+            running = _RunningServices(pid_file, group, exits)
+            exits.enter_context(_reap_orphans(running, group))
+            database, broker = await _start_servers(running, data, nats_host, nats_port, exits)
+            settings = services.StackSettings(
                 data=data,
                 environ=environ,
                 host=options.host,
@@ -104,70 +94,109 @@ async def _stack(options: Options, environ: Mapping[str, str]) -> AsyncGenerator
                 nats_urls=broker.urls,
                 keys=keys,
             )
-            await keep(*services.http(setup), services.runner(setup))
-            with _told():
-                yield Ready(url=base_url(options.host, port), token=token)
+            await running.start(*services.gateway_services(settings), services.runner_service(settings))
+            with _announce_stop():
+                yield base_url(options.host, port), token
 
 
-def _ours(options: Options) -> list[str]:
-    return [*services.gateways(options.gateways), "runner"]
+class _RunningServices:
+    """The supervised services of one stack, in the order in which they started."""
+
+    def __init__(self, pid_file: PidFile, group: TaskGroup, exits: AsyncExitStack) -> None:
+        self._pid_file = pid_file
+        self._group = group
+        self._exits = exits
+        self._supervisors: list[ServiceSupervisor] = []
+
+    async def start(self, *new: Service) -> None:
+        """Start services and wait until all of them are healthy. They stop when the exit stack closes."""
+        supervisors = [
+            await self._exits.enter_async_context(supervise(service, self._pid_file, self._group)) for service in new
+        ]
+        self._supervisors.extend(supervisors)
+        await _wait_until_healthy(supervisors)
+
+    def pids(self) -> set[int | None]:
+        """Return the pids of the present processes."""
+        return {supervisor.pid for supervisor in self._supervisors}
 
 
-async def _healthy(keepers: list[Keeper]) -> None:
-    """Wait until all of them work; say for what when it takes long."""
-    for keeper in keepers:
+async def _end_leftovers(pid_file: PidFile) -> None:
+    if names := await asyncio.to_thread(pid_file.end_leftovers):
+        print_message(f"ended what an earlier run had left behind: {', '.join(names)}")
+
+
+async def _start_servers(
+    running: _RunningServices, data: Path, nats_host: str, nats_port: int, exits: AsyncExitStack
+) -> tuple[PostgresServer, NatsServer]:
+    database = await postgres.prepare(data / "postgres", log=log_path(data, "postgres"))
+    exits.callback(postgres.remove_socket_folder, database)
+    broker = nats.prepare(data / "nats", log=log_path(data, "nats-server"), host=nats_host, port=nats_port)
+    await running.start(services.database_service(database), services.broker_service(broker))
+    return database, broker
+
+
+def _own_names(options: UpOptions) -> list[str]:
+    return [*services.gateway_names(options.gateways), "runner"]
+
+
+async def _wait_until_healthy(supervisors: list[ServiceSupervisor]) -> None:
+    """Wait until all of them are healthy, and name the one that takes long."""
+    for supervisor in supervisors:
         try:
-            async with asyncio.timeout(1.5):  # `wait_for` of Python 3.11 loses a stop that comes with its result
-                await keeper.healthy.wait()
+            async with asyncio.timeout(
+                1.5
+            ):  # `wait_for` of Python 3.11 loses a cancellation that comes with its result
+                await supervisor.healthy.wait()
         except TimeoutError:
-            say(f"waiting for {keeper.name}")
-            await keeper.healthy.wait()
+            print_message(f"waiting for {supervisor.name}")
+            await supervisor.healthy.wait()
 
 
 @contextmanager
-def _told() -> Generator[None]:
+def _announce_stop() -> Generator[None]:
     try:
         yield
     finally:
-        say("stopping; press Ctrl-C once more to end everything at once")
+        print_message("stopping; press Ctrl-C once more to end everything at once")
 
 
 @asynccontextmanager
-async def _followed(data: Path, group: TaskGroup, options: Options) -> AsyncGenerator[None]:
-    """Show what the children log, the last of it included."""
-    names = (*_ours(options), *THEIRS) if options.verbose else _ours(options)
-    tails = [Tail(name, log_of(data, name), verbose=options.verbose) for name in names]
+async def _print_logs(data: Path, group: TaskGroup, options: UpOptions) -> AsyncGenerator[None]:
+    """Print what the services log, up to their last lines."""
+    names = (*_own_names(options), *SERVER_NAMES) if options.verbose else _own_names(options)
+    tails = [LogTail(name, log_path(data, name), verbose=options.verbose) for name in names]
     tasks = [group.create_task(tail.follow()) for tail in tails]
     try:
         yield
     finally:
         for task, tail in zip(tasks, tails, strict=True):
             task.cancel()
-            tail.show()
+            tail.print_new_lines()
 
 
 @contextmanager
-def _swept(keepers: list[Keeper], group: TaskGroup) -> Generator[None]:
-    task = group.create_task(_sweep(keepers))
+def _reap_orphans(running: _RunningServices, group: TaskGroup) -> Generator[None]:
+    task = group.create_task(_reap_forever(running))
     try:
         yield
     finally:
         task.cancel()
 
 
-async def _sweep(keepers: list[Keeper]) -> None:
-    """End and bury the orphans that fell to us when a child died."""
+async def _reap_forever(running: _RunningServices) -> None:
+    """Kill and reap the orphans that we adopted when a child died."""
     seen: set[int] = set()
     while True:
-        await asyncio.sleep(SWEEP_EVERY)
-        orphans = children() - {keeper.pid for keeper in keepers}
-        # One that was started a moment ago is not known yet: only what stays unknown is an orphan.
+        await asyncio.sleep(REAP_SECONDS)
+        orphans = child_pids() - running.pids()
+        # A process that has just started may not be known yet: only one that stays unknown is an orphan.
         for pid in orphans & seen:
-            _bury(pid)
+            _reap(pid)
         seen = orphans
 
 
-def _bury(orphan: int) -> None:
+def _reap(orphan: int) -> None:
     with suppress(psutil.Error):
         kill([psutil.Process(orphan)])
     with suppress(ChildProcessError):
@@ -175,17 +204,17 @@ def _bury(orphan: int) -> None:
 
 
 @contextmanager
-def _stoppable() -> Generator[None]:
-    """The first signal to stop cancels the task that we are in; another one kills all that is left to wait for."""
+def _handle_stop_signals() -> Generator[None]:
+    """Cancel the current task on the first signal to stop, and kill all child processes on the next one."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    asked = False
+    is_stopping = False
 
     def stop() -> None:
-        nonlocal asked
-        if asked:
+        nonlocal is_stopping
+        if is_stopping:
             kill(descendants(os.getpid()))
-        asked = True
+        is_stopping = True
         task.cancel()
 
     signals = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
@@ -198,21 +227,21 @@ def _stoppable() -> Generator[None]:
             loop.remove_signal_handler(each)
 
 
-def _end_all() -> None:
-    left = descendants(os.getpid())
-    kill(left)
-    psutil.wait_procs(left, timeout=5)
+def _kill_remaining() -> None:
+    remaining = descendants(os.getpid())
+    kill(remaining)
+    psutil.wait_procs(remaining, timeout=5)
 
 
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a user should read of several errors: what we know how to put, if it is among them."""
+def _most_useful_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that helps a user most: one of ours, if it is among them."""
     leaves = list(_leaves(group))
     return next((leaf for leaf in leaves if isinstance(leaf, DeployError)), leaves[0])
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(part)
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
     else:
         yield error

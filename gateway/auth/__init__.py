@@ -1,1 +1,1 @@
-"""Authentication of requests, rate limits and sessions of the website."""
+"""Authentication of requests, rate limits, and sessions of the website."""

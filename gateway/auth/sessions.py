@@ -1,4 +1,4 @@
-"""Who calls from a browser: a signed cookie that stands for a token, and counts on pages of our own only."""
+"""Sessions of the website: a signed cookie that stands for a token, and counts on our own pages only."""
 
 import base64
 import hmac
@@ -8,56 +8,67 @@ from typing import Final
 from gateway.errors import BadToken, NoToken
 from gateway.store.accounts import Account
 
-COOKIE: Final = "samovar_session"
-LASTS: Final = 7 * 24 * 3600  # seconds
-ELSEWHERE: Final = "The cookie of a session counts on pages of this site only: send a token."
+COOKIE_NAME: Final = "samovar_session"
+SESSION_SECONDS: Final = 7 * 24 * 3600  # seconds
+OTHER_ORIGIN: Final = "A session cookie works on pages of this site only. Send a token instead."
 
 
 class Sessions:
-    """`clock` tells the seconds since 1970: every gateway reads the same expiry."""
+    """Creates and checks session cookies.
 
-    def __init__(self, by_id: Callable[[str], Awaitable[Account]], secret: bytes, clock: Callable[[], float]) -> None:
-        self._by_id = by_id
+    `clock` gives the seconds since 1970, so every gateway reads the same expiry.
+    """
+
+    def __init__(
+        self, authenticate_token_id: Callable[[str], Awaitable[Account]], secret: bytes, clock: Callable[[], float]
+    ) -> None:
+        self._authenticate_token_id = authenticate_token_id
         self._secret = secret
         self._clock = clock
 
-    def begin(self, account: Account) -> str:
-        """The value of a cookie for who has just shown a token. It holds the token's id, not the token."""
-        said = f"{account.token}.{int(self._clock()) + LASTS}"
-        return f"{said}.{self._mac(said)}"
+    def create(self, account: Account) -> str:
+        """Return the value of a cookie for an account whose token was just shown.
 
-    async def account(self, value: str) -> Account:
-        """Raises `BadToken` once the session, or the token that it stands for, has ended."""
-        said, _, mac = value.rpartition(".")
-        token, _, expiry = said.partition(".")
-        if not hmac.compare_digest(mac.encode(), self._mac(said).encode()) or self._clock() >= int(expiry):
+        It holds the token's id, not the token.
+        """
+        payload = f"{account.token}.{int(self._clock()) + SESSION_SECONDS}"
+        return f"{payload}.{self._mac(payload)}"
+
+    async def authenticate(self, value: str) -> Account:
+        """Return the account of a cookie's value.
+
+        Raises `BadToken` once the session, or the token that it stands for, has ended.
+        """
+        payload, _, mac = value.rpartition(".")
+        token, _, expiry = payload.partition(".")
+        if not hmac.compare_digest(mac.encode(), self._mac(payload).encode()) or self._clock() >= int(expiry):
             raise BadToken
-        return await self._by_id(token)
+        return await self._authenticate_token_id(token)
 
-    def _mac(self, said: str) -> str:
-        return base64.urlsafe_b64encode(hmac.digest(self._secret, said.encode(), "sha256")).decode().rstrip("=")
+    def _mac(self, payload: str) -> str:
+        return base64.urlsafe_b64encode(hmac.digest(self._secret, payload.encode(), "sha256")).decode().rstrip("=")
 
 
-def shown(cookies: str | None) -> str | None:
-    """The value of our cookie in a Cookie header, whatever others of this host look like."""
+def find_cookie(cookies: str | None) -> str | None:
+    """Return the value of our cookie in a Cookie header, whatever the host's other cookies look like."""
     pairs = (each.strip().partition("=") for each in (cookies or "").split(";"))
-    return next((value for name, _, value in pairs if name == COOKIE and value), None)
+    return next((value for name, _, value in pairs if name == COOKIE_NAME and value), None)
 
 
-def cookie(value: str, *, secure: bool) -> str:
-    """A Set-Cookie header; without a value it ends the session."""
-    age = LASTS if value else 0
-    fields = [f"{COOKIE}={value}", "Path=/", f"Max-Age={age}", "HttpOnly", "SameSite=Strict"]
+def format_cookie(value: str, *, secure: bool) -> str:
+    """Return a Set-Cookie header; without a value it ends the session."""
+    age = SESSION_SECONDS if value else 0
+    fields = [f"{COOKIE_NAME}={value}", "Path=/", f"Max-Age={age}", "HttpOnly", "SameSite=Strict"]
     return "; ".join([*fields, "Secure"] if secure else fields)
 
 
-def same_origin(method: str, origin: str | None, site: str | None, homes: frozenset[str]) -> None:
-    """Raises `NoToken` for a request that a page of another origin may have caused.
+def require_same_origin(method: str, origin: str | None, site: str | None, own_origins: frozenset[str]) -> None:
+    """Refuse a request that a page of another origin may have caused, by raising `NoToken`.
 
-    `origin` and `site` are the headers Origin and Sec-Fetch-Site, which pages cannot forge; `homes` are the origins
+    `origin` and `site` are the headers Origin and Sec-Fetch-Site, which pages cannot forge; `own_origins` are those
     that we answer at. Browsers leave Origin out of harmless requests only.
     """
     if origin is None and method not in {"GET", "HEAD"}:
-        raise NoToken(ELSEWHERE)
-    if (origin is not None and origin not in homes) or site not in {None, "same-origin", "none"}:
-        raise NoToken(ELSEWHERE)
+        raise NoToken(OTHER_ORIGIN)
+    if (origin is not None and origin not in own_origins) or site not in {None, "same-origin", "none"}:
+        raise NoToken(OTHER_ORIGIN)

@@ -1,1 +1,1 @@
-"""Models and versions as the gateway knows them: lookups, input schemas, descriptions."""
+"""Models and versions as the gateway uses them: lookups, input schemas, descriptions."""

@@ -1,72 +1,79 @@
-"""What people say of a model over HTTP, read and checked."""
+"""Descriptions of models that clients send over HTTP, read and checked."""
 
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from gateway.catalog.input_schema import NUL
-from gateway.errors import wrong
+from gateway.catalog.input_schema import NUL_REFUSED
+from gateway.errors import invalid_field
+from gateway.urls import Url
 
 Visibility = Literal["public", "private"]
 
-LONGEST: Final = {"description": 10_000, "readme": 100_000, "full_description": 100_000}
-OTHERWISE: Final = 2_000  # characters
+MAX_LENGTHS: Final = {"description": 10_000, "readme": 100_000, "full_description": 100_000}
+DEFAULT_MAX_LENGTH: Final = 2_000  # characters
 NOT_A_URI: Final = "Does not match format 'uri': give an address that begins with http:// or https://"
 
 
-class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a model: what is left out stays as it is, null takes it away."""
+class ModelChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Changes of a model's description: a field that is left out stays as it is, null removes it."""
 
     description: str | UnsetType | None = UNSET
     readme: str | UnsetType | None = UNSET
     visibility: Visibility | UnsetType = UNSET
     hardware: str | UnsetType = UNSET
-    github_url: str | UnsetType | None = UNSET
-    paper_url: str | UnsetType | None = UNSET
-    weights_url: str | UnsetType | None = UNSET
-    license_url: str | UnsetType | None = UNSET
-    cover_image_url: str | UnsetType | None = UNSET
+    github_url: Url | UnsetType | None = UNSET
+    paper_url: Url | UnsetType | None = UNSET
+    weights_url: Url | UnsetType | None = UNSET
+    license_url: Url | UnsetType | None = UNSET
+    cover_image_url: Url | UnsetType | None = UNSET
     default_example: str | UnsetType | None = UNSET
+    """The id of a prediction that is one of the model's examples."""
 
-    def given(self) -> dict[str, str | None]:
-        """The fields that were sent. Raises `InvalidInput`."""
+    def checked_fields(self) -> dict[str, str | None]:
+        """Return the fields that were sent. Raises `InvalidInput`."""
         sent = {name: value for name, value in structs.asdict(self).items() if value is not UNSET}
-        return {name: checked(name, value) for name, value in sent.items()}
+        return {name: check_text(name, value) for name, value in sent.items()}
 
 
 class NewModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model to create, with its description."""
+
     owner: str
     name: str
     visibility: Visibility
     hardware: str
     description: str | None = None
-    github_url: str | None = None
-    paper_url: str | None = None
-    license_url: str | None = None
-    cover_image_url: str | None = None
+    github_url: Url | None = None
+    paper_url: Url | None = None
+    license_url: Url | None = None
+    cover_image_url: Url | None = None
 
-    def given(self) -> dict[str, str | None]:
-        """All but what it is called. Raises `InvalidInput`."""
+    def checked_fields(self) -> dict[str, str | None]:
+        """Return the description, without owner and name. Raises `InvalidInput`."""
         sent = {name: value for name, value in structs.asdict(self).items() if name not in {"owner", "name"}}
-        return {name: checked(name, value) for name, value in sent.items()}
+        return {name: check_text(name, value) for name, value in sent.items()}
 
 
-def checked(field: str, value: str | None) -> str | None:
-    """A text that the record can keep; of fields that are addresses, one that can be opened. Raises `InvalidInput`."""
+def check_text(field: str, value: str | None) -> str | None:
+    """Return a text that the database can store, and that is a URL if its field takes URLs.
+
+    An empty URL becomes None. Raises `InvalidInput`.
+    """
     if value is None or (field.endswith("_url") and not value):
         return None
-    longest = LONGEST.get(field, OTHERWISE)
+    longest = MAX_LENGTHS.get(field, DEFAULT_MAX_LENGTH)
     if len(value) > longest:
-        raise wrong(field, "string_lte", f"String length must be less than or equal to {longest}")
+        raise invalid_field(field, "string_lte", f"String length must be less than or equal to {longest}")
     if "\0" in value:
-        raise wrong(field, "pattern", NUL)
-    if field.endswith("_url") and not _is_address(value):
-        raise wrong(field, "format", NOT_A_URI)
+        raise invalid_field(field, "pattern", NUL_REFUSED)
+    if field.endswith("_url") and not _is_http_url(value):
+        raise invalid_field(field, "format", NOT_A_URI)
     return value
 
 
-def _is_address(text: str) -> bool:
+def _is_http_url(text: str) -> bool:
     if not text.isprintable() or " " in text:
         return False
     try:

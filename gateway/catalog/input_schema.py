@@ -8,14 +8,14 @@ import jsonschema_rs
 import msgspec
 from msgspec import Raw, json
 
-from gateway.errors import BadRequest, InvalidInput, missing, wrong
-from schemas.inputs import FILE, SEALED
+from gateway.errors import BadRequest, InvalidInput, invalid_field, missing_field
+from schemas.inputs import FILE_PREFIX, SEALED_PREFIX
 from schemas.problem import InvalidField
 
-RESERVED: Final = f"Text may not begin with {FILE} or {SEALED}"
-NUL: Final = "NUL characters (\\u0000) are not allowed"
-VARIANTS: Final = "anyOf", "allOf", "oneOf"
-TYPES: Final[dict[type, str]] = {
+RESERVED_PREFIX: Final = f"Text may not begin with {FILE_PREFIX} or {SEALED_PREFIX}"
+NUL_REFUSED: Final = "NUL characters (\\u0000) are not allowed"
+VARIANT_KEYWORDS: Final = "anyOf", "allOf", "oneOf"
+TYPE_NAMES: Final[dict[type, str]] = {
     dict: "object",
     list: "array",
     str: "string",
@@ -29,51 +29,51 @@ TYPES: Final[dict[type, str]] = {
 _decode_object = json.Decoder(dict[str, Any]).decode
 
 
-class Validator:
-    """Inputs against the `Input` schema of a version, or its `TrainingInput`."""
+class InputValidator:
+    """A validator of inputs by the `Input` schema of a version, or by its `TrainingInput`."""
 
     def __init__(self, document: dict[str, Any], name: str = "Input") -> None:
         schema = {"$ref": f"#/components/schemas/{name}", "components": document.get("components", {})}
         self._schema = jsonschema_rs.Draft7Validator(schema, validate_formats=True)
-        wanted = document.get("components", {}).get("schemas", {}).get(name, {})
-        properties: dict[str, dict[str, Any]] = wanted.get("properties", {})
+        rules = document.get("components", {}).get("schemas", {}).get(name, {})
+        properties: dict[str, dict[str, Any]] = rules.get("properties", {})
         self.properties = properties
-        """The schemas of the inputs, by name."""
-        self.required: frozenset[str] = frozenset(wanted.get("required", ()))
+        """Schemas of the inputs, by name."""
+        self.required: frozenset[str] = frozenset(rules.get("required", ()))
         self._nullable = frozenset(name for name, rule in properties.items() if rule.get("nullable"))
-        self.files = frozenset(name for name, rule in properties.items() if _any(rule, _is_file))
-        """Fields that take files, alone or in a list."""
-        self.secrets = frozenset(name for name, rule in properties.items() if _any(rule, _is_secret))
+        self.file_fields = frozenset(name for name, rule in properties.items() if _holds_within(rule, _is_file))
+        """Names of inputs that take files, alone or in a list."""
+        self.secret_fields = frozenset(name for name, rule in properties.items() if _holds_within(rule, _is_secret))
 
     def check(self, input: Raw) -> Raw:
-        """The input as it is recorded and run: an explicit null for a nullable field means that it was left out.
+        """Return the input as it is recorded and run, without nulls for nullable fields that were left out so.
 
-        Raises `InvalidInput`.
+        Raises `InvalidInput`, or `BadRequest` for a text that is not JSON.
         """
         text = bytes(input)
         if not text:
-            raise missing("input")
+            raise missing_field("input")
         try:
             value = _decode_object(text)
         except msgspec.ValidationError as error:
             raise InvalidInput([_not_an_object(text)]) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"Failed to parse request body as JSON: {error}") from error
-        if b"\\u0000" in text and (path := _where(value, "input", _has_nul)):
-            raise wrong(path, "pattern", NUL)
+        if b"\\u0000" in text and (path := _find_text(value, "input", _has_nul)):
+            raise invalid_field(path, "pattern", NUL_REFUSED)
         # An escape may hide what a text begins with.
-        if (b"samovar-" in text or b"\\u" in text) and (path := _where(value, "input", _reserved)):
-            raise wrong(path, "pattern", RESERVED)
+        if (b"samovar-" in text or b"\\u" in text) and (path := _find_text(value, "input", _has_reserved_prefix)):
+            raise invalid_field(path, "pattern", RESERVED_PREFIX)
         empty = [name for name in self._nullable if name in value and value[name] is None]
         for name in empty:
             del value[name]
         if not self._schema.is_valid(value):
-            raise InvalidInput([_field(error) for error in self._schema.iter_errors(value)])
+            raise InvalidInput([_as_invalid_field(error) for error in self._schema.iter_errors(value)])
         return Raw(json.encode(value)) if empty else Raw(text)
 
 
-def _field(error: jsonschema_rs.ValidationError) -> InvalidField:
-    """A violation in the words that Replicate's clients know (gojsonschema's)."""
+def _as_invalid_field(error: jsonschema_rs.ValidationError) -> InvalidField:
+    """Describe a violation in the words that Replicate's clients know (gojsonschema's)."""
     field = ".".join(["input", *map(str, error.instance_path)])
     kind = error.kind
     limit: Any = kind.value
@@ -81,7 +81,10 @@ def _field(error: jsonschema_rs.ValidationError) -> InvalidField:
         case "required":
             type, text = "required", f"{kind.as_dict().get('property', limit)} is required"
         case "type":
-            type, text = "invalid_type", f"Invalid type. Expected: {_expected(error)}, given: {_given(error.instance)}"
+            type, text = (
+                "invalid_type",
+                f"Invalid type. Expected: {_expected_types(error)}, given: {_type_name(error.instance)}",
+            )
         case "maximum":
             type, text = "number_lte", f"Must be less than or equal to {limit}"
         case "minimum":
@@ -110,53 +113,53 @@ def _field(error: jsonschema_rs.ValidationError) -> InvalidField:
     return InvalidField(type=type, field=field, description=text)
 
 
-def _expected(error: jsonschema_rs.ValidationError) -> str:
+def _expected_types(error: jsonschema_rs.ValidationError) -> str:
     types: Any = error.kind.as_dict().get("types", error.kind.value)
     return types if isinstance(types, str) else "/".join(str(each) for each in types)
 
 
-def _given(value: object) -> str:
+def _type_name(value: object) -> str:
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return "integer"
-    return TYPES.get(type(value), "unknown")
+    return TYPE_NAMES.get(type(value), "unknown")
 
 
 def _not_an_object(text: bytes) -> InvalidField:
-    given = _given(json.decode(text))
+    type_name = _type_name(json.decode(text))
     return InvalidField(
-        type="invalid_type", field="input", description=f"Invalid type. Expected: object, given: {given}"
+        type="invalid_type", field="input", description=f"Invalid type. Expected: object, given: {type_name}"
     )
 
 
-def _where(value: object, path: str, bad: Callable[[str], bool]) -> str | None:
-    """Where the first text stands of which `bad` holds, be it a key."""
+def _find_text(value: object, path: str, is_bad: Callable[[str], bool]) -> str | None:
+    """Return the path of the first text, key or value, for which `is_bad` holds."""
     match value:
         case str():
-            return path if bad(value) else None
+            return path if is_bad(value) else None
         case dict():
             pairs: list[tuple[Any, Any]] = list(value.items())  # pyright: ignore[reportUnknownArgumentType]
-            keys = next((path for key, _ in pairs if bad(key)), None)
-            return keys or next((at for key, each in pairs if (at := _where(each, f"{path}.{key}", bad))), None)
+            keys = next((path for key, _ in pairs if is_bad(key)), None)
+            return keys or next((at for key, each in pairs if (at := _find_text(each, f"{path}.{key}", is_bad))), None)
         case list():
             items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
-            return next((at for i, each in enumerate(items) if (at := _where(each, f"{path}.{i}", bad))), None)
+            return next((at for i, each in enumerate(items) if (at := _find_text(each, f"{path}.{i}", is_bad))), None)
         case _:
             return None
 
 
 def _has_nul(text: str) -> bool:
-    """PostgreSQL cannot keep one."""
+    """Return whether a text has a NUL character, which PostgreSQL cannot store."""
     return "\0" in text
 
 
-def _reserved(text: str) -> bool:
-    return text.startswith((FILE, SEALED))
+def _has_reserved_prefix(text: str) -> bool:
+    return text.startswith((FILE_PREFIX, SEALED_PREFIX))
 
 
-def _any(rule: dict[str, Any], holds: Callable[[dict[str, Any]], bool]) -> bool:
-    """Whether it holds of a field's schema, of what a list of it has as items, or of one of its variants."""
-    inner: list[Any] = [rule.get("items"), *(each for name in VARIANTS for each in rule.get(name, ()))]
-    return holds(rule) or any(_any(each, holds) for each in inner if isinstance(each, dict))  # pyright: ignore[reportUnknownArgumentType]
+def _holds_within(rule: dict[str, Any], holds: Callable[[dict[str, Any]], bool]) -> bool:
+    """Return whether `holds` is true of a field's schema, of its items, or of one of its variants."""
+    inner: list[Any] = [rule.get("items"), *(each for name in VARIANT_KEYWORDS for each in rule.get(name, ()))]
+    return holds(rule) or any(_holds_within(each, holds) for each in inner if isinstance(each, dict))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _is_file(rule: dict[str, Any]) -> bool:

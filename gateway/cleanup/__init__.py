@@ -1,1 +1,1 @@
-"""Periodic deletion of what has expired or that nothing refers to."""
+"""Periodic deletion of what has expired or is not referenced."""

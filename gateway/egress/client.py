@@ -1,4 +1,4 @@
-"""Requests to addresses that strangers gave: a name is looked up once, checked, and reached at what was checked."""
+"""An HTTP client for URLs that clients gave: a host is resolved once, checked, and reached at the checked address."""
 
 import asyncio
 import socket
@@ -9,68 +9,71 @@ from typing import Final
 
 import httpx
 
-from gateway.egress.policy import Reach
+from gateway.egress.policy import EgressPolicy
 
-PORTS: Final = {"http": 80, "https": 443}
-CONNECT: Final = 4.0  # seconds for one of a host's addresses
-LOOKUPS: Final = 8  # at once; slow name servers must not hold up those of our own connections
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+CONNECT_SECONDS: Final = 4.0  # for each of a host's addresses
+MAX_LOOKUPS: Final = 8  # at once; slow name servers must not hold up lookups of our own connections
 
-Lookup = Callable[[str, int], list[str]]
-
-
-class Refused(Exception):
-    """By rule: trying again makes no difference."""
+Resolve = Callable[[str, int], list[str]]
 
 
-class NoAddress(Exception):
+class EgressRefused(Exception):
+    """The egress policy does not allow this address, so trying again makes no difference."""
+
+
+class HostNotResolved(Exception):
     """The host's name cannot be resolved."""
 
 
-def look_up(host: str, port: int) -> list[str]:
-    """Addresses in the order that the system would try them."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+def resolve_host(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, in the order in which the system would try them."""
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in infos))
 
 
-def client(
-    reach: Reach, timeout: float, *, ca: str | None = None, verify: bool = True, lookup: Lookup = look_up
+def build_client(
+    policy: EgressPolicy, timeout: float, *, ca: str | None = None, verify: bool = True, resolve: Resolve = resolve_host
 ) -> httpx.AsyncClient:
-    """It follows no redirects, keeps nothing, and heeds no proxy of the environment."""
-    transport = Checked(reach, trusted(ca, verify=verify), lookup)
-    timeouts = httpx.Timeout(timeout, connect=min(CONNECT, timeout))
+    """Build a client that follows no redirects, keeps no connections, and ignores proxies of the environment."""
+    transport = CheckedTransport(policy, build_tls_context(ca, verify=verify), resolve)
+    timeouts = httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout))
     return httpx.AsyncClient(transport=transport, timeout=timeouts, follow_redirects=False, trust_env=False)
 
 
-def trusted(ca: str | None, *, verify: bool) -> ssl.SSLContext:
-    """The usual authorities, and those of a file of the operator's. Raises `ValueError` if that is none."""
+def build_tls_context(ca: str | None, *, verify: bool) -> ssl.SSLContext:
+    """Build a TLS context that trusts the usual authorities and those in a file of the operator's.
+
+    Raises `ValueError` if the file holds no certificates.
+    """
     context = httpx.create_ssl_context(trust_env=False)
     if ca is not None:
         try:
             context.load_verify_locations(cafile=ca)
-        except OSError as error:  # an ssl.SSLError is one, too
-            raise ValueError(f"SAMOVAR_WEBHOOK_CA: {ca} is no file of certificates: {error}") from error
+        except OSError as error:  # includes ssl.SSLError
+            raise ValueError(f"SAMOVAR_WEBHOOK_CA: {ca} is not a file of certificates: {error}") from error
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-class Checked(httpx.AsyncBaseTransport):
-    """Connects to an address of the host that was checked, so that a second look-up cannot lead elsewhere.
+class CheckedTransport(httpx.AsyncBaseTransport):
+    """A transport that connects to the address that was checked, so no second lookup can lead elsewhere.
 
-    A host with any address that is refused is refused altogether. Raises `Refused` and `NoAddress`.
+    A host with any address that is refused is refused altogether. Raises `EgressRefused` and `HostNotResolved`.
     """
 
-    def __init__(self, reach: Reach, context: ssl.SSLContext, lookup: Lookup) -> None:
-        self._reach = reach
-        self._lookup = lookup
-        self._threads = ThreadPoolExecutor(LOOKUPS, "webhook-names")
-        # Connections are known by their address: one that is kept might be used for another name than it was made for.
+    def __init__(self, policy: EgressPolicy, context: ssl.SSLContext, resolve: Resolve) -> None:
+        self._policy = policy
+        self._resolve = resolve
+        self._threads = ThreadPoolExecutor(MAX_LOOKUPS, "webhook-names")
+        # A pool knows connections by address only: one that is kept could be used for another host name.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self._inner = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url, host = request.url, request.url.raw_host.decode("ascii").strip("[]")
-        addresses = await self._addresses(url.scheme, host, url.port or PORTS[url.scheme])
+        addresses = await self._resolve_checked(url.scheme, host, url.port or DEFAULT_PORTS[url.scheme])
         request.extensions = {**request.extensions, "sni_hostname": host}
         for address in addresses[:-1]:
             request.url = url.copy_with(host=address)
@@ -85,15 +88,15 @@ class Checked(httpx.AsyncBaseTransport):
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._inner.aclose()
 
-    async def _addresses(self, scheme: str, host: str, port: int) -> list[str]:
+    async def _resolve_checked(self, scheme: str, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._threads, self._lookup, host, port)
+            addresses = await loop.run_in_executor(self._threads, self._resolve, host, port)
         except (OSError, UnicodeError) as error:
-            raise NoAddress(f"{host} cannot be resolved: {error.args[-1] if error.args else error}") from error
-        for address in found:
-            if (refused := self._reach.refusal(scheme, host, address)) is not None:
-                raise Refused(refused)
-        if not found:
-            raise NoAddress(f"{host} has no address")
-        return found
+            raise HostNotResolved(f"{host} cannot be resolved: {error.args[-1] if error.args else error}") from error
+        for address in addresses:
+            if (reason := self._policy.refusal(scheme, host, address)) is not None:
+                raise EgressRefused(reason)
+        if not addresses:
+            raise HostNotResolved(f"{host} has no address")
+        return addresses

@@ -1,4 +1,4 @@
-"""What becomes of all predictions of an account: told to every gateway that somebody listens at."""
+"""The account feed: changes of all predictions of an account, sent to every gateway that somebody listens at."""
 
 import asyncio
 from collections import OrderedDict
@@ -14,155 +14,161 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from bus.client import Client
-from gateway.events.subscriptions import Ear
+from gateway.events.subscriptions import Subscriber
 from schemas import subjects
 from schemas.changes import Change, Changes
 
-log = structlog.get_logger("samovar.feed")
+log = structlog.get_logger("samovar.account_feed")
 
-MOST: Final = 1000
-"""Changes that wait for one listener; who takes longer is told that some were missed."""
-REMEMBERED: Final = 10_000
-COMPANY: Final = 0.005  # seconds that the news of a new prediction waits for others
-PIECE: Final = subjects.MAX_MESSAGE // 3  # bytes; what is begun may be exceeded by one change
+MAX_PENDING_CHANGES: Final = 1000
+"""Changes that wait for one subscriber; one that takes longer is told that some were missed."""
+MAX_REMEMBERED_PREDICTIONS: Final = 10_000
+BATCH_SECONDS: Final = 0.005  # for which the change of a new prediction waits for others
+MAX_MESSAGE_BYTES: Final = subjects.MAX_MESSAGE_BYTES // 3  # a message may exceed it by one change
 
 _decoder: Final = json.Decoder(Changes)
 
 
-class Hearer:
-    """One listener to an account."""
+class AccountSubscriber:
+    """Somebody who listens to the predictions of an account. `subscriber` is what wakes them."""
 
-    def __init__(self, ear: Ear) -> None:
-        self._ear = ear
-        self._waiting: list[Change] = []
-        self._overflown = False
+    def __init__(self, subscriber: Subscriber) -> None:
+        self._subscriber = subscriber
+        self._changes: list[Change] = []
+        self._has_overflow = False
 
-    async def next(self) -> list[Change] | None:
-        """All that has changed since the last call, once there is something. None: something may have been missed.
-
-        Raises `Closing`.
-        """
-        heard = await self._ear.next()
-        waiting, self._waiting = self._waiting, []
-        if heard is None or self._overflown:
-            self._overflown = False
+    async def next_changes(self) -> list[Change] | None:
+        """Wait for the changes since the last call; None: some may have been missed. Raises `Shutdown`."""
+        events = await self._subscriber.next_events()
+        changes, self._changes = self._changes, []
+        if events is None or self._has_overflow:
+            self._has_overflow = False
             return None
-        return waiting
+        return changes
 
-    def hear(self, change: Change) -> None:
-        if len(self._waiting) < MOST:
-            self._waiting.append(change)
+    def deliver(self, change: Change) -> None:
+        """Hand over a change; one too many counts as missed."""
+        if len(self._changes) < MAX_PENDING_CHANGES:
+            self._changes.append(change)
         else:
-            self._overflown = True
-        self._ear.stir()
+            self._has_overflow = True
+        self._subscriber.notify()
 
 
-class _Place:
-    """Everybody who listens to one account here."""
+class _AccountSubscription:
+    """All subscribers to one account, who share a subscription to the broker."""
 
     def __init__(self) -> None:
-        self.hearers: list[Hearer] = []
-        self.subscribed: asyncio.Task[Subscription] | None = None
-        self._said: OrderedDict[str, datetime] = OrderedDict()
+        self.subscribers: list[AccountSubscriber] = []
+        self.subscription: asyncio.Task[Subscription] | None = None
+        self._latest: OrderedDict[str, datetime] = OrderedDict()
 
-    def news(self, changes: Sequence[Change]) -> Iterator[Change]:
-        """Without what was said before, or overtaken by what was: a prediction never goes back."""
+    def new_changes(self, changes: Sequence[Change]) -> Iterator[Change]:
+        """Leave out changes that came before, or that a later one has overtaken: a prediction never goes back."""
         for change in changes:
-            said = self._said.get(change.id)
-            if said is None or said < change.at:
-                self._said[change.id] = change.at
-                if len(self._said) > REMEMBERED:
-                    self._said.popitem(last=False)
+            latest = self._latest.get(change.id)
+            if latest is None or latest < change.at:
+                self._latest[change.id] = change.at
+                if len(self._latest) > MAX_REMEMBERED_PREDICTIONS:
+                    self._latest.popitem(last=False)
                 yield change
 
 
-class Feed:
-    """Each change is told after it is recorded, so whoever missed some finds them in the record."""
+class AccountFeed:
+    """The changes of predictions between gateways, for the feeds that clients follow.
+
+    It owns the subscribers of this gateway and the changes that wait to be sent. Each change is sent after it is
+    recorded, so whoever missed some finds them in the record.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._places: dict[int, _Place] = {}
-        self._made: list[Change] = []
-        self._telling: asyncio.Task[None] | None = None
+        self._accounts: dict[int, _AccountSubscription] = {}
+        self._pending: list[Change] = []
+        self._flush_task: asyncio.Task[None] | None = None
 
-    def tell_soon(self, change: Change) -> None:
-        """A moment later, with others: a message each costs 25 µs, and eight in one 3 µs each.
+    def publish_soon(self, change: Change) -> None:
+        """Publish a change a moment later, with others: a message each costs 25 µs, and eight in one 3 µs each.
 
-        A gateway that dies meanwhile tells nothing; its beginning and its end are told by whoever records them.
+        A gateway that dies meanwhile publishes nothing; whoever records the start and the end publishes those.
         """
-        self._made.append(change)
-        if self._telling is None:
-            self._telling = asyncio.create_task(self._tell_made())
+        self._pending.append(change)
+        if self._flush_task is None:
+            self._flush_task = asyncio.create_task(self._flush())
 
     async def close(self) -> None:
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
+        """Publish what still waits."""
+        if self._flush_task is not None:
+            await asyncio.wait([self._flush_task])
 
-    async def _tell_made(self) -> None:
-        await asyncio.sleep(COMPANY)
-        made, self._made, self._telling = self._made, [], None
-        await self.tell(made)
+    async def _flush(self) -> None:
+        await asyncio.sleep(BATCH_SECONDS)
+        changes, self._pending, self._flush_task = self._pending, [], None
+        await self.publish(changes)
 
-    async def tell(self, changes: Sequence[Change]) -> None:
-        """To all gateways where their accounts are listened to; lost when there are none."""
-        accounts: dict[int, list[bytes]] = {}
+    async def publish(self, changes: Sequence[Change]) -> None:
+        """Publish changes to all gateways where somebody listens to their accounts; lost when there are none."""
+        encoded: dict[int, list[bytes]] = {}
         for change in changes:
-            accounts.setdefault(change.account, []).append(json.encode(change))
-        for account, texts in accounts.items():
-            for piece in _pieces(texts):
+            encoded.setdefault(change.account, []).append(json.encode(change))
+        for account, changes_of_account in encoded.items():
+            for part in _split(changes_of_account):
                 with suppress(NatsError, OSError):
-                    await self._client.publish(subjects.account(account), b'{"changes":[%b]}' % b",".join(piece))
+                    await self._client.publish(subjects.account(account), b'{"changes":[%b]}' % b",".join(part))
 
     @asynccontextmanager
-    async def listen(self, account: int, ear: Ear) -> AsyncGenerator[Hearer]:
-        """Nothing that is told after it was entered is missed, while the broker is there."""
-        place = self._places.setdefault(account, _Place())
-        hearer = Hearer(ear)
-        place.hearers.append(hearer)
-        try:
-            place.subscribed = place.subscribed or asyncio.create_task(self._subscribe(account, place))
-            await asyncio.shield(place.subscribed)
-            yield hearer
-        finally:
-            place.hearers.remove(hearer)
-            if not place.hearers:
-                self._places.pop(account, None)
-                if place.subscribed is not None:
-                    place.subscribed.add_done_callback(_leave)
+    async def subscribe(self, account: int, wakeup: Subscriber) -> AsyncGenerator[AccountSubscriber]:
+        """Subscribe to an account while the block goes on; `wakeup` is notified of each change.
 
-    async def _subscribe(self, account: int, place: _Place) -> Subscription:
-        async def heard(message: Msg) -> None:
+        Nothing that is published after the block was entered is missed, while the broker is there.
+        """
+        shared = self._accounts.setdefault(account, _AccountSubscription())
+        subscriber = AccountSubscriber(wakeup)
+        shared.subscribers.append(subscriber)
+        try:
+            shared.subscription = shared.subscription or asyncio.create_task(self._subscribe(account, shared))
+            await asyncio.shield(shared.subscription)
+            yield subscriber
+        finally:
+            shared.subscribers.remove(subscriber)
+            if not shared.subscribers:
+                self._accounts.pop(account, None)
+                if shared.subscription is not None:
+                    shared.subscription.add_done_callback(_unsubscribe_when_done)
+
+    async def _subscribe(self, account: int, shared: _AccountSubscription) -> Subscription:
+        async def receive(message: Msg) -> None:
             try:
                 changes = _decoder.decode(message.data).changes
             except (DecodeError, ValueError) as error:
                 log.warning("changes_not_read", reason=str(error))
                 return
-            for change in place.news(changes):
-                for hearer in place.hearers:
-                    hearer.hear(change)
+            for change in shared.new_changes(changes):
+                for subscriber in shared.subscribers:
+                    subscriber.deliver(change)
 
         subject = subjects.account(account)
-        subscription = await self._client.subscribe(subject, cb=heard, pending_msgs_limit=0, pending_bytes_limit=0)
-        with suppress(NatsError, OSError, TimeoutError):  # when the broker is back, all that listen read again
+        subscription = await self._client.subscribe(subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=0)
+        with suppress(NatsError, OSError, TimeoutError):  # when the broker is back, all subscribers read again
             await self._client.flush(2)
         return subscription
 
 
-def _pieces(texts: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """As many in a message as fit."""
-    piece: list[bytes] = []
+def _split(changes: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Split changes into messages, with as many in each as fit."""
+    part: list[bytes] = []
     size = 0
-    for text in texts:
-        if piece and size + len(text) > PIECE:
-            yield piece
-            piece, size = [], 0
-        piece.append(text)
-        size += len(text) + 1
-    if piece:
-        yield piece
+    for change in changes:
+        if part and size + len(change) > MAX_MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += len(change) + 1
+    if part:
+        yield part
 
 
-def _leave(task: asyncio.Task[Subscription]) -> None:
+def _unsubscribe_when_done(task: asyncio.Task[Subscription]) -> None:
     if not task.cancelled() and task.exception() is None:
         asyncio.ensure_future(_unsubscribe(task.result()))  # noqa: RUF006  nobody waits for it
 

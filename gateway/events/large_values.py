@@ -1,4 +1,4 @@
-"""Output values too large for an event, put back into the places that it left for them."""
+"""Output values that are too large for an event, put back into the places that it left for them."""
 
 import asyncio
 import hashlib
@@ -9,46 +9,53 @@ from msgspec import Raw, structs
 
 from gateway.errors import NotFound
 from schemas.events import Crashed, Event, Log, Started
-from schemas.prediction import Gap
+from schemas.prediction import EventGap
 
-AT_ONCE: Final = 16  # files that are read for one event
+MAX_CONCURRENT_READS: Final = 16  # files of one event
 
 
-class Store(Protocol):
+class FileReader(Protocol):
+    """The file store, as far as it is read."""
+
     async def read(self, key: str) -> bytes: ...
 
 
-class Values:
-    def __init__(self, files: Store) -> None:
+class LargeValues:
+    """The reader of large values, which travel through the file store."""
+
+    def __init__(self, files: FileReader) -> None:
         self._files = files
 
-    async def placed(self, said: Sequence[Event]) -> list[Event]:
-        """Raises `Gap` when a value is not there any more, or is not what was said, and `NoFiles`."""
-        return [await self._whole(event) if lacking(event) else event for event in said]
+    async def restore(self, events: Sequence[Event]) -> list[Event]:
+        """Return the events with all of their values.
 
-    async def _whole(self, event: Event) -> Event:
+        Raises `EventGap` when a value is not stored any more, or has another digest, and `FileStoreUnavailable`.
+        """
+        return [await self._restore_event(event) if has_stored_values(event) else event for event in events]
+
+    async def _restore_event(self, event: Event) -> Event:
         if isinstance(event, Started | Log | Crashed):
             return event
-        values, places = list(event.values), list(event.stored)
-        for first in range(0, len(places), AT_ONCE):
-            some = places[first : first + AT_ONCE]
-            found = await asyncio.gather(*(self._read(event.stored[place]) for place in some))
-            for place, value in zip(some, found, strict=True):
-                values[place] = value
+        values, indexes = list(event.values), list(event.stored)
+        for start in range(0, len(indexes), MAX_CONCURRENT_READS):
+            batch = indexes[start : start + MAX_CONCURRENT_READS]
+            contents = await asyncio.gather(*(self._read(event.stored[index]) for index in batch))
+            for index, value in zip(batch, contents, strict=True):
+                values[index] = value
         return structs.replace(event, values=values, stored={})
 
     async def _read(self, key: str) -> Raw:
         try:
             text = await self._files.read(key)
         except NotFound as error:
-            raise Gap from error
+            raise EventGap from error
         if key.rpartition("/")[2] != f"{await asyncio.to_thread(_digest, text)}.json":
-            raise Gap
+            raise EventGap
         return Raw(text)
 
 
-def lacking(event: Event) -> bool:
-    """Whether some of its values are in the file store."""
+def has_stored_values(event: Event) -> bool:
+    """Return whether some of the event's values are in the file store."""
     return not isinstance(event, Started | Log | Crashed) and bool(event.stored)
 
 

@@ -1,188 +1,89 @@
-"""What is being said of predictions, as it is stored: one subscription for all of this gateway's own."""
+"""Subscriptions to a prediction: whoever waits for its events, and for how long."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from typing import Protocol
 
-from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
-
-from bus.client import Client, Heard
-from schemas import events, subjects
-from schemas.events import Event, Final
+from schemas.events import Event
 
 
-class Closing(Exception):
-    """The gateway is about to stop: whoever listens goes on elsewhere."""
+class Shutdown(Exception):
+    """The gateway is about to stop: clients continue at another one."""
 
 
-class Ear:
-    """One listener to one prediction."""
+class Subscriber:
+    """Somebody who waits for the events of one prediction."""
 
     def __init__(self) -> None:
-        self._heard: list[Event] = []
-        self._missed = False
-        self._stirred = False
-        self._closing = False
-        self._woken: asyncio.Future[None] | None = None
+        self._events: list[Event] = []
+        self._has_gap = False
+        self._is_notified = False
+        self._is_closed = False
+        self._wakeup: asyncio.Future[None] | None = None
 
-    async def next(self) -> list[Event] | None:
-        """All that was said since the last call, once there is something. None: something may have been missed.
+    async def next_events(self) -> list[Event] | None:
+        """Wait for the events since the last call; None: some may have been missed.
 
-        It is nothing if the ear was stirred. Raises `Closing`.
+        The list is empty if the subscriber was only notified. Raises `Shutdown`.
         """
-        while not self._heard and not self._missed and not self._stirred:
-            if self._closing:
-                raise Closing
-            self._woken = asyncio.get_running_loop().create_future()
+        while not self._events and not self._has_gap and not self._is_notified:
+            if self._is_closed:
+                raise Shutdown
+            self._wakeup = asyncio.get_running_loop().create_future()
             try:
-                await self._woken
+                await self._wakeup
             finally:
-                self._woken = None
-        self._stirred = False
-        if self._missed:
-            self._missed = False
-            self._heard.clear()
+                self._wakeup = None
+        self._is_notified = False
+        if self._has_gap:
+            self._has_gap = False
+            self._events.clear()
             return None
-        heard, self._heard = self._heard, []
-        return heard
+        events, self._events = self._events, []
+        return events
 
-    def hear(self, event: Event) -> None:
-        self._heard.append(event)
+    def deliver(self, event: Event) -> None:
+        """Hand over an event of the prediction."""
+        self._events.append(event)
         self._wake()
 
-    def miss(self) -> None:
-        self._missed = True
+    def note_gap(self) -> None:
+        """Report that events may have been missed."""
+        self._has_gap = True
         self._wake()
 
-    def stir(self) -> None:
-        """Something else has changed that whoever listens may want to tell."""
-        self._stirred = True
+    def notify(self) -> None:
+        """Report a change of something else that the subscriber shows with the prediction."""
+        self._is_notified = True
         self._wake()
 
     def close(self) -> None:
-        self._closing = True
+        """End the wait with `Shutdown`, once all that was delivered has been read."""
+        self._is_closed = True
         self._wake()
 
     def _wake(self) -> None:
-        if self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
 
-class Live:
-    """Ears for predictions: those of the own tag are all heard, others on demand.
+class EventSource(Protocol):
+    """The owner of subscriptions."""
 
-    `on_final` gets every final event of the own tag, and whether an ear heard it, too; `on_said` the prediction and the
-    kind of every event.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        tag: str,
-        on_final: Callable[[Final, bool], None],
-        on_said: Callable[[str, str], None] = lambda _, __: None,
-    ) -> None:
-        self.tag = tag
-        self._client = client
-        self._on_final = on_final
-        self._on_said = on_said
-        self._ears: dict[str, list[Ear]] = {}
-        self._foreign: dict[str, asyncio.Task[Subscription]] = {}
-        self._closing = False
-
-    async def start(self) -> None:
-        await self._subscribe(subjects.live_of_tag(self.tag))
-
-    def listen(self, id: str) -> "Listening":
-        """From now on; for a prediction of another gateway, from a moment later: the ear is told to read again then."""
-        return Listening(self._place(id, follow=subjects.tag(id) != self.tag), id, self._leave)
-
-    def attend(self) -> "Listening":
-        """An ear for no prediction: it hears what others stir it for, and that the gateway is about to stop."""
-        return Listening(self._place("", follow=False), "", self._leave)
-
-    def missed(self) -> None:
-        """Everyone reads again what they follow."""
-        for ears in self._ears.values():
-            for ear in ears:
-                ear.miss()
-
-    @property
-    def closing(self) -> bool:
-        return self._closing
-
-    def close(self) -> None:
-        """Nobody waits here any more."""
-        self._closing = True
-        for ears in self._ears.values():
-            for ear in ears:
-                ear.close()
-
-    def _place(self, id: str, *, follow: bool) -> Ear:
-        ear = Ear()
-        if self._closing:
-            ear.close()
-        self._ears.setdefault(id, []).append(ear)
-        if follow and id not in self._foreign:
-            self._foreign[id] = asyncio.create_task(self._follow(id))
-        return ear
-
-    def _leave(self, id: str, ear: Ear) -> None:
-        ears = self._ears[id]
-        ears.remove(ear)
-        if not ears:
-            del self._ears[id]
-            if task := self._foreign.pop(id, None):
-                task.add_done_callback(_unfollow)
-
-    async def _follow(self, id: str) -> Subscription:
-        subscription = await self._subscribe(subjects.live_of(id))
-        with suppress(NatsError, OSError, TimeoutError):
-            await self._client.flush(2)
-        for ear in self._ears.get(id, []):
-            ear.miss()
-        return subscription
-
-    async def _subscribe(self, subject: str) -> Subscription:
-        return await self._client.hear(subject, self._on)
-
-    def _on(self, message: Heard) -> None:
-        id = subjects.id_of(message.subject)
-        self._on_said(id, message.subject.rpartition(".")[2])
-        ears = self._ears.get(id)
-        final = message.subject.endswith(".final")
-        if ears is None and not final:
-            return
-        event = events.decode(message.data)
-        if final and subjects.tag(id) == self.tag and isinstance(event, Final):
-            self._on_final(event, bool(ears))
-        for ear in ears or ():
-            ear.hear(event)
+    def unsubscribe(self, id: str, subscriber: Subscriber) -> None: ...
 
 
-class Listening:
-    """An ear in its place, for as long as the block goes on."""
+class Subscription:
+    """A subscriber in its place for as long as the block goes on."""
 
-    __slots__ = ("_ear", "_id", "_leave")
+    __slots__ = ("_id", "_source", "_subscriber")
 
-    def __init__(self, ear: Ear, id: str, leave: Callable[[str, Ear], None]) -> None:
-        self._ear = ear
+    def __init__(self, source: EventSource, id: str, subscriber: Subscriber) -> None:
+        self._source = source
         self._id = id
-        self._leave = leave
+        self._subscriber = subscriber
 
-    def __enter__(self) -> Ear:
-        return self._ear
+    def __enter__(self) -> Subscriber:
+        return self._subscriber
 
     def __exit__(self, *_: object) -> None:
-        self._leave(self._id, self._ear)
-
-
-def _unfollow(task: asyncio.Task[Subscription]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        asyncio.ensure_future(_unsubscribe(task.result()))  # noqa: RUF006  nobody waits for it
-
-
-async def _unsubscribe(subscription: Subscription) -> None:
-    with suppress(NatsError, OSError):
-        await subscription.unsubscribe()
+        self._source.unsubscribe(self._id, self._subscriber)

@@ -1,13 +1,13 @@
-"""The media type of a file: by its name, else by how it begins."""
+"""Media types of files, by name or by how the content begins."""
 
 import mimetypes
 from typing import Final
 
-ANY: Final = "application/octet-stream"
-SNIFFED: Final = 512
-"""Bytes of its beginning."""
+BINARY: Final = "application/octet-stream"
+SNIFF_BYTES: Final = 512
+"""Bytes at the start of a file that are looked at."""
 
-BY_NAME: Final = {
+TYPES_BY_SUFFIX: Final = {
     ".avif": "image/avif",
     ".flac": "audio/flac",
     ".glb": "model/gltf-binary",
@@ -22,9 +22,9 @@ BY_NAME: Final = {
     ".wav": "audio/wav",
     ".webp": "image/webp",
 }
-"""Where Python's own table says something else, or nothing, on some systems."""
+"""Types for which Python's own table says something else, or nothing, on some systems."""
 
-BY_START: Final = (
+TYPES_BY_PREFIX: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF8", "image/gif"),
@@ -37,32 +37,33 @@ BY_START: Final = (
     (b"PK\x03\x04", "application/zip"),
     (b"\x1f\x8b", "application/gzip"),
 )
-IN_RIFF: Final = {b"WAVE": "audio/wav", b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}
-IN_BOX: Final = {b"avif": "image/avif", b"heic": "image/heic", b"M4A ": "audio/mp4", b"qt  ": "video/quicktime"}
+RIFF_TYPES: Final = {b"WAVE": "audio/wav", b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}
+BOX_TYPES: Final = {b"avif": "image/avif", b"heic": "image/heic", b"M4A ": "audio/mp4", b"qt  ": "video/quicktime"}
 
 
-def by_name(name: str) -> str | None:
-    """None if it says nothing."""
-    ending = name.lower().rpartition(".")[2]
-    if f".{ending}" in BY_NAME:
-        return BY_NAME[f".{ending}"]
-    kind, packed = mimetypes.guess_type(name)
-    return kind if packed is None else ANY
+def guess_by_name(name: str) -> str | None:
+    """Return the media type that a file's name suggests, or None."""
+    suffix = name.lower().rpartition(".")[2]
+    if f".{suffix}" in TYPES_BY_SUFFIX:
+        return TYPES_BY_SUFFIX[f".{suffix}"]
+    kind, encoding = mimetypes.guess_type(name)
+    return kind if encoding is None else BINARY
 
 
-def by_start(start: bytes) -> str:
-    for begins, kind in BY_START:
-        if start.startswith(begins):
+def guess_by_content(start: bytes) -> str:
+    """Return the media type that the first `SNIFF_BYTES` of a file suggest."""
+    for prefix, kind in TYPES_BY_PREFIX:
+        if start.startswith(prefix):
             return kind
     if start.startswith(b"RIFF"):
-        return IN_RIFF.get(start[8:12], ANY)
+        return RIFF_TYPES.get(start[8:12], BINARY)
     if start[4:8] == b"ftyp":
-        return IN_BOX.get(start[8:12], "video/mp4")
-    return "text/plain" if _is_text(start) else ANY
+        return BOX_TYPES.get(start[8:12], "video/mp4")
+    return "text/plain" if _is_text(start) else BINARY
 
 
 def _is_text(start: bytes) -> bool:
-    """Without control characters; its last character may be cut off."""
+    """Return whether bytes are text without control characters; the last character may be cut off."""
     for end in range(len(start), max(len(start) - 4, 0), -1):
         try:
             text = start[:end].decode()

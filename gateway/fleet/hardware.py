@@ -1,23 +1,26 @@
-"""The kinds of hardware that deployments can ask for: those of the runners that are there, and those configured."""
+"""The kinds of hardware that deployments can ask for: those of present runners, and those configured."""
 
 from collections.abc import Iterable
 
-from schemas.models import Presence
+from schemas.models import Heartbeat
 
 
-def kinds(configured: str, present: Iterable[Presence]) -> dict[str, str]:
-    """What each is called, by SKU, in order; `configured` is like `cpu=CPU,gpu-t4=Nvidia T4 GPU`."""
-    found = {presence.hardware: _called(presence) for presence in present if presence.hardware}
+def hardware_kinds(configured: str, heartbeats: Iterable[Heartbeat]) -> dict[str, str]:
+    """Return the name of each kind of hardware by its SKU, in order.
+
+    `configured` is like `cpu=CPU,gpu-t4=Nvidia T4 GPU`.
+    """
+    names = {heartbeat.hardware: _display_name(heartbeat) for heartbeat in heartbeats if heartbeat.hardware}
     for item in configured.split(","):
         sku, _, name = item.strip().partition("=")
         if sku.strip():
-            found[sku.strip()] = name.strip() or sku.strip()
-    return dict(sorted(found.items()))
+            names[sku.strip()] = name.strip() or sku.strip()
+    return dict(sorted(names.items()))
 
 
-def _called(presence: Presence) -> str:
-    """As the maker of its devices calls them."""
-    if presence.hardware == "cpu" or not presence.devices:
-        return presence.hardware.upper()
-    count = len(presence.devices)
-    return presence.devices[0].kind + (f" ({count}x)" if count > 1 else "")
+def _display_name(heartbeat: Heartbeat) -> str:
+    """Return the name of a runner's hardware, as the maker of its devices calls it."""
+    if heartbeat.hardware == "cpu" or not heartbeat.devices:
+        return heartbeat.hardware.upper()
+    count = len(heartbeat.devices)
+    return heartbeat.devices[0].kind + (f" ({count}x)" if count > 1 else "")

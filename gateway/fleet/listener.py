@@ -1,4 +1,4 @@
-"""What runners say of themselves: that they are there, and what they offer."""
+"""The listener to runners' heartbeats and registrations."""
 
 import asyncio
 from contextlib import suppress
@@ -12,74 +12,84 @@ from bus.client import Client
 from gateway.broker import Broker
 from gateway.catalog.catalog import Catalog
 from gateway.errors import GatewayError
-from gateway.fleet.registry import Fleet
+from gateway.fleet.registry import FleetRegistry
 from schemas import subjects
-from schemas.models import Offers, decode_offers, decode_presence, decode_retired
+from schemas.models import Registration, decode_heartbeat, decode_registration, decode_retired_versions
 
 log = structlog.get_logger("samovar.runners")
 
 
-class Runners:
-    """Hears presences and offers; asks for offers when somebody has a version that is not known."""
+class RunnerListener:
+    """Receives heartbeats and registrations of runners.
 
-    def __init__(self, client: Client, broker: Broker, catalog: Catalog, fleet: Fleet) -> None:
+    It asks runners to register again when one has a version that is not known.
+    """
+
+    def __init__(self, client: Client, broker: Broker, catalog: Catalog, fleet: FleetRegistry) -> None:
         self._client = client
         self._broker = broker
         self._catalog = catalog
         self._fleet = fleet
-        self._offers: asyncio.Queue[Offers] = asyncio.Queue(1000)
+        self._registrations: asyncio.Queue[Registration] = asyncio.Queue(1000)
 
     async def serve(self) -> None:
-        """Until it is cancelled."""
-        await self._client.subscribe(subjects.PRESENCE, cb=self._present)
-        await self._client.subscribe(subjects.OFFERS, cb=self._offered)
-        await self._client.subscribe(subjects.RETIRED, cb=self._retired)
-        await self._broker.tell(subjects.HELLO)
+        """Listen until canceled."""
+        await self._client.subscribe(subjects.HEARTBEATS, cb=self._on_heartbeat)
+        await self._client.subscribe(subjects.REGISTRATIONS, cb=self._on_registration)
+        await self._client.subscribe(subjects.RETIRED, cb=self._on_retired)
+        await self._broker.broadcast(subjects.HELLO)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._take_offers())
-            group.create_task(self._notice_silence())
+            group.create_task(self._register_versions())
+            group.create_task(self._sweep_fleet())
 
-    async def _take_offers(self) -> Never:
+    async def _register_versions(self) -> Never:
         while True:
-            offers = await self._offers.get()
-            for offer in offers.offers:
-                if self._catalog.known(offer.version):
+            registration = await self._registrations.get()
+            for version in registration.offers:
+                if self._catalog.is_known(version.version):
                     continue
                 try:
-                    await self._catalog.offered(offer)
-                    log.info("offered", model=f"{offer.owner}/{offer.name}", version=offer.version, agent=offers.agent)
+                    await self._catalog.register(version)
+                    log.info(
+                        "version_registered",
+                        model=f"{version.owner}/{version.name}",
+                        version=version.version,
+                        agent=registration.agent,
+                    )
                 except GatewayError as error:
-                    log.warning("offer_not_taken", model=f"{offer.owner}/{offer.name}", reason=str(error))
+                    log.warning("version_not_registered", model=f"{version.owner}/{version.name}", reason=str(error))
                 except Exception:
-                    log.exception("offer_refused", model=f"{offer.owner}/{offer.name}", agent=offers.agent)
+                    log.exception(
+                        "registration_failed", model=f"{version.owner}/{version.name}", agent=registration.agent
+                    )
 
-    async def _notice_silence(self) -> Never:
-        """So that those who wait for a runner hear of it when the last one is gone, which nobody says."""
+    async def _sweep_fleet(self) -> Never:
+        """Sweep the fleet whenever a runner may have gone silent, so that those who wait for one learn of it."""
         while True:
-            left = self._fleet.sweep()
-            await asyncio.sleep(left + 0.01)
+            seconds = self._fleet.sweep()
+            await asyncio.sleep(seconds + 0.01)
 
-    async def _present(self, message: Msg) -> None:
+    async def _on_heartbeat(self, message: Msg) -> None:
         try:
-            presence = decode_presence(message.data)
+            heartbeat = decode_heartbeat(message.data)
         except DecodeError as error:
-            log.warning("presence_not_read", reason=str(error))
+            log.warning("heartbeat_unreadable", reason=str(error))
             return
-        versions = self._fleet.hear(presence)
-        if versions is None or not all(map(self._catalog.known, versions)):
-            await self._broker.tell(subjects.HELLO)
+        versions = self._fleet.record_heartbeat(heartbeat)
+        if versions is None or not all(map(self._catalog.is_known, versions)):
+            await self._broker.broadcast(subjects.HELLO)
 
-    async def _retired(self, message: Msg) -> None:
+    async def _on_retired(self, message: Msg) -> None:
         try:
-            self._catalog.forget(decode_retired(message.data).versions)
+            self._catalog.forget(decode_retired_versions(message.data).versions)
         except DecodeError as error:
-            log.warning("retired_not_read", reason=str(error))
+            log.warning("retired_versions_unreadable", reason=str(error))
 
-    async def _offered(self, message: Msg) -> None:
+    async def _on_registration(self, message: Msg) -> None:
         try:
-            offers = decode_offers(message.data)
+            registration = decode_registration(message.data)
         except DecodeError as error:
-            log.warning("offers_not_read", reason=str(error))
+            log.warning("registration_unreadable", reason=str(error))
             return
         with suppress(asyncio.QueueFull):
-            self._offers.put_nowait(offers)
+            self._registrations.put_nowait(registration)

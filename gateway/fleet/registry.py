@@ -1,4 +1,4 @@
-"""The runners lately heard of, and what they mean for a version: who has it, who is on the way, who could take it."""
+"""The registry of runners: who has a version, who is loading it, and who could take it."""
 
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -9,19 +9,19 @@ import structlog
 from msgspec import Struct, structs
 
 from schemas import subjects
-from schemas.models import Presence, Release
+from schemas.models import Heartbeat, Release
 from schemas.phases import PHASES
 
 log = structlog.get_logger("samovar.runners")
 
-HEARD: Final = 8.0  # seconds after which a runner that says nothing is taken for gone
+SILENCE_SECONDS: Final = 8.0  # a runner without a heartbeat for this long counts as gone
 
 QUEUED: Final = "queued"
-NOBODY: Final = "waiting for a runner"
+NO_RUNNER: Final = "waiting for a runner"
 PAUSED: Final = "paused: max_instances is 0"
 
 
-class Sought(Protocol):
+class AwaitedVersion(Protocol):
     """A version that somebody waits for."""
 
     @property
@@ -31,178 +31,193 @@ class Sought(Protocol):
     @property
     def root(self) -> str | None: ...
     @property
-    def pushed(self) -> bool: ...
+    def is_pushed(self) -> bool: ...
 
 
-class Index(Struct, frozen=True):
-    """What all presences say together, by service: asked with every create, made anew only when it changes."""
+class FleetIndex(Struct, frozen=True):
+    """An index of what all heartbeats say together, by service.
+
+    It is read with every create, and rebuilt only when it changes.
+    """
 
     warm: frozenset[str] = frozenset()
     starting: dict[str, str] = {}
     failed: dict[str, str] = {}
-    offered: frozenset[str] = frozenset()
+    versions: frozenset[str] = frozenset()
     """Versions."""
     pools: frozenset[str] = frozenset()
     hardware: frozenset[str] = frozenset()
 
 
-class Watched(Struct):
-    """A version that somebody watches, and why it is still starting, as they were last told."""
+class WatchedVersion(Struct):
+    """A version that callers watch, and the reason why it has not started, as they last learned it."""
 
-    version: Sought
+    version: AwaitedVersion
     reason: str
-    stirs: list[Callable[[], None]] = []
+    callbacks: list[Callable[[], None]] = []
 
 
-class Fleet:
+class FleetRegistry:
+    """The runners that have sent a heartbeat lately, and an index of what they have.
+
+    It owns the heartbeats, and the callbacks of those who watch a version or listen to all changes. Used by whatever
+    asks whether a version is warm, and why a prediction has not started.
+    """
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._heard: dict[str, tuple[float, Presence]] = {}
-        self._due = math.inf
-        """Before this moment nobody can have been silent for too long."""
-        self._index = Index()
-        self._watched: dict[str, Watched] = {}
-        self.served: Mapping[str, Release] = {}
-        """The releases that runners were told of, by pool."""
-        self._listening: list[Callable[[], None]] = []
+        self._heartbeats: dict[str, tuple[float, Heartbeat]] = {}
+        self._next_expiry = math.inf
+        """The earliest time at which a runner can have been silent for too long."""
+        self._index = FleetIndex()
+        self._watched: dict[str, WatchedVersion] = {}
+        self.releases: Mapping[str, Release] = {}
+        """The releases that were published to runners, by pool."""
+        self._listeners: list[Callable[[], None]] = []
 
-    def hear(self, presence: Presence) -> list[str] | None:
-        """The versions that it offers; None: it did not say them again, and has to be asked."""
+    def record_heartbeat(self, heartbeat: Heartbeat) -> list[str] | None:
+        """Record a heartbeat and return the versions that its runner has in folders of its own.
+
+        Returns None if the heartbeat left them out and the gateway does not know them: then the runner has to be asked.
+        """
         now = self._clock()
-        _, before = self._heard.get(presence.agent, (now, None))
-        known = True
-        if presence.edition and not presence.versions:
-            known = before is not None and before.edition == presence.edition
-            said = {"versions": before.versions} if before is not None and known else {"edition": ""}
-            presence = structs.replace(presence, **said)
-        self._heard[presence.agent] = (now, presence)
-        self._due = min(self._due, now + HEARD)
-        if before is None:
-            log.info("runner_there", agent=presence.agent, host=presence.host, versions=len(presence.versions))
-        if before is None or _said(before) != _said(presence):
-            self._changed()
-        self._stir()
-        return presence.versions if known else None
+        _, previous = self._heartbeats.get(heartbeat.agent, (now, None))
+        is_known = True
+        if heartbeat.edition and not heartbeat.versions:
+            is_known = previous is not None and previous.edition == heartbeat.edition
+            changes = {"versions": previous.versions} if previous is not None and is_known else {"edition": ""}
+            heartbeat = structs.replace(heartbeat, **changes)
+        self._heartbeats[heartbeat.agent] = (now, heartbeat)
+        self._next_expiry = min(self._next_expiry, now + SILENCE_SECONDS)
+        if previous is None:
+            log.info("runner_joined", agent=heartbeat.agent, host=heartbeat.host, versions=len(heartbeat.versions))
+        if previous is None or _indexed_fields(previous) != _indexed_fields(heartbeat):
+            self._rebuild_index()
+        self._notify_listeners()
+        return heartbeat.versions if is_known else None
 
     def sweep(self) -> float:
-        """Forget who has been silent for too long. Returns the seconds until that may be the case again."""
+        """Forget runners that have been silent for too long; return the seconds until another may be."""
         now = self._clock()
-        if now > self._due:
-            gone = [agent for agent, (at, _) in self._heard.items() if now - at > HEARD]
-            for agent in gone:
+        if now > self._next_expiry:
+            silent_agents = [agent for agent, (at, _) in self._heartbeats.items() if now - at > SILENCE_SECONDS]
+            for agent in silent_agents:
                 log.warning("runner_gone", agent=agent)
-                del self._heard[agent]
-            self._due = min((at for at, _ in self._heard.values()), default=math.inf) + HEARD
-            if gone:
-                self._changed()
-                self._stir()
-        return max(min(self._due - now, HEARD), 0.0)
+                del self._heartbeats[agent]
+            self._next_expiry = min((at for at, _ in self._heartbeats.values()), default=math.inf) + SILENCE_SECONDS
+            if silent_agents:
+                self._rebuild_index()
+                self._notify_listeners()
+        return max(min(self._next_expiry - now, SILENCE_SECONDS), 0.0)
 
-    def present(self) -> list[Presence]:
-        """By host."""
+    def list_runners(self) -> list[Heartbeat]:
+        """Return the last heartbeat of each runner, by host."""
         self.sweep()
-        return sorted((presence for _, presence in self._heard.values()), key=lambda each: (each.host, each.agent))
+        return sorted(
+            (heartbeat for _, heartbeat in self._heartbeats.values()), key=lambda each: (each.host, each.agent)
+        )
 
-    def warm(self, service: str) -> bool:
-        """Whether anybody has it warm. If not, a new job should wake somebody."""
+    def is_warm(self, service: str) -> bool:
+        """Return whether any runner has the service warm. If not, a new job should wake one."""
         self.sweep()
         return service in self._index.warm
 
-    def failed(self, service: str) -> str | None:
-        """Why it could not be set up, when that was tried last."""
+    def failure(self, service: str) -> str | None:
+        """Return why the service could not be set up when that was last tried, or None."""
         self.sweep()
         return self._index.failed.get(service)
 
-    def starting(self, service: str) -> str | None:
-        """The phase that it is in on its way there, where it is furthest; None if nobody is on it."""
+    def starting_phase(self, service: str) -> str | None:
+        """Return the phase of the service where it is furthest on its way, or None if nobody loads it."""
         self.sweep()
         return self._index.starting.get(service)
 
-    def reason(self, version: Sought) -> str:
-        """Why a job of this version has not begun."""
+    def waiting_reason(self, version: AwaitedVersion) -> str:
+        """Return why a job of this version has not started."""
         self.sweep()
         index, service = self._index, subjects.service(version.pool, version.id)
         if service in index.warm:
             return QUEUED
         if phase := index.starting.get(service):
             return phase
-        if release := self.served.get(version.pool):
-            return self.standing(version.pool, version.id, release.hardware) or QUEUED
-        # What was pushed, any runner of its pool can fetch.
+        if release := self.releases.get(version.pool):
+            return self.release_reason(version.pool, version.id, release.hardware) or QUEUED
+        # Any runner of its pool can fetch a version that was pushed.
         folder = version.root or version.id
-        could = folder in index.offered or (version.pushed and version.pool in index.pools)
-        return QUEUED if could else NOBODY
+        can_run = folder in index.versions or (version.is_pushed and version.pool in index.pools)
+        return QUEUED if can_run else NO_RUNNER
 
-    def standing(self, pool: str, version: str, hardware: str) -> str | None:
-        """Why a release is not warm; None: nobody has wanted it yet."""
+    def release_reason(self, pool: str, version: str, hardware: str) -> str | None:
+        """Return why a release is not warm, or None if nobody has needed it yet."""
         self.sweep()
-        release = self.served.get(pool)
+        release = self.releases.get(pool)
         if release is not None and not release.max_instances:
             return PAUSED
         if hardware and hardware not in self._index.hardware:
-            return f"{NOBODY} with {hardware}"
+            return f"{NO_RUNNER} with {hardware}"
         return self._index.starting.get(subjects.service(pool, version))
 
-    def offering(self, version: str) -> str | None:
-        """A host whose runner offers it from a folder of its own."""
-        return next((presence.host for presence in self.present() if version in presence.versions), None)
+    def host_with_folder(self, version: str) -> str | None:
+        """Return a host whose runner has this version in a folder of its own, or None."""
+        return next((heartbeat.host for heartbeat in self.list_runners() if version in heartbeat.versions), None)
 
     @contextmanager
-    def watch(self, version: Sought, stir: Callable[[], None]) -> Generator[None]:
-        """`stir` is called whenever the reason is another one."""
+    def watch(self, version: AwaitedVersion, on_change: Callable[[], None]) -> Generator[None]:
+        """Call `on_change` whenever the waiting reason of this version changes."""
         service = subjects.service(version.pool, version.id)
         watched = self._watched.get(service)
         if watched is None:
-            watched = self._watched[service] = Watched(version, self.reason(version))
-        watched.stirs.append(stir)
+            watched = self._watched[service] = WatchedVersion(version, self.waiting_reason(version))
+        watched.callbacks.append(on_change)
         try:
             yield
         finally:
-            watched.stirs.remove(stir)
-            if not watched.stirs:
+            watched.callbacks.remove(on_change)
+            if not watched.callbacks:
                 del self._watched[service]
 
     @contextmanager
-    def listen(self, stir: Callable[[], None]) -> Generator[None]:
-        """`stir` is called whenever a runner has said anything, and when one has gone."""
-        self._listening.append(stir)
+    def listen(self, on_change: Callable[[], None]) -> Generator[None]:
+        """Call `on_change` after every heartbeat, and when a runner has gone."""
+        self._listeners.append(on_change)
         try:
             yield
         finally:
-            self._listening.remove(stir)
+            self._listeners.remove(on_change)
 
-    def _stir(self) -> None:
-        for stir in list(self._listening):
-            stir()
+    def _notify_listeners(self) -> None:
+        for on_change in list(self._listeners):
+            on_change()
 
-    def _changed(self) -> None:
-        self._index = index(presence for _, presence in self._heard.values())
+    def _rebuild_index(self) -> None:
+        self._index = build_index(heartbeat for _, heartbeat in self._heartbeats.values())
         for watched in list(self._watched.values()):
-            reason = self.reason(watched.version)
+            reason = self.waiting_reason(watched.version)
             if reason != watched.reason:
                 watched.reason = reason
-                for stir in list(watched.stirs):
-                    stir()
+                for on_change in list(watched.callbacks):
+                    on_change()
 
 
-def index(presences: Iterable[Presence]) -> Index:
-    warm, offered, pools = set[str](), set[str](), set[str]()
+def build_index(heartbeats: Iterable[Heartbeat]) -> FleetIndex:
+    """Build the index of these heartbeats."""
+    warm, versions, pools = set[str](), set[str](), set[str]()
     starting, failed, hardware = dict[str, str](), dict[str, str](), set[str]()
-    for presence in presences:
-        failed |= presence.failed
-        hardware.add(presence.hardware)
-        warm.update(presence.warm)
-        offered.update(presence.versions)
-        pools.add(presence.pool)
-        for version, phase in presence.starting.items():
-            starting[version] = max(phase, starting.get(version, phase), key=_furthest)
-    return Index(frozenset(warm), starting, failed, frozenset(offered), frozenset(pools), frozenset(hardware))
+    for heartbeat in heartbeats:
+        failed |= heartbeat.failed
+        hardware.add(heartbeat.hardware)
+        warm.update(heartbeat.warm)
+        versions.update(heartbeat.versions)
+        pools.add(heartbeat.pool)
+        for version, phase in heartbeat.starting.items():
+            starting[version] = max(phase, starting.get(version, phase), key=_phase_order)
+    return FleetIndex(frozenset(warm), starting, failed, frozenset(versions), frozenset(pools), frozenset(hardware))
 
 
-def _furthest(phase: str) -> int:
+def _phase_order(phase: str) -> int:
     return PHASES.index(phase) if phase in PHASES else -1
 
 
-def _said(presence: Presence) -> tuple[object, ...]:
-    """What of it the index is made of; the rest changes all the time."""
-    return presence.pool, presence.versions, presence.warm, presence.starting, presence.failed, presence.hardware
+def _indexed_fields(heartbeat: Heartbeat) -> tuple[object, ...]:
+    """Return the fields that the index is made of; the others change all the time."""
+    return heartbeat.pool, heartbeat.versions, heartbeat.warm, heartbeat.starting, heartbeat.failed, heartbeat.hardware

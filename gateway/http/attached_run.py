@@ -1,4 +1,4 @@
-"""Predictions for clients that wait for their answer, and want nothing of it once they have left."""
+"""Predictions that live as long as the request that waits for them: they are canceled when the client leaves."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
@@ -13,133 +13,137 @@ from gateway import metrics
 from gateway.catalog.catalog import Version
 from gateway.errors import GatewayError, Unavailable
 from gateway.events.follower import Follower
-from gateway.events.subscriptions import Closing, Live
+from gateway.events.live_events import LiveEvents
+from gateway.events.subscriptions import Shutdown
 from gateway.http import headers
-from gateway.http.context import AnyRequest, bases, header, parts
-from gateway.predictions.cancellation import Cancels
-from gateway.predictions.submit import Creator
+from gateway.http.asgi import AnyRequest, get_services, header
+from gateway.http.context import own_base_urls
+from gateway.predictions.cancellation import Cancellations
+from gateway.predictions.submit import Submitter
 from gateway.store.accounts import Account
 from schemas.prediction import Prediction
 
 T = TypeVar("T")
 A = TypeVar("A")
 
-AT_ONCE: Final = 64
-"""Predictions of one request: as many as two large batches."""
-STOPPING: Final = "The gateway is being stopped; ask again."
+MAX_CONCURRENT_RUNS: Final = 64
+"""Predictions of one request at a time: as many as two large batches."""
+STOPPING_DETAIL: Final = "The gateway is being stopped; ask again."
 
 
-class Left(Exception):
+class ClientLeft(Exception):
     """The client has closed the connection."""
 
 
-class Completing:
-    """One prediction, made for whoever waits for it."""
+class AttachedRun:
+    """A prediction that is canceled when nobody waits for it any more; used by OpenAI's API."""
 
     def __init__(
         self,
-        p: Prediction,
-        version: Version,
+        prediction: Prediction,
         *,
-        creator: Creator,
-        live: Live,
+        submitter: Submitter,
+        live_events: LiveEvents,
         follower: Follower,
-        cancels: Cancels,
+        cancellations: Cancellations,
     ) -> None:
-        self.p = p
-        self._version = version
-        self._creator = creator
-        self._live = live
+        self.prediction = prediction
+        self._submitter = submitter
+        self._live_events = live_events
         self._follower = follower
-        self._cancels = cancels
+        self._cancellations = cancellations
 
-    async def create(self) -> None:
-        """Wholly or not at all. Raises `QueueFull` or `Unavailable`."""
-        creating = asyncio.create_task(self._creator.create(self.p, self._version))
+    async def submit(self) -> None:
+        """Submit the prediction, wholly or not at all. Raises `QueueFull` or `Unavailable`."""
+        submission = asyncio.create_task(self._submitter.submit(self.prediction))
         try:
-            await asyncio.shield(creating)
+            await asyncio.shield(submission)
         except asyncio.CancelledError:
-            await asyncio.wait({creating})  # half created, it could not be canceled
+            await asyncio.wait({submission})  # half submitted, it could not be canceled
             raise
 
     async def states(self) -> AsyncGenerator[Prediction]:
-        """To the final one. Raises `Unavailable` when the gateway stops before."""
+        """Yield the prediction's states to the final one. Raises `Unavailable` when the gateway stops before."""
         try:
-            async with aclosing(self._follower.watch(self.p.id)) as states:
-                async for self.p in states:
-                    yield self.p
-        except Closing as error:
-            raise Unavailable(STOPPING) from error
+            async with aclosing(self._follower.watch(self.prediction.id)) as states:
+                async for self.prediction in states:
+                    yield self.prediction
+        except Shutdown as error:
+            raise Unavailable(STOPPING_DETAIL) from error
 
-    async def run(self) -> Prediction:
-        """Created, and its end; canceled if that is waited for no longer. Raises like `create` and `states`."""
-        with self._live.listen(self.p.id) as ear:
+    async def complete(self) -> Prediction:
+        """Submit the prediction and return its final state; cancel it if the wait is cancelled.
+
+        Raises what `submit` and `states` raise.
+        """
+        with self._live_events.subscribe(self.prediction.id) as subscriber:
             try:
-                await self.create()
-                self.p = await self._follower.outcome(self.p, ear)
-            except Closing as error:
-                raise Unavailable(STOPPING) from error
+                await self.submit()
+                self.prediction = await self._follower.wait_for_outcome(self.prediction, subscriber)
+            except Shutdown as error:
+                raise Unavailable(STOPPING_DETAIL) from error
             finally:
-                await self.leave()
-        return self.p
+                await self.cancel()
+        return self.prediction
 
-    async def leave(self) -> None:
-        """Nobody waits any more."""
-        await self._cancels.ask(self.p)
+    async def cancel(self) -> None:
+        """Cancel the prediction, if it has not ended."""
+        await self._cancellations.request(self.prediction)
 
 
-async def drawn(request: AnyRequest, account: Account, version: Version, input: dict[str, Any]) -> Completing:
-    """With a checked input, and not created yet. Raises `InvalidInput`."""
-    here = parts(request)
+async def prepare_run(request: AnyRequest, account: Account, version: Version, input: dict[str, Any]) -> AttachedRun:
+    """Return a prediction with a checked input, not submitted yet. Raises `InvalidInput`."""
+    services = get_services(request)
+    predictions = services.predictions
     checked = version.validator.check(Raw(json.encode(input)))
-    p = here.creator.draw(
+    p = predictions.submitter.new_prediction(
         account.id, version, cancel_after=headers.parse_cancel_after(header(request, b"cancel-after"))
     )
-    p = await here.inputs.record(p, version, checked, bases(request), partial(here.uploading.resolve, account.id))
-    metrics.accepted(request.scope)
-    return Completing(
+    resolve_upload = partial(services.files.uploads.resolve_key, account.id)
+    p = await predictions.inputs.prepare(p, version, checked, own_base_urls(request), resolve_upload)
+    metrics.observe_accept(request.scope)
+    return AttachedRun(
         p,
-        version,
-        creator=here.creator,
-        live=here.live,
-        follower=here.follower,
-        cancels=here.cancels,
+        submitter=predictions.submitter,
+        live_events=predictions.live_events,
+        follower=predictions.follower,
+        cancellations=predictions.cancellations,
     )
 
 
-async def held(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """What comes of some work, which is cancelled if the client leaves before: then it raises `Left`."""
-    task, left = asyncio.create_task(work), asyncio.create_task(_left(receive))
+async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of the work; cancel it and raise `ClientLeft` if the client leaves before."""
+    task, disconnect = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Left
+            raise ClientLeft
         return task.result()
     finally:
-        left.cancel()
+        disconnect.cancel()
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # that it is raised, or that nobody is there to hear it, is known by now
+            task.exception()  # marks it as retrieved: it was raised above, or nobody waits for it
 
 
-async def all_of(work: Callable[[A], Awaitable[T]], items: Sequence[A]) -> list[T]:
-    """Some at a time; the first that fails ends the others."""
-    room = asyncio.Semaphore(AT_ONCE)
+async def run_all(work: Callable[[A], Awaitable[T]], items: Sequence[A]) -> list[T]:
+    """Run the work for every item, some at a time; the first failure ends the others."""
+    slots = asyncio.Semaphore(MAX_CONCURRENT_RUNS)
 
     async def one(item: A) -> T:
-        async with room:
+        async with slots:
             return await work(item)
 
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(item)) for item in items]
     except* GatewayError as errors:
-        failed = errors.exceptions[0]
-        raise failed from failed.__cause__
+        first = errors.exceptions[0]
+        raise first from first.__cause__
     return [task.result() for task in tasks]
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

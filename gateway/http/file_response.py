@@ -1,4 +1,4 @@
-"""A file of the store as an answer: whole, a part of it, its headers, or that the client has it already."""
+"""Responses with a stored file: all of it, a range of it, its headers, or 304 for a client that has it."""
 
 import re
 from collections.abc import Mapping
@@ -11,62 +11,65 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from gateway.errors import BadRange
-from gateway.files.store import Files, Stored
-from gateway.http.context import AnyRequest, header
+from gateway.files.store import FileStore, StoredFile
+from gateway.http.asgi import AnyRequest, header
 
-RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+BYTE_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-class Sending(Struct, frozen=True, kw_only=True):
-    about: Stored
+class FileDescription(Struct, frozen=True, kw_only=True):
+    """A stored file and the headers of its responses."""
+
+    stored: StoredFile
     media_type: str
     etag: str | None
-    """In quotes."""
-    more: Mapping[str, str]
-    """Headers."""
+    """The ETag, in quotes."""
+    extra_headers: Mapping[str, str]
+    """Headers beside those that every file has."""
 
     @property
     def headers(self) -> dict[str, str]:
-        return about_headers(self.about) | dict(self.more) | ({"ETag": self.etag} if self.etag else {})
+        """All headers of a response with the whole file, but for its media type."""
+        return file_headers(self.stored) | dict(self.extra_headers) | ({"ETag": self.etag} if self.etag else {})
 
 
-def described(request: AnyRequest, sending: Sending) -> Response[None]:
-    """To HEAD; to GET by a client that has it."""
-    headers = sending.headers
-    if sending.etag and has(header(request, b"if-none-match"), sending.etag):
+def head_response(request: AnyRequest, file: FileDescription) -> Response[None]:
+    """Answer HEAD, or a GET by a client that has the file already."""
+    headers = file.headers
+    if file.etag and matches_etag(header(request, b"if-none-match"), file.etag):
         del headers["Content-Length"]
-        return Bare(304, headers)
-    charset = "; charset=utf-8" if sending.media_type.startswith("text/") else ""  # as litestar says it with GET
-    return Bare(200, headers | {"Content-Type": sending.media_type + charset})
+        return HeadersOnlyResponse(304, headers)
+    charset = "; charset=utf-8" if file.media_type.startswith("text/") else ""  # as litestar adds it to a GET
+    return HeadersOnlyResponse(200, headers | {"Content-Type": file.media_type + charset})
 
 
-async def sent(request: AnyRequest, sending: Sending, files: Files) -> Response[Any]:
-    """To GET."""
-    about, headers = sending.about, sending.headers
-    if (known := described(request, sending)).status_code == 304:
+async def file_response(request: AnyRequest, file: FileDescription, files: FileStore) -> Response[Any]:
+    """Answer GET with the file, a range of it, 304 or 416."""
+    about, headers = file.stored, file.headers
+    if (known := head_response(request, file)).status_code == 304:
         return known
     try:
-        asked = _span(request, sending)
+        range = _requested_range(request, file)
     except BadRange as error:
         refused = {"Content-Range": f"bytes */{about.size}", "Accept-Ranges": "bytes"}
         return Response(error.problem(), status_code=416, media_type="application/problem+json", headers=refused)
-    start, end = asked or (0, about.size)
+    start, end = range or (0, about.size)
     size, pieces = await (files.open(about.key, start, end) if about.size else files.open(about.key))
     headers["Content-Length"] = str(size)
-    if asked:
+    if range:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{about.size}"
-    return Stream(pieces, media_type=sending.media_type, headers=headers, status_code=206 if asked else 200)
+    return Stream(pieces, media_type=file.media_type, headers=headers, status_code=206 if range else 200)
 
 
-def span(asked: str | None, size: int) -> tuple[int, int] | None:
-    """From its first byte to the one after its last; None for the whole, also when several parts are asked for.
+def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Return the first byte of the range, and the one after its last; None for the whole file.
 
-    Raises `BadRange`.
+    A request for several ranges gets the whole file. Raises `BadRange`.
     """
-    found = RANGE.fullmatch((asked or "").strip())
-    if not found or found.groups() == ("", ""):
+    match = BYTE_RANGE.fullmatch((header or "").strip())
+    if not match or match.groups() == ("", ""):
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         start, end = max(size - int(last), 0), size
     else:
@@ -78,28 +81,32 @@ def span(asked: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def quoted(etag: str | None) -> str | None:
-    """As HTTP writes one that is strong."""
+def quote_etag(etag: str | None) -> str | None:
+    """Return a strong ETag as HTTP writes it, in quotes."""
     return f'"{etag.removeprefix("W/").strip(chr(34))}"' if etag else None
 
 
-def has(given: str | None, etag: str) -> bool:
-    """Whether If-None-Match names it."""
-    tags = [each.strip().removeprefix("W/") for each in (given or "").split(",")]
+def matches_etag(if_none_match: str | None, etag: str) -> bool:
+    """Whether an If-None-Match header names the ETag."""
+    tags = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
     return etag in tags or tags == ["*"]
 
 
-def about_headers(about: Stored) -> dict[str, str]:
+def file_headers(stored: StoredFile) -> dict[str, str]:
+    """Return the headers that a response with any stored file has."""
     return {
-        "Content-Length": str(about.size),
-        "Last-Modified": format_datetime(about.modified, usegmt=True),
+        "Content-Length": str(stored.size),
+        "Last-Modified": format_datetime(stored.modified, usegmt=True),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }
 
 
-class Bare(Response[None]):
-    """Headers only: their Content-Length is that of the answer to GET, which litestar takes for a mistake."""
+class HeadersOnlyResponse(Response[None]):
+    """A response without a body.
+
+    Its Content-Length is that of the response to GET, which litestar would take for a mistake.
+    """
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(None, status_code=status)
@@ -114,9 +121,9 @@ class Bare(Response[None]):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _span(request: AnyRequest, sending: Sending) -> tuple[int, int] | None:
-    """What is asked for of a file that is still the one which the client has a part of. Raises `BadRange`."""
+def _requested_range(request: AnyRequest, file: FileDescription) -> tuple[int, int] | None:
+    """Return the range that the client asks for; None if it has a part of another file. Raises `BadRange`."""
     condition = header(request, b"if-range")
-    if condition is not None and condition not in {sending.etag, sending.headers["Last-Modified"]}:
+    if condition is not None and condition not in {file.etag, file.headers["Last-Modified"]}:
         return None
-    return span(header(request, b"range"), sending.about.size)
+    return parse_range(header(request, b"range"), file.stored.size)

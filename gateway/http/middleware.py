@@ -1,4 +1,4 @@
-"""The outermost layer: one address for every base URL that clients use, and limits before anything is read."""
+"""The ASGI middleware around the application: one path for every base URL, and limits before anything is read."""
 
 import time
 from typing import Any, Final
@@ -6,10 +6,10 @@ from typing import Any, Final
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec import json
 
-from gateway.urls import canonical
+from gateway.urls import canonical_path
 from schemas.problem import Problem
 
-HEADS: Final = (
+OWN_HEAD_PATHS: Final = (
     "/v1/streams/",
     "/v1/runners/events",
     "/v1/predictions/events",
@@ -17,14 +17,17 @@ HEADS: Final = (
     "/-/predictions/",
     "/-/files/",
 )
-"""Where HEAD is not GET without its body: a stream would not end soon, and files may be large."""
-SEARCH: Final = "/v1/models/_query"
-DOWNLOAD: Final = "/download"
-MAX_HEADERS: Final = 64_000  # bytes
+"""Paths whose HEAD is not GET without its body: a stream would not end soon, and files may be large."""
+SEARCH_PATH: Final = "/v1/models/_query"
+DOWNLOAD_SUFFIX: Final = "/download"
+MAX_HEADER_BYTES: Final = 64_000  # bytes
 
 
-class Edge:
-    """The API answers at `/v1`, `/` and `/v1/v1`, because clients disagree on whether a base URL ends in `/v1`."""
+class RequestNormalizer:
+    """Brings requests into the one form that routes know, and refuses those that no route should see.
+
+    The API is served at `/v1`, `/` and `/v1/v1`, because clients disagree on whether a base URL ends in `/v1`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,52 +38,53 @@ class Edge:
             return
         ours: Any = scope
         ours["arrived"] = time.perf_counter()
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
-            await refuse(send, 431, "Header fields too large", f"Headers may be {MAX_HEADERS} bytes in all.")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            await send_problem(send, 431, "Header fields too large", f"Headers may be {MAX_HEADER_BYTES} bytes in all.")
             return
         if "\0" in scope["path"]:  # no name has one, and PostgreSQL would refuse to look for it
-            await refuse(send, 404, "Not found", "The requested resource could not be found.")
+            await send_problem(send, 404, "Not found", "The requested resource could not be found.")
             return
-        path = canonical(scope["path"])
+        path = canonical_path(scope["path"])
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()
-        if scope["method"] == "HEAD" and not path.startswith(HEADS) and not path.endswith(DOWNLOAD):
+        if scope["method"] == "HEAD" and not path.startswith(OWN_HEAD_PATHS) and not path.endswith(DOWNLOAD_SUFFIX):
             scope["method"] = "GET"  # type: ignore[typeddict-item]  # pyright: ignore[reportGeneralTypeIssues]
-            send = bodiless(send)
+            send = drop_body(send)
         if scope["method"] == "QUERY" and path.rstrip("/") == "/v1/models":
-            search(scope)
-        await self._app(scope, receive, counted(scope, send))
+            route_query_method(scope)
+        await self._app(scope, receive, add_rate_limit_headers(scope, send))
 
 
-def search(scope: HTTPScope) -> None:
-    """A method that routes do not know. What is added tells it from a POST to the same path."""
-    scope["method"], scope["path"], scope["raw_path"] = "POST", SEARCH, SEARCH.encode()
+def route_query_method(scope: HTTPScope) -> None:
+    """Route a QUERY request, a method that litestar does not know; a mark tells it from a POST to the same path."""
+    scope["method"], scope["path"], scope["raw_path"] = "POST", SEARCH_PATH, SEARCH_PATH.encode()
     scope["queried"] = True  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportGeneralTypeIssues]
 
 
-def bodiless(send: Send) -> Send:
-    """The answer to a HEAD request: that of GET, without its body."""
+def drop_body(send: Send) -> Send:
+    """Return a `send` that answers HEAD: as GET, without the body."""
 
-    async def only_headers(message: Message) -> None:
+    async def send_headers(message: Message) -> None:
         if message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await send(message)
 
-    return only_headers
+    return send_headers
 
 
-def counted(scope: Scope, send: Send) -> Send:
-    """Whatever is answered says what is left of the minute's allowance, when there is a limit."""
+def add_rate_limit_headers(scope: Scope, send: Send) -> Send:
+    """Return a `send` that adds what is left of the account's rate limit, if it has one."""
 
-    async def with_what_is_left(message: Message) -> None:
-        if message["type"] == "http.response.start" and (left := scope.get("state", {}).get("left")):
-            message = {**message, "headers": [*message["headers"], *left.headers()]}
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start" and (rate_limit := scope.get("state", {}).get("rate_limit")):
+            message = {**message, "headers": [*message["headers"], *rate_limit.headers()]}
         await send(message)
 
-    return with_what_is_left
+    return send_with_headers
 
 
-async def refuse(send: Send, status: int, title: str, detail: str) -> None:
+async def send_problem(send: Send, status: int, title: str, detail: str) -> None:
+    """Answer with a problem document."""
     content = json.encode(Problem(title=title, detail=detail, status=status))
     headers: Any = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

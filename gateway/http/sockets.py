@@ -1,4 +1,4 @@
-"""The sockets that a gateway listens at, bound before anything else is opened."""
+"""The sockets that a gateway listens on, bound before anything else is opened."""
 
 import errno
 import os
@@ -11,61 +11,61 @@ from pathlib import Path
 from gateway.settings import Settings
 
 
-class Unbound(Exception):
-    """There is nothing to listen at; the text says why."""
+class CannotListen(Exception):
+    """The gateway cannot listen where its settings say; the message says why."""
 
 
-def bound(settings: Settings) -> list[socket.socket]:
-    """At its host and port, and at a Unix socket of its own if it has one. Raises `Unbound`.
+def bind_sockets(settings: Settings) -> list[socket.socket]:
+    """Bind the host and port, and the Unix socket if the settings name one. Raises `CannotListen`.
 
-    None of them listens yet: among several gateways at one port the kernel spares one that is still starting.
+    None of the sockets listens yet: of several gateways on one port, the kernel spares one that is still starting.
     """
     with ExitStack() as stack:
         try:
-            sockets = [stack.enter_context(_at(settings, *each)) for each in _addresses(settings)]
+            sockets = [stack.enter_context(_bind_tcp(settings, *each)) for each in _resolve_addresses(settings)]
         except OSError as error:
-            raise Unbound(_why(settings, error)) from error
+            raise CannotListen(_explain(settings, error)) from error
         if settings.socket:
-            sockets.append(stack.enter_context(_beside(Path(settings.socket))))
+            sockets.append(stack.enter_context(_bind_unix(Path(settings.socket))))
         stack.pop_all()  # they stay open
         return sockets
 
 
-def _addresses(settings: Settings) -> Sequence[tuple[int, tuple[str | bytes | int, ...]]]:
-    found = socket.getaddrinfo(settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+def _resolve_addresses(settings: Settings) -> Sequence[tuple[int, tuple[str | bytes | int, ...]]]:
+    infos = socket.getaddrinfo(settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
 
 
-def _at(settings: Settings, family: int, address: tuple[str | bytes | int, ...]) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
+def _bind_tcp(settings: Settings, family: int, address: tuple[str | bytes | int, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if settings.reuse_port:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
     except OSError:
-        made.close()
+        bound.close()
         raise
-    return made
+    return bound
 
 
-def _beside(path: Path) -> socket.socket:
-    """For its user alone. What an earlier process has left at its path is replaced."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _bind_unix(path: Path) -> socket.socket:
+    """Bind a Unix socket that only its user may use; what an earlier process left at the path is replaced."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
             path.unlink()
-        made.bind(os.fspath(path))
+        bound.bind(os.fspath(path))
         path.chmod(0o600)
     except OSError as error:
-        made.close()
-        raise Unbound(f"cannot listen at SAMOVAR_SOCKET, {path}: {error.strerror or error}") from error
-    return made
+        bound.close()
+        raise CannotListen(f"cannot listen at SAMOVAR_SOCKET, {path}: {error.strerror or error}") from error
+    return bound
 
 
-def _why(settings: Settings, error: OSError) -> str:
+def _explain(settings: Settings, error: OSError) -> str:
     where = f"port {settings.port} on {settings.host}"
     if error.errno != errno.EADDRINUSE:
         return f"cannot listen at {where}: {error.strerror or error}; choose others: SAMOVAR_HOST, SAMOVAR_PORT"

@@ -1,24 +1,26 @@
-"""HTTP as uvicorn speaks it, but an answer's head goes out with what follows, by one system call and in one packet."""
+"""uvicorn's HTTP protocol, with a response's head and first piece in one system call and one packet."""
 
 import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD: Final = b"HTTP/1.1 "
+STATUS_LINE_START: Final = b"HTTP/1.1 "
 
 
-class Protocol(HttpToolsProtocol):
+class CoalescingProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on a `CoalescingTransport`."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
-        whole: Any = Whole(transport, asyncio.get_running_loop())
-        self.transport = whole
+        coalescing: Any = CoalescingTransport(transport, asyncio.get_running_loop())
+        self.transport = coalescing
 
 
-class Whole:
-    """A transport that holds a head until the next write, or until the loop's next step if none comes before.
+class CoalescingTransport:
+    """A transport that holds a response's head until the next write, or until the loop's next step.
 
-    A write by itself costs the kernel 10 µs, and wakes the client for a head that it can do nothing with.
+    A separate write costs the kernel 10 µs, and wakes the client for a head that it can do nothing with.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -27,16 +29,18 @@ class Whole:
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
+        """Write the data, after the head if one is held."""
         head, self._head = self._head, None
         if head is not None:
             self._transport.write(head + data)
-        elif data.startswith(HEAD):
+        elif data.startswith(STATUS_LINE_START):
             self._head = data
             self._loop.call_soon(self._flush)
         else:
             self._transport.write(data)
 
     def close(self) -> None:
+        """Write a held head and close the transport."""
         self._flush()
         self._transport.close()
 

@@ -1,130 +1,103 @@
-"""The OpenAPI document, completed: what each operation answers, and how it refuses."""
+"""The OpenAPI document: litestar's own, completed from the specs and the docstrings of the routes."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final
 
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import OpenAPI, OpenAPIMediaType, OpenAPIResponse, Operation, PathItem
-from msgspec import Struct, json
+from litestar.openapi.spec import OpenAPI, OpenAPIMediaType, PathItem, RequestBody
+from msgspec import Struct
 
-from gateway.openapi.responses import ANSWERS, Says
+from gateway.openapi.operations import OperationSpec, SpecifiedOperation
+from gateway.openapi.responses import create_responses
+from gateway.openapi.schemas import answer_schemas, request_schema
 from schemas.problem import Problem
 
 METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-REF: Final = "#/components/schemas/{name}"
-PROBLEM: Final = "application/problem+json"
-
-REFUSALS: Final = {
-    400: "The request could not be read.",
-    401: "No token, or none that is valid.",
-    403: "The token does not allow it, or it belongs to somebody else.",
-    404: "There is no such thing, or not for you.",
-    413: "The body is too large.",
-    415: "The body is of a type that is not taken here.",
-    416: "The file has no such part.",
-    422: "It was read, and cannot be followed; `invalid_fields` says which fields are wrong.",
-    429: "Too much at once: `Retry-After` says when to come again.",
-    431: "The headers are too large.",
-    499: "The client left before its answer was there; nobody reads this.",
-    500: "The model failed.",
-    503: "Something that is needed does not answer. Nothing was accepted.",
-}
-WITH_BODY: Final = (400, 403, 413, 415, 422)
+SENTENCE_END: Final = re.compile(r"\.(?:\s+|$)")
 
 
-class Described(OpenAPIConfig):
-    """Of a document that is made when it is first read: it takes 12 MB, and most gateways are never asked for it."""
+class LazyOpenAPIConfig(OpenAPIConfig):
+    """The config of a document that is completed when it is first read.
 
-    def to_openapi_schema(self) -> "Completed":
-        begun = super().to_openapi_schema()
-        return Completed(**{each.name: getattr(begun, each.name) for each in fields(begun)})
+    It takes 12 MB, and most gateways are never asked for it.
+    """
+
+    def to_openapi_schema(self) -> "LazyDocument":
+        document = super().to_openapi_schema()
+        return LazyDocument(**{each.name: getattr(document, each.name) for each in fields(document)})
 
 
-class Completed(OpenAPI):
+class LazyDocument(OpenAPI):
+    """A document that completes itself when it is read."""
+
+    _is_complete = False
+
     def to_schema(self) -> dict[str, Any]:
-        complete(self)
+        if not self._is_complete:
+            complete(self)
+            self._is_complete = True
         return super().to_schema()
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """An operation, where it stands in the document."""
+class OperationEntry(Struct, frozen=True, kw_only=True):
+    """An operation and where it stands in the document."""
 
     path: str
     method: str
-    operation: Operation
+    operation: SpecifiedOperation
+
+    @property
+    def spec(self) -> OperationSpec:
+        """The spec that the operation's route declares."""
+        return self.operation.spec
 
 
 def complete(document: OpenAPI) -> None:
-    """Before it is read. Raises `KeyError` for an operation of which nothing is known."""
-    found = list(places(document))
-    schemas = _schemas(ANSWERS[place.operation.operation_id or ""] for place in found)
-    for place in found:
-        says = ANSWERS[place.operation.operation_id or ""]
-        refused = {str(status): _refusal(status, says) for status in sorted(refusals(place, says))}
-        place.operation.responses = _answers(says) | refused
+    """Add to the document what the specs and docstrings of its operations say.
+
+    Raises `TypeError` for an operation whose route has no spec.
+    """
+    entries = list(_entries(document))
+    schemas, components = answer_schemas([*(entry.spec.answer for entry in entries), Problem])
+    for entry, schema in zip(entries, schemas, strict=False):
+        _complete_operation(entry, schema)
     assert document.components is not None
-    document.components.schemas = {**(document.components.schemas or {}), **schemas}  # type: ignore[typeddict-item]
+    document.components.schemas = {**(document.components.schemas or {}), **components}
 
 
-def places(document: OpenAPI) -> Iterable[Place]:
+def split_summary(text: str) -> tuple[str, str | None]:
+    """Return the first sentence of a docstring without its full stop, and what follows it."""
+    end = SENTENCE_END.search(text)
+    if end is None:
+        return " ".join(text.split()), None
+    return " ".join(text[: end.start()].split()), text[end.end() :] or None
+
+
+def _entries(document: OpenAPI) -> Iterator[OperationEntry]:
     for path, item in (document.paths or {}).items():
+        assert isinstance(item, PathItem)
         for method in METHODS:
-            if (operation := getattr(item, method)) is not None:
-                assert isinstance(item, PathItem)
-                yield Place(path=path, method=method, operation=operation)
+            operation = getattr(item, method)
+            if isinstance(operation, SpecifiedOperation):
+                yield OperationEntry(path=path, method=method, operation=operation)
+            elif operation is not None:
+                raise TypeError(f"{operation.operation_id}: its route has no operation_class that says what it answers")
 
 
-def refusals(place: Place, says: Says) -> set[int]:
-    """Which statuses but those of success it may answer with."""
-    operation = place.operation
-    statuses = {431, 503, *says.refuses}
-    if operation.security != [{}]:
-        statuses |= {401, 429}
-    if operation.request_body is not None:
-        statuses.update(WITH_BODY)
-    if place.method not in {"get", "head"}:
-        statuses.add(403)
-    if "{" in place.path:
-        statuses |= {400, 404}
-    if operation.parameters:
-        statuses.add(400)
-    return statuses - set(says.statuses)
+def _complete_operation(entry: OperationEntry, schema: dict[str, Any]) -> None:
+    operation, spec = entry.operation, entry.spec
+    operation.summary, operation.description = split_summary(operation.description or "")
+    operation.parameters = [*(operation.parameters or ()), *spec.parameters] or None
+    operation.request_body = _request_body(spec)
+    answer = None if spec.answer is None else schema
+    operation.responses = create_responses(operation, spec, path=entry.path, method=entry.method, schema=answer)
 
 
-def _answers(says: Says) -> dict[str, Any]:
-    return {str(status): _answer(status, says) for status in says.statuses}
-
-
-def _answer(status: int, says: Says) -> Any:
-    if status in {204, 304} or says.empty:
-        return OpenAPIResponse(description="Done; there is no body.")
-    return OpenAPIResponse(
-        description="It went well.",
-        content={media: OpenAPIMediaType(schema=_schema(says, media)) for media in says.media},
-    )
-
-
-def _refusal(status: int, says: Says) -> Any:
-    schema: Any = {"$ref": REF.format(name="Problem")} if says.problems else {"type": "object", "required": ["error"]}
-    media = PROBLEM if says.problems or status == 431 else "application/json"
-    return OpenAPIResponse(description=REFUSALS[status], content={media: OpenAPIMediaType(schema=schema)})
-
-
-def _schema(says: Says, media: str) -> Any:
-    if says.loose:
-        return {"type": "object"} if media == "application/json" else {"type": "string"}
-    if says.body is None:
-        return {"type": "string"} if media.startswith("text/") else {"type": "string", "format": "binary"}
-    item = {"$ref": REF.format(name=says.body.__name__)}
-    if says.many == "page":
-        link = {"type": ["string", "null"], "format": "uri"}
-        properties = {"next": link, "previous": link, "results": {"type": "array", "items": item}}
-        return {"type": "object", "properties": properties, "required": ["next", "previous", "results"]}
-    return {"type": "array", "items": item} if says.many == "array" else item
-
-
-def _schemas(said: Iterable[Says]) -> dict[str, Any]:
-    kinds = {says.body for says in said if says.body is not None} | {Problem}
-    _, components = json.schema_components(sorted(kinds, key=lambda kind: kind.__name__), ref_template=REF)
-    return components
+def _request_body(spec: OperationSpec) -> RequestBody | None:
+    if spec.body is None:
+        return None
+    schema: Any = request_schema(spec.body, options=spec.body_options, required=spec.required, hidden=spec.hidden)
+    content = {spec.body_media: OpenAPIMediaType(schema=schema)}
+    return RequestBody(content=content, required=spec.is_body_required)

@@ -1,142 +1,114 @@
-"""What the OpenAPI document says of bodies and parameters that handlers read themselves."""
+"""The specs of operations, which routes declare with `operation_class`: what they read and answer."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Final, ParamSpec
 
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Parameter, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat
+from litestar.openapi.spec import Operation, Parameter
+from msgspec import Meta, Struct
 
-INPUT = Schema(type=OpenAPIType.OBJECT, description="What the version's Input schema asks for.")
-WEBHOOK = {
-    "webhook": Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.URI, description="Told of what happens."),
-    "webhook_events_filter": Schema(
-        type=OpenAPIType.ARRAY,
-        items=Schema(type=OpenAPIType.STRING, enum=["start", "output", "logs", "completed"]),
-        description="Of what; by default of output and completed.",
-    ),
-}
+from gateway.openai.requests import SamplingOptions
+from gateway.openapi.parameters import CREATE_HEADERS, CURSOR
+from gateway.predictions.request import PredictionBody
+from gateway.views.resources import PredictionView
 
+JSON: Final = ("application/json",)
+TEXT: Final = ("text/plain; charset=utf-8",)
+EVENTS: Final = ("text/event-stream; charset=utf-8",)
+BYTES: Final = ("application/octet-stream",)
+ANY: Final = ("*/*",)
 
-@dataclass
-class CreateOperation(Operation):
-    def __post_init__(self) -> None:
-        version = Schema(type=OpenAPIType.STRING)
-        self.request_body = body({"version": version, "input": INPUT, **WEBHOOK}, ["version", "input"])
-        self.parameters = [*(self.parameters or []), *CREATE_HEADERS]
+P = ParamSpec("P")
 
-
-@dataclass
-class RunOperation(Operation):
-    def __post_init__(self) -> None:
-        self.request_body = body({"input": INPUT, **WEBHOOK}, ["input"])
-        self.parameters = [*(self.parameters or []), *CREATE_HEADERS]
+BINARY: Final = Meta(extra_json_schema={"format": "binary"})
+ARCHIVE: Final = Annotated[str, BINARY, Meta(description="A tar archive of the folder that cog.yaml is in.")]
 
 
-@dataclass
-class ListOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [
-            *(self.parameters or []),
-            CURSOR,
-            query("created_after", "Inclusive, ISO 8601."),
-            query("created_before", "Inclusive, ISO 8601."),
-            query("source", "web or api"),
-        ]
+class UploadForm(Struct, kw_only=True):
+    """The parts of a file upload."""
+
+    content: Annotated[str, BINARY]
+    filename: str | None = None
+    type: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
-@dataclass
-class PushOperation(Operation):
-    def __post_init__(self) -> None:
-        schema = Schema(
-            type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, description="Of the folder that cog.yaml is in."
-        )
-        self.request_body = RequestBody(content={"application/x-tar": OpenAPIMediaType(schema=schema)}, required=True)
-        self.parameters = [
-            *(self.parameters or []),
-            header("Samovar-Digest", "sha256 of the body, in hex; one that differs is refused."),
-        ]
+class OperationSpec(Struct, frozen=True):
+    """The facts of an operation that its signature does not say; the rest of the document follows from them."""
+
+    answer: Any = None
+    """A struct, or a type made of structs, that is sent as JSON; None for texts, files and empty answers."""
+    is_page: bool = False
+    """Whether the answer is a page of a list, with `answer` as the type of its results."""
+    media: tuple[str, ...] = ()
+    """Media types of the answer: JSON by default if there is an `answer`."""
+    also: tuple[int, ...] = ()
+    """Statuses with the same body, beside the one that the route answers by default."""
+    refuses: tuple[int, ...] = ()
+    """Statuses of refusals that do not follow from the kind of operation."""
+    has_problems: bool = True
+    """Whether refusals are problems, as RFC 9457 defines them; else they are errors in OpenAI's shape."""
+    body: Any = None
+    """The struct, or the type, that the route reads; None for no body."""
+    body_media: str = "application/json"
+    body_options: type[Struct] | None = None
+    """A struct of fields that the body may have as well."""
+    is_body_required: bool = True
+    required: tuple[str, ...] = ()
+    """Fields that the body needs, although its struct does not require them."""
+    hidden: tuple[str, ...] = ()
+    """Fields of the body that this operation ignores."""
+    parameters: tuple[Parameter, ...] = ()
 
 
-@dataclass
-class TrainOperation(Operation):
-    def __post_init__(self) -> None:
-        destination = Schema(type=OpenAPIType.STRING, description="owner/name of the model that gets a new version.")
-        input = Schema(type=OpenAPIType.OBJECT, description="What the version's TrainingInput schema asks for.")
-        self.request_body = body({"destination": destination, "input": input, **WEBHOOK}, ["destination", "input"])
-        self.parameters = [*(self.parameters or []), CANCEL_AFTER]
+class SpecifiedOperation(Operation):
+    """An operation with a spec, from which its part of the document is completed."""
+
+    spec: ClassVar[OperationSpec]
 
 
-@dataclass
-class PageOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [*(self.parameters or []), CURSOR]
+def _operation_class(create_spec: Callable[P, OperationSpec]) -> Callable[P, type[Operation]]:
+    def create(*args: P.args, **fields: P.kwargs) -> type[Operation]:
+        return type("RouteOperation", (SpecifiedOperation,), {"spec": create_spec(*args, **fields)})
+
+    return create
 
 
-@dataclass
-class UploadOperation(Operation):
-    def __post_init__(self) -> None:
-        text = Schema(type=OpenAPIType.STRING)
-        schema = Schema(
-            type=OpenAPIType.OBJECT,
-            properties={
-                "content": Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
-                "filename": text,
-                "type": text,
-                "metadata": Schema(type=OpenAPIType.OBJECT),
-            },
-            required=["content"],
-        )
-        form = OpenAPIMediaType(schema=schema)
-        self.request_body = RequestBody(content={"multipart/form-data": form}, required=True)
+operation = _operation_class(OperationSpec)
+"""Return an operation class for a route; the arguments are the fields of `OperationSpec`."""
 
 
-@dataclass
-class StreamOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [
-            *(self.parameters or []),
-            query(
-                "events",
-                "`all` adds status (while starting, with the reason), logs and metrics.",
-            ),
-            header("Last-Event-ID", "Resume after this event."),
-        ]
+def page_of(answer: type[Struct], *parameters: Parameter, refuses: Sequence[int] = ()) -> type[Operation]:
+    """Return an operation class for a route that lists what it describes as `answer`."""
+    return operation(answer, is_page=True, parameters=(CURSOR, *parameters), refuses=tuple(refuses))
 
 
-@dataclass
-class RunnersOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [*(self.parameters or []), header("Last-Event-ID", "Nothing is said until it is outdated.")]
+def file_operation(*media: str) -> type[Operation]:
+    """Return an operation class for a route that answers a file, or a range of it; without `media`, headers only."""
+    return operation(media=media, also=(206, 304), refuses=(416,)) if media else operation(also=(304,))
 
 
-@dataclass
-class FeedOperation(Operation):
-    def __post_init__(self) -> None:
-        self.parameters = [
-            *(self.parameters or []),
-            header("Last-Event-ID", "Go on after this event."),
-            query("last_event_id", "The same, for clients that cannot send headers."),
-        ]
+def create_prediction(*, has_version: bool = False) -> type[Operation]:
+    """Return an operation class for a route that creates a prediction; 202 answers a wait that ran out.
+
+    `has_version` says whether the version is named in the body, rather than by the path.
+    """
+    return operation(
+        PredictionView,
+        also=(202,),
+        body=PredictionBody,
+        required=("version", "input") if has_version else ("input",),
+        hidden=() if has_version else ("version",),
+        parameters=CREATE_HEADERS,
+    )
 
 
-def body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
-    schema = Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required, additional_properties=False)
-    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
-
-
-def query(name: str, description: str) -> Parameter:
-    return Parameter(name=name, param_in="query", description=description, schema=Schema(type=OpenAPIType.STRING))
-
-
-def header(name: str, description: str) -> Parameter:
-    return Parameter(name=name, param_in="header", description=description, schema=Schema(type=OpenAPIType.STRING))
-
-
-CANCEL_AFTER = header("Cancel-After", "Cancel unless it has ended by then: 30s, 5m, 1h30m45s.")
-CREATE_HEADERS = [
-    header("Prefer", "`wait` or `wait=n`: hold the answer until the end, for 1 to 60 seconds."),
-    CANCEL_AFTER,
-    header(
-        "Idempotency-Key", "1 to 255 characters: the same request again within 24 hours gives the first prediction."
-    ),
-]
-CURSOR = query("cursor", "From `next` or `previous` of a page.")
+def openai_operation(body: type[Struct] | None = None, *, has_sampling: bool = False) -> type[Operation]:
+    """Return an operation class for a route of OpenAI's API; other fields of its body are inputs of the version."""
+    return operation(
+        dict,
+        media=(*JSON, *EVENTS),
+        refuses=(404, 499, 500),
+        has_problems=False,
+        body=body,
+        body_options=SamplingOptions if has_sampling else None,
+    )

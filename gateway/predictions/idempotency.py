@@ -1,4 +1,4 @@
-"""What a client says of a request that it may send again, by its headers."""
+"""Idempotency: which requests may be repetitions of an earlier one, by their headers."""
 
 import hashlib
 import re
@@ -8,31 +8,35 @@ from msgspec import Struct
 
 from gateway.errors import Unprocessable
 
-KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-COUNT: Final = re.compile(r"0*(\d{1,9})")
+KEY_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,255}")
+RETRY_COUNT: Final = re.compile(r"0*(\d{1,9})")
 BAD_KEY: Final = "Idempotency-Key: give 1 to 255 visible ASCII characters, such as a UUID."
 
 
-class Sent(Struct, frozen=True):
-    request: bytes
-    """A hash of all that makes two requests the same."""
+class IdempotentRequest(Struct, frozen=True):
+    """A request that its client may send more than once."""
+
+    digest: bytes
+    """The hash of all that makes two requests the same."""
     key: str | None
-    counts: bool
-    """The client repeats requests by itself, and says so with each."""
-    again: bool
+    counts_retries: bool
+    """Whether the client repeats requests by itself, and counts them in a header."""
+    is_retry: bool
 
     @property
-    def once(self) -> bool:
-        """It may be the repetition of another."""
-        return self.key is not None or self.again
+    def may_repeat(self) -> bool:
+        """Whether the request may be a repetition of an earlier one."""
+        return self.key is not None or self.is_retry
 
 
-def sent(path: str, body: bytes, key: str | None, count: str | None) -> Sent | None:
-    """None for a request that says nothing of this. Raises `Unprocessable`."""
+def parse_request(path: str, body: bytes, key: str | None, count: str | None) -> IdempotentRequest | None:
+    """Parse the headers of a request; None if they say nothing of repetition. Raises `Unprocessable`."""
     if key is None and count is None:
         return None
-    if key is not None and not KEY.fullmatch(key):
+    if key is not None and not KEY_PATTERN.fullmatch(key):
         raise Unprocessable(BAD_KEY)
-    found = COUNT.fullmatch(count or "")
-    request = hashlib.sha256(path.encode() + b"\0" + body).digest()
-    return Sent(request, key, counts=found is not None, again=found is not None and int(found[1]) > 0)
+    match = RETRY_COUNT.fullmatch(count or "")
+    digest = hashlib.sha256(path.encode() + b"\0" + body).digest()
+    return IdempotentRequest(
+        digest, key, counts_retries=match is not None, is_retry=match is not None and int(match[1]) > 0
+    )

@@ -1,4 +1,4 @@
-"""An input as it is recorded and sent: our own files as keys, secrets sealed; and as clients see it again."""
+"""Inputs as they are recorded and sent, with files as keys and secrets sealed, and as clients see them again."""
 
 import base64
 import re
@@ -12,74 +12,76 @@ from nacl.public import PublicKey, SealedBox
 
 from gateway.catalog.catalog import Version
 from gateway.errors import InvalidInput, NotFound, NotSupported
-from gateway.urls import canonical
-from schemas.inputs import FILE, SEALED, WIPED, Secret
+from gateway.urls import canonical_path
+from schemas.inputs import FILE_PREFIX, REDACTED, SEALED_PREFIX, Secret
 from schemas.prediction import Prediction
 from schemas.problem import InvalidField
 
-# The quote that opens a text is never escaped, so a text that merely speaks of a marker is none.
-MARKED: Final = re.compile(rf'(?<!\\)"(?:{FILE}((?:[^"\\]|\\.)*)|{SEALED}[^"]*)"'.encode())
-NOT_FOUND: Final = "No such file: upload it anew, or give the URL of an output that is still kept."
+# The quote that opens a text is never escaped, so a text that merely mentions a marker is none.
+MARKED_TEXT: Final = re.compile(rf'(?<!\\)"(?:{FILE_PREFIX}((?:[^"\\]|\\.)*)|{SEALED_PREFIX}[^"]*)"'.encode())
+FILE_MISSING: Final = "There is no such file. Upload it again, or give the URL of an output that still exists."
 NO_KEY: Final = (
-    "{field}: this input is a secret, and this installation has no key to keep secrets with. "
+    "{field}: this input is a secret, and this installation has no key to encrypt secrets with. "
     "Set SAMOVAR_SECRETS_PUBLIC_KEY for the gateway and SAMOVAR_SECRETS_KEY for its runners."
 )
 
-Resolve = Callable[[str, str], Awaitable[str]]
-"""The key of one of our own files, by the path of its URL and the query. Raises `NotFound`."""
+FileResolver = Callable[[str, str], Awaitable[str]]
+"""Returns the key of one of our own files, by the path of its URL and the query. Raises `NotFound`."""
 
 
-class Inputs:
+class InputPreparer:
+    """The preparation of checked inputs for the record; it has the public key that secrets are sealed with."""
+
     def __init__(self, public_key: str | None) -> None:
         self._box = SealedBox(PublicKey(bytes.fromhex(public_key))) if public_key else None
 
-    async def record(
-        self, p: Prediction, version: Version, input: Raw, bases: tuple[str, ...], resolve: Resolve
+    async def prepare(
+        self, p: Prediction, version: Version, input: Raw, bases: tuple[str, ...], resolve: FileResolver
     ) -> Prediction:
-        """The prediction with its input as it is recorded. Raises `InvalidInput` or `NotSupported`.
+        """Return the prediction with its input as it is recorded.
 
-        `bases` are the URLs that are known to lead here.
+        `bases` are the URLs that are known to lead here. Raises `InvalidInput` or `NotSupported`.
         """
         rules = version.validator
-        if not rules.files and not rules.secrets:
+        if not rules.file_fields and not rules.secret_fields:
             return structs.replace(p, input=input)
         value: dict[str, Any] = json.decode(bytes(input))
         before = dict(value)
-        for field in rules.files & value.keys():
-            value[field] = await _each(value[field], partial(_as_key, field, bases, resolve))
-        for field in rules.secrets & value.keys():
-            value[field] = await _each(value[field], partial(self._seal, p.id, field))
-        sealed = any(value[field] != before[field] for field in rules.secrets & value.keys())
-        # What nothing was replaced in stays as it was written.
+        for field in rules.file_fields & value.keys():
+            value[field] = await _replace_texts(value[field], partial(_replace_url, field, bases, resolve))
+        for field in rules.secret_fields & value.keys():
+            value[field] = await _replace_texts(value[field], partial(self._seal, p.id, field))
+        sealed = any(value[field] != before[field] for field in rules.secret_fields & value.keys())
+        # An input in which nothing was replaced stays as it was written.
         return structs.replace(p, input=Raw(json.encode(value)) if value != before else input, secret=sealed)
 
     async def _seal(self, id: str, field: str, text: str) -> str:
         if self._box is None:
             raise NotSupported(NO_KEY.format(field=f"input.{field}"))
-        return SEALED + base64.b64encode(self._box.encrypt(json.encode(Secret(id, text)))).decode()
+        return SEALED_PREFIX + base64.b64encode(self._box.encrypt(json.encode(Secret(id, text)))).decode()
 
 
-def shown(input: Raw, url: Callable[[str], str]) -> Raw:
-    """As clients see it: `url` makes a URL of a key, and of a secret nothing is shown."""
+def redact_input(input: Raw, url: Callable[[str], str]) -> Raw:
+    """Return an input as clients see it: `url` turns a key into a URL, and secrets are removed."""
     text = bytes(input)
     if b'"samovar-' not in text:
         return input
 
-    def show(found: re.Match[bytes]) -> bytes:
-        key = found[1]
-        return json.encode(WIPED if key is None else url(json.decode(b'"%b"' % key, type=str)))
+    def replace(match: re.Match[bytes]) -> bytes:
+        key = match[1]
+        return json.encode(REDACTED if key is None else url(json.decode(b'"%b"' % key, type=str)))
 
-    return Raw(MARKED.sub(show, text))
-
-
-def files_in(input: str) -> list[str]:
-    """Keys of the files that an input speaks of."""
-    found = MARKED.finditer(input.encode())
-    return [json.decode(b'"%b"' % key, type=str) for each in found if (key := each[1]) is not None]
+    return Raw(MARKED_TEXT.sub(replace, text))
 
 
-async def _each(value: object, change: Callable[[str], Awaitable[str]]) -> object:
-    """A text changed, or the texts of a list; anything else as it is."""
+def find_files(input: str) -> list[str]:
+    """List the keys of the files in an input."""
+    matches = MARKED_TEXT.finditer(input.encode())
+    return [json.decode(b'"%b"' % key, type=str) for match in matches if (key := match[1]) is not None]
+
+
+async def _replace_texts(value: object, change: Callable[[str], Awaitable[str]]) -> object:
+    """Change a text, or the texts of a list; leave anything else as it is."""
     if isinstance(value, str):
         return await change(value)
     if isinstance(value, list):
@@ -88,28 +90,28 @@ async def _each(value: object, change: Callable[[str], Awaitable[str]]) -> objec
     return value
 
 
-async def _as_key(field: str, bases: tuple[str, ...], resolve: Resolve, text: str) -> str:
-    path = _own(text, bases)
+async def _replace_url(field: str, bases: tuple[str, ...], resolve: FileResolver, text: str) -> str:
+    path = _own_path(text, bases)
     if path is None:
         return text
     try:
-        return FILE + await resolve(path, urlsplit(text).query)
+        return FILE_PREFIX + await resolve(path, urlsplit(text).query)
     except NotFound as error:
-        raise InvalidInput([InvalidField(type="format", field=f"input.{field}", description=NOT_FOUND)]) from error
+        raise InvalidInput([InvalidField(type="format", field=f"input.{field}", description=FILE_MISSING)]) from error
 
 
-def _own(url: str, bases: tuple[str, ...]) -> str | None:
-    """The path below `/v1/files/` or `/v1/outputs/` of a URL that leads here; None for any other."""
+def _own_path(url: str, bases: tuple[str, ...]) -> str | None:
+    """Return the path below `/v1/files/` or `/v1/outputs/` of a URL that leads here; None for any other URL."""
     if url.startswith("data:"):
         return None
     try:
-        asked = urlsplit(url)
+        target = urlsplit(url)
     except ValueError:
         return None
     for base in map(urlsplit, bases):
         prefix = base.path.rstrip("/")
-        if _origin(asked) == _origin(base) and asked.path.startswith(prefix + "/"):
-            path = canonical(asked.path.removeprefix(prefix))
+        if _origin(target) == _origin(base) and target.path.startswith(prefix + "/"):
+            path = canonical_path(target.path.removeprefix(prefix))
             return unquote(path) if path.startswith(("/v1/files/", "/v1/outputs/")) else None
     return None
 

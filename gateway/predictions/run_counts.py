@@ -1,4 +1,4 @@
-"""Run counts of models, added up here and written now and then."""
+"""Run counts of models: added up in memory, and written now and then."""
 
 import asyncio
 from collections import Counter
@@ -8,32 +8,36 @@ import structlog
 
 from gateway.errors import Unavailable
 
-log = structlog.get_logger("samovar.counts")
+log = structlog.get_logger("samovar.run_counts")
 
-EVERY = 5.0  # seconds; what a killed gateway has not written is lost: the predictions themselves are the truth
+FLUSH_SECONDS = 5.0  # seconds; what a killed gateway has not written is lost: the predictions themselves are the truth
 
 
 class RunCounts:
+    """The runs of each model since they were last written."""
+
     def __init__(self, write: Callable[[Mapping[str, int]], Awaitable[None]]) -> None:
         self._write = write
-        self._runs: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
-    def add(self, model: str) -> None:
-        self._runs[model] += 1
+    def count(self, model: str) -> None:
+        """Count a run of a model, by its full name."""
+        self._counts[model] += 1
 
     async def serve(self) -> None:
-        """Until it is cancelled."""
+        """Write the counts now and then until cancelled."""
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
-        runs, self._runs = self._runs, Counter[str]()
-        if not runs:
+        """Write the counts; those that cannot be written now are kept for the next time."""
+        counts, self._counts = self._counts, Counter[str]()
+        if not counts:
             return
         try:
-            await self._write(runs)
+            await self._write(counts)
         except Unavailable:
-            self._runs.update(runs)
+            self._counts.update(counts)
         except Exception:
             log.exception("run_counts_not_written")

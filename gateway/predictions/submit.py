@@ -1,70 +1,61 @@
-"""Accept a prediction: commit its row and publish its job, at the same time."""
+"""The acceptance of a prediction: commit its row and publish its job at the same time, then answer or wait."""
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from msgspec import Raw, json
 
 from gateway import ids, metrics
-from gateway.broker import Broker, Failed
 from gateway.catalog.catalog import Version
 from gateway.errors import BadToken, QueueFull, Unavailable
+from gateway.events.account_feed import AccountFeed
 from gateway.events.follower import Follower
-from gateway.events.recorder import Recorder
-from gateway.events.subscriptions import Closing, Live
-from gateway.files.store import Files
-from gateway.predictions.idempotency import Sent
-from gateway.predictions.job import job_of
-from gateway.predictions.reconciler import Reconciler
-from gateway.store.idempotency import Repeats
-from gateway.store.predictions import Predictions
+from gateway.events.in_flight import InFlight
+from gateway.events.subscriptions import Shutdown
+from gateway.predictions.cancellation import Cancellations
+from gateway.predictions.idempotency import IdempotentRequest
+from gateway.predictions.job import JobPublisher
+from gateway.predictions.run_counts import RunCounts
+from gateway.store.idempotency import IdempotencyStore
+from gateway.store.predictions import PredictionStore
 from schemas.changes import Change
 from schemas.models import Manifest
 from schemas.prediction import Prediction
 
-log = structlog.get_logger("samovar.create")
 
+class Submitter:
+    """The acceptance of predictions, pushes and trainings, for the routes and the version services.
 
-class Creator:
+    All ways lead through `_accept`: a client gets a 2xx answer only once the row is committed.
+    """
+
     def __init__(
         self,
         *,
-        record: Predictions,
-        repeats: Repeats,
-        tell: Callable[[Change], None],
-        broker: Broker,
-        live: Live,
+        predictions: PredictionStore,
+        idempotency: IdempotencyStore,
+        jobs: JobPublisher,
+        in_flight: InFlight,
         follower: Follower,
-        recorder: Recorder,
-        reconciler: Reconciler,
-        files: Files,
-        warm: Callable[[str], bool],
-        count: Callable[[str], None],
-        watch: Callable[[Prediction], None],
-        expect: Callable[[datetime], None],
+        account_feed: AccountFeed,
+        cancellations: Cancellations,
+        run_counts: RunCounts,
     ) -> None:
-        self._record = record
-        self._repeats = repeats
-        self._tell = tell
-        self._broker = broker
-        self._live = live
+        self._predictions = predictions
+        self._idempotency = idempotency
+        self._jobs = jobs
+        self._in_flight = in_flight
         self._follower = follower
-        self._recorder = recorder
-        self._reconciler = reconciler
-        self._files = files
-        self._warm = warm
-        self._count = count
-        self._watch = watch
-        self._expect = expect
+        self._account_feed = account_feed
+        self._cancellations = cancellations
+        self._run_counts = run_counts
 
-    def draw(self, account: int, version: Version, *, cancel_after: float | None = None) -> Prediction:
-        """Not accepted yet; its input may have to know its id."""
+    def new_prediction(self, account: int, version: Version, *, cancel_after: float | None = None) -> Prediction:
+        """Create a prediction that is not submitted yet: its input may have to contain its id."""
         now = datetime.now(UTC)
         return Prediction(
-            id=ids.draw(self._live.tag),
+            id=ids.new_id(self._in_flight.tag),
             account=account,
             model=version.model,
             version=version.id,
@@ -74,34 +65,10 @@ class Creator:
             deadline=now + timedelta(seconds=cancel_after) if cancel_after is not None else None,
         )
 
-    async def create(self, p: Prediction, version: Version) -> None:
-        """Accepted: recorded, and on its way. Raises `QueueFull` or `Unavailable`: then it is not."""
-        await self._accept(p, version)
-
-    async def run(self, p: Prediction, version: Version, wait: float) -> tuple[Prediction, bool]:
-        """The same, held until its end; False if that takes longer than `wait` seconds."""
-        arrived = time.perf_counter()
-        with self._live.listen(p.id) as ear:  # before the publish, so that nothing is missed
-            await self._accept(p, version)
-            try:
-                async with asyncio.timeout(wait):
-                    p = await self._follower.outcome(p, ear)
-            except (TimeoutError, Closing):
-                return p, False
-        metrics.stage("answer", time.perf_counter() - arrived)
-        return p, True
-
-    async def once(self, p: Prediction, version: Version, sent: Sent) -> Prediction:
-        """The same for a request that may have been sent before: then it is the prediction that the first one made."""
-        while (id := await self._first(p, version, sent)) is not None:
-            if (found := await self._follower.read(id, p.account)) is not None:
-                return found
-        return p
-
-    def draw_build(self, account: int, manifest: Manifest) -> Prediction:
-        """A push: its row's input is the manifest, its job has none."""
+    def new_push(self, account: int, manifest: Manifest) -> Prediction:
+        """Create a push that is not submitted yet. Its row's input is the manifest; its job has none."""
         return Prediction(
-            id=ids.draw(self._live.tag),
+            id=ids.new_id(self._in_flight.tag),
             account=account,
             kind="build",
             model=f"{manifest.owner}/{manifest.name}",
@@ -110,91 +77,97 @@ class Creator:
             created_at=datetime.now(UTC),
         )
 
-    async def send(self, p: Prediction, pool: str) -> None:
-        """Send a push or a training, whose row is committed, on its way. Raises `QueueFull`: then its row is gone."""
-        try:
-            await self._submit(p, pool)
-        except QueueFull:
-            await self._record.remove(p.id)
-            raise
-        self._expect_deadline(p)
-
-    async def _accept(self, p: Prediction, version: Version) -> None:
-        self._watch(p)
+    async def submit(self, p: Prediction) -> None:
+        """Accept a prediction. Raises `QueueFull` or `Unavailable`: then nothing was accepted."""
         started = time.perf_counter()
-        commit = self._record.create(p, version.pool)
-        commit.add_done_callback(lambda _: metrics.stage("commit", time.perf_counter() - started))
-        self._recorder.expect(p.id, commit)
+        commit = self._predictions.create(p, p.pool)
+        commit.add_done_callback(lambda _: metrics.observe_stage("commit", time.perf_counter() - started))
+        self._in_flight.register(p, commit)
+        self._announce(p, await self._accept(p, commit))
+
+    async def submit_and_wait(self, p: Prediction, seconds: float) -> tuple[Prediction, bool]:
+        """Accept a prediction and wait for its outcome. Returns its state, and whether it ended in time.
+
+        Raises like `submit`.
+        """
+        started = time.perf_counter()
+        with self._follower.subscribe(p.id) as subscriber:  # before the job is published, so that nothing is missed
+            await self.submit(p)
+            try:
+                async with asyncio.timeout(seconds):
+                    p = await self._follower.wait_for_outcome(p, subscriber)
+            except (TimeoutError, Shutdown):
+                return p, False
+        metrics.observe_stage("answer", time.perf_counter() - started)
+        return p, True
+
+    async def submit_once(self, p: Prediction, request: IdempotentRequest) -> Prediction:
+        """Accept a prediction, or return the one that the same request made before. Raises like `submit`."""
+        while (id := await self._submit_first(p, request)) is not None:
+            if (earlier := await self._follower.read(id, p.account)) is not None:
+                return earlier
+        return p
+
+    async def submit_committed(self, p: Prediction) -> None:
+        """Accept a push or a training whose row is committed. Raises `QueueFull`: then its row is gone."""
+        await self._accept(p, _committed(p.created_at))
+
+    async def _accept(self, p: Prediction, commit: asyncio.Future[datetime], key: str | None = None) -> datetime:
+        """Publish the job while the row is being committed: afterwards both are there, or neither.
+
+        Returns when the row was committed, by the database's clock. Raises `QueueFull`, or what the commit raises:
+        then the prediction is not accepted, and the idempotency `key` that it was committed with is free again.
+        """
         try:
-            sequence = await self._send(p, version)
+            sequence = await self._jobs.publish(p)
         except QueueFull:
             await commit
-            await self._record.remove(p.id)
+            await self._withdraw(p, key)
             raise
         try:
             at = await commit
         except (Unavailable, BadToken):
             if sequence is not None:
-                await self._broker.discard_job(sequence)
+                await self._jobs.discard(sequence)
             raise
-        self._accepted(p, at)
+        if p.deadline is not None:
+            self._cancellations.note_deadline(p.deadline)
+        return at
 
-    async def _first(self, p: Prediction, version: Version, sent: Sent) -> str | None:
-        """The id of the one that was made before; None: there was none, and this one is accepted."""
-        if sent.key is None:
-            first = await self._repeats.lately(p.account, sent.request)
-            if first is None:
-                await self._accept(p, version)
-            return first
-        made = await self._repeats.reserve(p, version.pool, sent.key, sent.request)
-        if isinstance(made, str):
-            return made
-        await self._accept_reserved(p, version, sent.key, made)
+    async def _withdraw(self, p: Prediction, key: str | None) -> None:
+        if key is None:
+            await self._predictions.delete(p.id)
+        else:
+            await self._idempotency.release(p, key)
+
+    async def _submit_first(self, p: Prediction, request: IdempotentRequest) -> str | None:
+        """Return the id of the prediction that the request made before; None: there was none, and `p` is accepted."""
+        if request.key is None:
+            earlier = await self._idempotency.find_recent(p.account, request.digest)
+            if earlier is None:
+                await self.submit(p)
+            return earlier
+        # The row is committed with the key, before the job is published: only so it is known who has the key.
+        reserved = await self._idempotency.reserve(p, p.pool, request.key, request.digest)
+        if isinstance(reserved, str):
+            return reserved
+        self._announce(p, await self._accept(p, _committed(reserved), request.key))
         return None
 
-    async def _accept_reserved(self, p: Prediction, version: Version, key: str, at: datetime) -> None:
-        """Its row is committed already: who has the key could not be told earlier."""
-        try:
-            await self._send(p, version)
-        except QueueFull:
-            await self._repeats.release(p, key)
-            raise
-        self._accepted(p, at)
-
-    async def _send(self, p: Prediction, version: Version) -> int | None:
-        sequence = await self._submit(p, version.pool)
-        if sequence is not None and not self._warm(version.service):
-            await self._broker.wake(version.pool, version.id)
-        return sequence
-
-    def _accepted(self, p: Prediction, at: datetime) -> None:
-        metrics.CREATED.inc()
-        self._count(p.model)
-        self._expect_deadline(p)
-        if p.kind == "predict":
-            self._tell(_made(p, at))
-
-    def _expect_deadline(self, p: Prediction) -> None:
-        if p.deadline is not None:
-            self._expect(p.deadline)
-
-    async def _submit(self, p: Prediction, pool: str) -> int | None:
-        """The job's sequence; None if the broker did not take it, and the reconciler will publish it."""
-        started = time.perf_counter()
-        sequence = None
-        self._reconciler.submitting(p.id)
-        try:
-            sequence = await self._broker.submit(await job_of(p, self._files), pool)
-        except Failed as error:
-            log.warning("job_not_published_yet", id=p.id, reason=str(error))
-            return None
-        finally:
-            self._reconciler.submitted(p.id, sequence)
-        metrics.stage("publish", time.perf_counter() - started)
-        return sequence
+    def _announce(self, p: Prediction, at: datetime) -> None:
+        metrics.PREDICTIONS_CREATED.inc()
+        self._run_counts.count(p.model)
+        self._account_feed.publish_soon(_change(p, at))
 
 
-def _made(p: Prediction, at: datetime) -> Change:
+def _committed(at: datetime) -> asyncio.Future[datetime]:
+    """Make the commit of a row that has been committed already."""
+    commit = asyncio.get_running_loop().create_future()
+    commit.set_result(at)
+    return commit
+
+
+def _change(p: Prediction, at: datetime) -> Change:
     return Change(
         id=p.id,
         account=p.account,

@@ -1,185 +1,195 @@
 """/predictions: create, list, get, cancel."""
 
-import asyncio
-from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import structs
 
 from gateway import errors, metrics
 from gateway.catalog.catalog import Version
+from gateway.egress.policy import EgressPolicy
 from gateway.errors import BadRequest, NotFound
-from gateway.events.subscriptions import Closing
-from gateway.http import context
-from gateway.http.context import AnyRequest, answer, bases, caller, cursor, header, paged, parts, read, views
+from gateway.events.follower import Follower
+from gateway.http import asgi
+from gateway.http.asgi import AnyRequest, get_services, header, json_response
+from gateway.http.context import (
+    authenticate,
+    build_views,
+    own_base_urls,
+    page_cursor,
+    page_response,
+    read_json,
+    request_source,
+)
 from gateway.http.headers import parse_cancel_after, parse_prefer
-from gateway.openapi.operations import CreateOperation, ListOperation
+from gateway.http.prediction_lookup import PredictionLookup, prediction_lookup
+from gateway.openapi.operations import create_prediction, operation, page_of
+from gateway.openapi.parameters import PREDICTION_FILTERS
 from gateway.predictions import idempotency
-from gateway.predictions.request import Body, parse_webhook
+from gateway.predictions.request import PredictionBody, parse_webhook
+from gateway.settings import Settings
 from gateway.store.accounts import Account
-from gateway.store.predictions import Filter
+from gateway.store.predictions import PredictionFilter, PredictionStore
+from gateway.views.resources import PredictionView, Views
 from schemas.prediction import FINAL, Prediction
 
-A_MOMENT: Final = 1.0  # seconds that a cancel is held, so that most clients see how it ended
 
+@post("/predictions", operation_id="predictions.create", operation_class=create_prediction(has_version=True))
+async def create_prediction_of_version(request: AnyRequest) -> Response[bytes]:
+    """Create a prediction.
 
-@post("/predictions", operation_id="predictions.create", operation_class=CreateOperation)
-async def create(request: AnyRequest) -> Response[bytes]:
-    """Run a version, given by its id, by `owner/name:id`, or by `owner/name` for the latest."""
-    account = await caller(request, "predict", create=True)
-    body = await read(request, Body)
-    if body.version is None:
-        raise errors.missing("version")
-    return await run(request, account, await parts(request).catalog.refer(body.version, account), body)
-
-
-@get("/predictions", operation_id="predictions.list", operation_class=ListOperation)
-async def page(request: AnyRequest) -> Response[bytes]:
-    """Your predictions, newest first."""
-    account = await caller(request)
-    here = parts(request)
-    wanted = filters(request.query_params)
-    found = await here.predictions.page(account.id, wanted, cursor(request), here.settings.page_size)
-    view = views(request)
-    shown = await here.follower.page(found.rows)
-    of_each = {(p.version, p.pool): p for p in shown}
-    versions = {key: await known_version(request, p) for key, p in of_each.items()}
-    return paged(request, found, [view.prediction(p, versions[p.version, p.pool]) for p in shown])
-
-
-@get("/predictions/{prediction_id:str}", operation_id="predictions.get")
-async def show(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
-    """A prediction as it stands now. While its status is `starting`, the field `starting` says why.
-
-    `downloading weights`, `building`, `loading`; `queued` behind others; `waiting for a runner` that could run it.
+    `version` is the id of a version, `owner/name:id`, or `owner/name` for the latest version of a model.
     """
-    account = await caller(request)
+    account = await authenticate(request, "predict", create=True)
+    body = await read_json(request, PredictionBody)
+    if body.version is None:
+        raise errors.missing_field("version")
+    version = await get_services(request).models.catalog.resolve(body.version, account)
+    return await submit_prediction(request, account, version, body)
+
+
+@get("/predictions", operation_id="predictions.list", operation_class=page_of(PredictionView, *PREDICTION_FILTERS))
+async def list_predictions(
+    request: AnyRequest,
+    prediction_store: NamedDependency[PredictionStore],
+    follower: NamedDependency[Follower],
+    prediction_lookup: NamedDependency[PredictionLookup],
+    settings: NamedDependency[Settings],
+    views: NamedDependency[Views],
+) -> Response[bytes]:
+    """List your predictions, newest first."""
+    account = await authenticate(request)
+    filter = parse_filter(request.query_params)
+    page = await prediction_store.page(account.id, filter, page_cursor(request), settings.page_size)
+    predictions = await follower.read_page(page.rows)
+    one_per_version = {(p.version, p.pool): p for p in predictions}
+    versions = {key: await prediction_lookup.find_version(p) for key, p in one_per_version.items()}
+    return page_response(request, page, [views.prediction(p, versions[p.version, p.pool]) for p in predictions])
+
+
+@get("/predictions/{prediction_id:str}", operation_id="predictions.get", operation_class=operation(PredictionView))
+async def get_prediction(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
+    """Get a prediction as it stands now.
+
+    While its status is `starting`, the field `starting` says why: `downloading weights`, `building`, `loading`;
+    `queued` behind others; or `waiting for a runner` that could run it.
+    """
+    account = await authenticate(request)
+    lookup, views = prediction_lookup(request), build_views(request)
     try:
-        return await _view(request, await find(request, prediction_id, account))
+        p = await lookup.find(prediction_id, account)
     except NotFound:
-        example = await parts(request).examples.seen(prediction_id, account)
+        example = await get_services(request).models.example_store.find_visible(prediction_id, account)
         if example is None:
             raise
-        return answer(views(request).example(example, await known_version(request, example)))
+        return json_response(views.example(example, await lookup.find_version(example)))
+    return json_response(views.prediction(p, await lookup.find_version(p)))
 
 
-@post("/predictions/{prediction_id:str}/cancel", operation_id="predictions.cancel", status_code=200)
-async def cancel(request: AnyRequest, prediction_id: FromPath[str]) -> Response[bytes]:
-    """Stop a prediction. One that has ended stays as it is."""
-    account = await caller(request, "predict")
-    return await _view(request, await canceled(request, await find(request, prediction_id, account)))
-
-
-router = Router("/", route_handlers=[create, page, show, cancel], tags=["predictions"])
-
-
-async def run(
+@post(
+    "/predictions/{prediction_id:str}/cancel",
+    operation_id="predictions.cancel",
+    operation_class=operation(PredictionView),
+    status_code=200,
+)
+async def cancel_prediction(
     request: AnyRequest,
-    account: Account,
-    version: Version,
-    body: Body,
-    *,
-    deployment: str | None = None,
+    prediction_id: FromPath[str],
+    prediction_lookup: NamedDependency[PredictionLookup],
+    views: NamedDependency[Views],
 ) -> Response[bytes]:
-    """Create, and hold if the client would rather wait; shared by all endpoints that create."""
-    here = parts(request)
-    sent = await _sent(request)
-    wait = parse_prefer(header(request, b"prefer"), here.settings.max_wait)
+    """Cancel a prediction.
+
+    One that has ended stays as it is.
+    """
+    account = await authenticate(request, "predict")
+    p = await prediction_lookup.cancel(await prediction_lookup.find(prediction_id, account))
+    return json_response(views.prediction(p, await prediction_lookup.find_version(p)))
+
+
+router = Router(
+    "/",
+    route_handlers=[create_prediction_of_version, list_predictions, get_prediction, cancel_prediction],
+    tags=["predictions"],
+)
+
+
+async def submit_prediction(
+    request: AnyRequest, account: Account, version: Version, body: PredictionBody, *, deployment: str | None = None
+) -> Response[bytes]:
+    """Create a prediction, and hold the response if the client asks to wait. Every route that creates one uses this."""
+    services, views = get_services(request), build_views(request)
+    submitter = services.predictions.submitter
+    idempotent = await _read_idempotent_request(request)
+    wait = parse_prefer(header(request, b"prefer"), services.settings.max_wait)
     cancel_after = parse_cancel_after(header(request, b"cancel-after"))
-    p = hooked(request, here.creator.draw(account.id, version, cancel_after=cancel_after), body)
-    repeated = sent.request if sent and sent.counts else None
-    p = structs.replace(p, source=context.source(request), deployment=deployment, request=repeated)
+    p = submitter.new_prediction(account.id, version, cancel_after=cancel_after)
+    p = add_webhook(p, body, services.settings.egress_policy, views.base)
+    digest = idempotent.digest if idempotent and idempotent.counts_retries else None
+    p = structs.replace(p, source=request_source(request), deployment=deployment, request=digest)
     input = version.validator.check(body.input)
-    p = await here.inputs.record(p, version, input, bases(request), partial(here.uploading.resolve, account.id))
-    view = views(request)
-    metrics.accepted(request.scope)
-    if sent is not None and sent.once:
-        p = await here.creator.once(p, version, sent)
-        version = await known_version(request, p) or version
-        p = await settled(request, p, wait) if wait is not None else p
-        ended = p.status in FINAL
+    resolve_upload = partial(services.files.uploads.resolve_key, account.id)
+    p = await services.predictions.inputs.prepare(p, version, input, own_base_urls(request), resolve_upload)
+    metrics.observe_accept(request.scope)
+    if idempotent is not None and idempotent.may_repeat:
+        lookup = prediction_lookup(request)
+        p = await submitter.submit_once(p, idempotent)
+        version = await lookup.find_version(p) or version
+        p = await lookup.wait_until_final(p, wait) if wait is not None else p
+        has_ended = p.status in FINAL
     elif wait is None:
-        await here.creator.create(p, version)
-        ended = False
+        await submitter.submit(p)
+        has_ended = False
     else:
-        p, ended = await here.creator.run(p, version, wait)
+        p, has_ended = await submitter.submit_and_wait(p, wait)
+    return _create_response(p, version, views, wait, has_ended=has_ended)
+
+
+def add_webhook(p: Prediction, body: PredictionBody, egress_policy: EgressPolicy, base_url: str) -> Prediction:
+    """Return the prediction with the webhook that the body asks for, if it asks for one. Raises `InvalidInput`."""
+    webhook, events = parse_webhook(body, egress_policy)
+    if webhook is None:
+        return p
+    return structs.replace(p, webhook=webhook, webhook_events=events, webhook_base=base_url)
+
+
+def _create_response(
+    p: Prediction, version: Version, views: Views, wait: float | None, *, has_ended: bool
+) -> Response[bytes]:
+    """Answer a create: 202 for a wait that ran out."""
     if wait is None:
-        shown, status, headers = view.prediction(p, version), 201, {}
+        view, status, headers = views.prediction(p, version), 201, {}
     else:
-        shown = view.prediction(p, version) if ended else view.waiting(p, version)
-        status, headers = 201 if ended else 202, {"Preference-Applied": f"wait={round(wait)}"}
-    return answer(shown, status, {"Location": shown.urls["get"], **headers})
+        view = views.prediction(p, version) if has_ended else views.unfinished(p, version)
+        status, headers = 201 if has_ended else 202, {"Preference-Applied": f"wait={round(wait)}"}
+    return json_response(view, status, {"Location": view.urls["get"], **headers})
 
 
-async def _sent(request: AnyRequest) -> idempotency.Sent | None:
+async def _read_idempotent_request(request: AnyRequest) -> idempotency.IdempotentRequest | None:
     key, count = header(request, b"idempotency-key"), header(request, b"x-stainless-retry-count")
     if key is None and count is None:
         return None
-    return idempotency.sent(request.scope["path"], await context.body(request), key, count)
+    return idempotency.parse_request(request.scope["path"], await asgi.read_body(request), key, count)
 
 
-def hooked(request: AnyRequest, p: Prediction, body: Body) -> Prediction:
-    """With the webhook that its creator asks for. Raises `InvalidInput`."""
-    webhook, events = parse_webhook(body, parts(request).settings.reach)
-    if webhook is None:
-        return p
-    return structs.replace(p, webhook=webhook, webhook_events=events, webhook_base=views(request).base)
-
-
-async def find(request: AnyRequest, id: str, account: Account) -> Prediction:
-    """Raises `NotFound`, also for somebody else's."""
-    p = await parts(request).follower.read(id, account.id)
-    if p is None or p.kind != "predict":
-        raise NotFound
-    return p
-
-
-async def known_version(request: AnyRequest, p: Prediction) -> Version | None:
-    """None for one that is not kept any more."""
-    version = await parts(request).catalog.kept(p.version)
-    if version is None:
-        return None
-    # Of a deployment's prediction: that of its release.
-    return version if version.pool == p.pool else structs.replace(version, pool=p.pool)
-
-
-def filters(query: Any) -> Filter:
-    """Raises `BadRequest`, which names the parameter."""
+def parse_filter(query: Any) -> PredictionFilter:
+    """Return the filter that the query asks for. Raises `BadRequest`, which names the parameter."""
     source = query.get("source")
     if source not in {None, "web", "api"}:
         raise BadRequest("source: must be web or api.")
-    given = {name: moment(name, query[name]) for name in ("created_after", "created_before") if query.get(name)}
-    return Filter(source=source, **given)
+    times = {name: parse_time(name, query[name]) for name in ("created_after", "created_before") if query.get(name)}
+    return PredictionFilter(source=source, **times)
 
 
-def moment(name: str, text: str) -> datetime:
+def parse_time(name: str, text: str) -> datetime:
+    """Return the time of a query parameter, in UTC. Raises `BadRequest`."""
     try:
         # A plus sign that was not escaped arrives as a blank.
         at = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise BadRequest(f"{name}: give a moment such as 2026-01-31T12:00:00Z.") from error
-
-
-async def _view(request: AnyRequest, p: Prediction) -> Response[bytes]:
-    return answer(views(request).prediction(p, await known_version(request, p)))
-
-
-async def canceled(request: AnyRequest, p: Prediction) -> Prediction:
-    """As it stands a moment after it was asked to stop; one that has ended stays as it is."""
-    return await settled(request, p) if await parts(request).cancels.ask(p) else p
-
-
-async def settled(request: AnyRequest, p: Prediction, seconds: float = A_MOMENT) -> Prediction:
-    """The state a moment later, or at once when it has ended."""
-    try:
-        async with asyncio.timeout(seconds), aclosing(parts(request).follower.watch(p.id)) as states:
-            async for p in states:  # noqa: B007
-                pass
-    except (TimeoutError, Closing):
-        pass
-    return p

@@ -1,82 +1,89 @@
-"""/-/files: the file store, for runners that do not share it."""
+"""/-/files: the file store, for runners that do not share it with the gateway."""
 
 import hmac
 from collections.abc import AsyncGenerator
 from typing import Final
 
 from litestar import Response, Router, get, head, put
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Stream
 
 from gateway.errors import BadToken, BodyTooLarge, Forbidden, NotFound
-from gateway.files.store import Stored
-from gateway.http.context import AnyRequest, header, parts
-from gateway.http.file_response import Bare, about_headers, span
-from gateway.routes.pushes import content
+from gateway.files.store import FileStore, StoredFile
+from gateway.http.asgi import AnyRequest, header
+from gateway.http.file_response import HeadersOnlyResponse, file_headers, parse_range
+from gateway.routes.pushes import stream_body
+from gateway.settings import Settings
 
-FOLDERS: Final = ("packs/", "versions/", "in/", "up/", "out/")
-WRITTEN: Final = "out/"
+READABLE_FOLDERS: Final = ("packs/", "versions/", "in/", "up/", "out/")
+WRITABLE_FOLDER: Final = "out/"
 
 
 @get("/{key:path}", operation_id="shared.get", include_in_schema=False)
-async def read(request: AnyRequest, key: FromPath[str]) -> Stream:
-    """A file, or the part of it that the Range header names."""
-    path = _allowed(request, key)
-    here = parts(request)
-    about = await here.files.about(path)
-    asked = span(header(request, b"range"), about.size)
-    start, end = asked or (0, about.size)
-    size, pieces = await here.files.open(path, start, end) if about.size else await here.files.open(path)
+async def read_file(
+    request: AnyRequest, key: FromPath[str], file_store: NamedDependency[FileStore], settings: NamedDependency[Settings]
+) -> Stream:
+    """Read a file, or the part of it that the Range header names."""
+    path = _authorize(request, key, settings)
+    about = await file_store.stat(path)
+    range = parse_range(header(request, b"range"), about.size)
+    start, end = range or (0, about.size)
+    size, pieces = await file_store.open(path, start, end) if about.size else await file_store.open(path)
     headers = _headers(about) | {"Content-Length": str(size)}
-    if asked:
+    if range:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{about.size}"
-    return Stream(pieces, media_type="application/octet-stream", headers=headers, status_code=206 if asked else 200)
+    return Stream(pieces, media_type="application/octet-stream", headers=headers, status_code=206 if range else 200)
 
 
 @head("/{key:path}", operation_id="shared.head", include_in_schema=False)
-async def about(request: AnyRequest, key: FromPath[str]) -> Response[None]:
-    found = await parts(request).files.about(_allowed(request, key))
-    return Bare(200, _headers(found))
+async def describe_file(
+    request: AnyRequest, key: FromPath[str], file_store: NamedDependency[FileStore], settings: NamedDependency[Settings]
+) -> Response[None]:
+    """Describe a file."""
+    stored = await file_store.stat(_authorize(request, key, settings))
+    return HeadersOnlyResponse(200, _headers(stored))
 
 
 @put("/{key:path}", operation_id="shared.put", include_in_schema=False, request_max_body_size=None, status_code=201)
-async def write(request: AnyRequest, key: FromPath[str]) -> Response[None]:
-    """An output file."""
-    path = _allowed(request, key)
-    if not path.startswith(WRITTEN):  # 404 would have obstore try to make the folder
+async def write_file(
+    request: AnyRequest, key: FromPath[str], file_store: NamedDependency[FileStore], settings: NamedDependency[Settings]
+) -> Response[None]:
+    """Write an output file."""
+    path = _authorize(request, key, settings)
+    if not path.startswith(WRITABLE_FOLDER):  # 404 would have obstore try to make the folder
         raise Forbidden("Runners write outputs only, under out/.")
-    here = parts(request)
-    limit, size = here.settings.max_push, 0
+    limit, size = settings.max_push, 0
 
     async def limited() -> AsyncGenerator[bytes]:
         nonlocal size
-        async for piece in content(request):
+        async for piece in stream_body(request):
             size += len(piece)
             if size > limit:
                 raise BodyTooLarge(f"A file may be {limit:,} bytes.")
             yield piece
 
-    await here.files.receive(path, limited())
-    found = await here.files.about(path)
-    return Response(None, headers={"ETag": found.etag or f'"{found.size:x}"'})
+    await file_store.receive(path, limited())
+    stored = await file_store.stat(path)
+    return Response(None, headers={"ETag": stored.etag or f'"{stored.size:x}"'})
 
 
-router: Router = Router("/-/files", route_handlers=[read, about, write])
+router: Router = Router("/-/files", route_handlers=[read_file, describe_file, write_file])
 
 
-def _allowed(request: AnyRequest, key: str) -> str:
-    """The key, for who shows the token. Raises `NotFound` or `BadToken`."""
-    token = parts(request).settings.files_token
+def _authorize(request: AnyRequest, key: str, settings: Settings) -> str:
+    """Return the key that a runner with the right token asks for. Raises `NotFound` or `BadToken`."""
+    token = settings.files_token
     if token is None:
         raise NotFound
-    scheme, _, shown = (header(request, b"authorization") or "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), token.encode()):
+    scheme, _, credentials = (header(request, b"authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(credentials.strip().encode(), token.encode()):
         raise BadToken
     path = str(key).lstrip("/")
-    if not path.startswith(FOLDERS) or any(part in {"", ".", ".."} for part in path.split("/")):
+    if not path.startswith(READABLE_FOLDERS) or any(part in {"", ".", ".."} for part in path.split("/")):
         raise NotFound("File not found")
     return path
 
 
-def _headers(about: Stored) -> dict[str, str]:
-    return about_headers(about) | ({"ETag": about.etag} if about.etag else {})
+def _headers(about: StoredFile) -> dict[str, str]:
+    return file_headers(about) | ({"ETag": about.etag} if about.etag else {})

@@ -1,4 +1,4 @@
-"""/runners: which hosts there are, which models are hot on them, and what waits; now, and as it changes."""
+"""/runners: the hosts, the models that are hot on them, and the queues; now, and as they change."""
 
 import asyncio
 import zlib
@@ -7,79 +7,115 @@ from typing import Final
 
 import structlog
 from litestar import Response, Router, get
+from litestar.di import NamedDependency
 from litestar.response import Stream
 from msgspec import json
 
-from gateway.broker import Failed
+from gateway.broker import Broker, BrokerError
+from gateway.catalog.catalog import Catalog
 from gateway.errors import NotFound, Unavailable
+from gateway.events.live_events import LiveEvents
 from gateway.events.sse import Frame
-from gateway.http.context import AnyRequest, answer, caller, header, parts
-from gateway.http.event_stream import Events
-from gateway.openapi.operations import RunnersOperation
-from gateway.services import Parts
+from gateway.fleet.registry import FleetRegistry
+from gateway.http.asgi import AnyRequest, header, json_response
+from gateway.http.context import authenticate
+from gateway.http.event_stream import EventStream
+from gateway.openapi.operations import EVENTS, operation
+from gateway.openapi.parameters import LAST_RUNNERS_EVENT
+from gateway.settings import Settings
 from gateway.store.accounts import Account
-from gateway.views.fleet import Overview, models, overview, without
+from gateway.views.fleet import Overview, build_overview, hide_models, model_names
 
 log = structlog.get_logger("samovar.runners")
 
-PAUSE: Final = 1.0  # seconds between two events of one stream
+MIN_PAUSE_SECONDS: Final = 1.0  # between two events of one stream
 
 
-@get("/runners", operation_id="runners.list")
-async def page(request: AnyRequest) -> Response[bytes]:
-    """Runners heard of in the last seconds, with their memory, devices and instances; and versions with jobs waiting.
+@get("/runners", operation_id="runners.list", operation_class=operation(Overview))
+async def list_runners(
+    request: AnyRequest,
+    broker: NamedDependency[Broker],
+    fleet: NamedDependency[FleetRegistry],
+    catalog: NamedDependency[Catalog],
+) -> Response[bytes]:
+    """List runners and queues.
 
-    Of Samovar alone: Replicate's API has nothing like it.
+    Runners that reported in the last seconds, with their memory, devices and instances; and versions with jobs
+    waiting. Only Samovar has this; Replicate's API does not.
     """
-    account = await caller(request)
+    account = await authenticate(request)
     try:
-        return answer(await _seen(parts(request), account))
-    except Failed as error:
+        return json_response(await VisibleFleet(account, broker, fleet, catalog).read())
+    except BrokerError as error:
         raise Unavailable("The broker does not say what waits. Try again.") from error
 
 
-@get("/runners/events", operation_id="runners.events", operation_class=RunnersOperation)
-async def events(request: AnyRequest) -> Stream:
-    """The same as server-sent events: `runners`, with all of it, when something has changed; at most one a second."""
-    account = await caller(request)
-    here = parts(request)
-    changes = _changes(here, account, header(request, b"last-event-id"))
-    return Events(changes, here.settings.keep_alive)
+@get(
+    "/runners/events",
+    operation_id="runners.events",
+    operation_class=operation(media=EVENTS, parameters=(LAST_RUNNERS_EVENT,)),
+)
+async def stream_runners(
+    request: AnyRequest,
+    broker: NamedDependency[Broker],
+    fleet: NamedDependency[FleetRegistry],
+    catalog: NamedDependency[Catalog],
+    live_events: NamedDependency[LiveEvents],
+    settings: NamedDependency[Settings],
+) -> Stream:
+    """Stream runners and queues as server-sent events.
+
+    `runners` is sent with all of them when something has changed, at most once a second.
+    """
+    account = await authenticate(request)
+    visible = VisibleFleet(account, broker, fleet, catalog)
+    frames = visible.frames(live_events, header(request, b"last-event-id"))
+    return EventStream(frames, settings.keep_alive)
 
 
-router = Router("/", route_handlers=[page, events], tags=["operation"])
+router = Router("/", route_handlers=[list_runners, stream_runners], tags=["operation"])
 
 
-async def _seen(here: Parts, account: Account) -> Overview:
-    """Without the private models of others. Raises `Failed`."""
-    seen = overview(here.fleet, await here.broker.depths())
-    if "admin" in account.scopes:
-        return seen
-    hidden = {name for name in models(seen) if not await _shown(here, account, name)}
-    return without(seen, hidden) if hidden else seen
+class VisibleFleet:
+    """The runners and queues, without the private models that an account may not see."""
 
+    def __init__(self, account: Account, broker: Broker, fleet: FleetRegistry, catalog: Catalog) -> None:
+        self._account = account
+        self._broker = broker
+        self._fleet = fleet
+        self._catalog = catalog
 
-async def _shown(here: Parts, account: Account, name: str) -> bool:
-    owner, _, model = name.partition("/")
-    try:
-        await here.catalog.model(owner, model, account)
-    except NotFound:
-        return False
-    return True
+    async def read(self) -> Overview:
+        """Return the fleet as it is now. Raises `Failed`."""
+        complete = build_overview(self._fleet, await self._broker.queue_depths())
+        if "admin" in self._account.scopes:
+            return complete
+        hidden = {name for name in model_names(complete) if not await self._is_visible(name)}
+        return hide_models(complete, hidden) if hidden else complete
 
+    async def frames(self, live_events: LiveEvents, last_id: str | None) -> AsyncGenerator[bytes]:
+        """Yield a frame whenever something has changed; `last_id` is the id of what the client has.
 
-async def _changes(here: Parts, account: Account, last: str | None) -> AsyncGenerator[bytes]:
-    """`last` is the id of what the client has. Looked at when a runner says something: while one is there, it does."""
-    with here.live.attend() as ear, here.fleet.listen(ear.stir):
-        while True:
-            try:
-                text = json.encode(await _seen(here, account))
-            except Failed as error:
-                log.debug("queues_not_seen", reason=str(error))
-            else:
-                id = f"{zlib.crc32(text):08x}"
-                if id != last:
-                    yield Frame("runners", id, text).encode()
-                last = id
-            await asyncio.sleep(PAUSE)
-            await ear.next()
+        The fleet is read when a runner reports: as long as there is one, it does.
+        """
+        with live_events.subscribe_detached() as subscriber, self._fleet.listen(subscriber.notify):
+            while True:
+                try:
+                    text = json.encode(await self.read())
+                except BrokerError as error:
+                    log.debug("queues_not_seen", reason=str(error))
+                else:
+                    id = f"{zlib.crc32(text):08x}"
+                    if id != last_id:
+                        yield Frame("runners", id, text).encode()
+                    last_id = id
+                await asyncio.sleep(MIN_PAUSE_SECONDS)
+                await subscriber.next_events()
+
+    async def _is_visible(self, full_name: str) -> bool:
+        owner, _, name = full_name.partition("/")
+        try:
+            await self._catalog.get_model(owner, name, self._account)
+        except NotFound:
+            return False
+        return True

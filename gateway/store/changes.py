@@ -1,4 +1,4 @@
-"""Predictions of an account by when the record of them last changed."""
+"""Changes of predictions: an account's predictions by when their rows last changed."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -7,31 +7,34 @@ from typing import Final
 import asyncpg
 from msgspec import json
 
-from gateway.store.connection import reached
+from gateway.store.connection import translate_errors
 from schemas.changes import Change
 from schemas.prediction import Status
 
 COLUMNS: Final = """p.id, p.account, p.changed_at, p.model, p.version, p.kind, p.source, p.status, p.created_at,
                     p.deployment, p.started_at, p.completed_at, p.error, p.metrics"""
 
-Tell = Callable[[Sequence[Change]], Awaitable[None]]
+OnChanges = Callable[[Sequence[Change]], Awaitable[None]]
 
 
-async def nobody(_: Sequence[Change]) -> None:
-    """Is told."""
+async def ignore_changes(_: Sequence[Change]) -> None:
+    """Do nothing with the changes: the default of `PredictionStore`."""
 
 
-class Changed:
+class ChangeStore:
+    """The predictions of an account in the order in which their rows changed."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def now(self) -> datetime:
-        with reached():
+        """Return the time by the database's clock."""
+        with translate_errors():
             return await self._pool.fetchval("SELECT clock_timestamp()")
 
-    async def since(self, account: int, moment: datetime, most: int) -> list[Change]:
-        """In the order in which they changed; each as it is now."""
-        with reached():
+    async def list_since(self, account: int, moment: datetime, most: int) -> list[Change]:
+        """Return predictions that changed after `moment`, in that order, each as it is now."""
+        with translate_errors():
             rows = await self._pool.fetch(
                 f"""SELECT {COLUMNS} FROM predictions p
                      WHERE kind = 'predict' AND account = $1 AND changed_at > $2 ORDER BY changed_at LIMIT $3""",
@@ -43,6 +46,7 @@ class Changed:
 
 
 def as_change(row: asyncpg.Record) -> Change:
+    """Build the change of a prediction from its row, which has `COLUMNS`."""
     return Change(
         id=row["id"],
         account=row["account"],

@@ -1,4 +1,4 @@
-"""Connections to the record, and what its failures mean to us."""
+"""Connections to PostgreSQL, and the gateway errors that its failures become."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -7,10 +7,10 @@ import asyncpg
 
 from gateway.errors import BadToken, Unavailable
 
-LOST = (
+CONNECTION_ERRORS = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg makes of a connection that breaks while it is being taken
+    asyncpg.InternalClientError,  # asyncpg raises it for a connection that breaks while it is being acquired
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -20,51 +20,57 @@ LOST = (
     TimeoutError,
 )
 
-BY_INDEX = "SET enable_seqscan = off; SET jit = off"
-"""A statement is planned once, for a table as large as it is then, and that plan is kept until the table is analyzed,
-a minute or more later. For a table of a few rows it would be to read all of them: a new installation under load then
-reads its first 100,000 predictions again and again. Compiling is for plans that are expensive, as each table that has
-to be read whole now seems to be."""
+SESSION_SETTINGS = "SET enable_seqscan = off; SET jit = off"
+"""Settings that keep plans on indexes.
+
+A statement is planned once, for a table as large as it is then, and that plan is kept until the table is analyzed, a
+minute or more later. For a table of a few rows the plan would be to read all of them: a new installation under load
+then reads its first 100,000 predictions again and again. JIT compilation is off because it is meant for expensive
+plans, and without sequential scans every plan that has to read a whole table looks expensive."""
 
 
 @asynccontextmanager
-async def connected(url: str, connections: int) -> AsyncGenerator[asyncpg.Pool]:
+async def open_pool(url: str, connections: int) -> AsyncGenerator[asyncpg.Pool]:
+    """Open a pool of connections, and close it on exit."""
     async with asyncpg.create_pool(
         url,
         min_size=2,
         max_size=connections,
         command_timeout=30,
         timeout=10,
-        init=_by_index,
-        reset=_keep,
+        init=_configure_session,
+        reset=_skip_reset,
         server_settings={"application_name": "samovar-gateway", "timezone": "UTC"},
     ) as pool:
         yield pool
 
 
-async def _by_index(connection: asyncpg.Connection) -> None:
-    await connection.execute(BY_INDEX)
+async def _configure_session(connection: asyncpg.Connection) -> None:
+    await connection.execute(SESSION_SETTINGS)
 
 
-async def _keep(_: asyncpg.Connection) -> None:
-    """Nothing to reset: no statement leaves anything behind in a session, and asking costs a round trip."""
+async def _skip_reset(_: asyncpg.Connection) -> None:
+    """Reset nothing: no statement leaves anything behind in a session, and asking costs a round trip."""
 
 
 @contextmanager
-def reached() -> Generator[None]:
-    """Raises `Unavailable` for a database that does not answer, `BadToken` for a row of an account that is gone."""
+def translate_errors() -> Generator[None]:
+    """Turn failures of the database into errors of the gateway.
+
+    Raises `Unavailable` for a database that does not answer, and `BadToken` for a row of an account that is gone.
+    """
     try:
         yield
     except Exception as error:
-        if (told := meaning(error)) is not error:
-            raise told from error
+        if (translated := as_gateway_error(error)) is not error:
+            raise translated from error
         raise
 
 
-def meaning(error: Exception) -> Exception:
-    """What it is to us; itself, if nothing special."""
-    if isinstance(error, LOST):
+def as_gateway_error(error: Exception) -> Exception:
+    """Return the gateway's error for a failure of the database, or the failure itself if there is none."""
+    if isinstance(error, CONNECTION_ERRORS):
         return Unavailable()
     if isinstance(error, asyncpg.ForeignKeyViolationError) and (error.constraint_name or "").endswith("_account_fkey"):
-        return BadToken()  # deleted a moment ago, by way of a gateway that this one has not heard of yet
+        return BadToken()  # deleted a moment ago through another gateway
     return error

@@ -1,4 +1,4 @@
-"""What is to be sent to webhooks, and what became of it."""
+"""Webhook deliveries in the database: what is to be sent, and what became of it."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -7,42 +7,39 @@ from typing import Any, Final, Literal
 import asyncpg
 from msgspec import Struct, json
 
-from gateway.store.connection import reached
-from gateway.store.pages import Cursor, Listed, listed
+from gateway.store.connection import translate_errors
+from gateway.store.pages import Cursor, RowPage, fetch_page
+from gateway.store.statuses import NOT_FINAL
 
-Event = Literal["start", "output", "logs", "completed"]
-State = Literal["pending", "delivered", "failed", "dropped"]
-STATES: Final = ("pending", "delivered", "failed", "dropped")
+WebhookEvent = Literal["start", "output", "logs", "completed"]
+DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
+DELIVERY_STATES: Final = ("pending", "delivered", "failed", "dropped")
 
-UNFINISHED: Final = "status NOT IN ('succeeded', 'failed', 'canceled')"
-"""Of predictions that are looked for by their ids. The ends are named, and not what comes before them, as that is the
-condition of `predictions_due`: PostgreSQL then reads all of that index, too, in which there is an entry for each
-prediction since the last vacuum."""
-
-TELL = """
+INSERT_DELIVERIES = """
     INSERT INTO deliveries (id, account, prediction, event, url, base)
     SELECT 'msg_' || replace(gen_random_uuid()::text, '-', ''), p.account, p.id, e.event, p.webhook,
            coalesce(p.webhook_base, '')
 """
-"""Of rows of predictions `p`, and events `e`. Whoever runs it has the predictions' rows locked: so the sequence of
-deliveries is the order of what happened."""
+"""Inserts a delivery for each row of predictions `p` and events `e`.
 
-PROGRESS = f"""
+Whoever runs it has the predictions' rows locked, so the sequence of deliveries is the order of events."""
+
+INSERT_PROGRESS = f"""
     WITH open AS MATERIALIZED (
         SELECT id, status, account, webhook, webhook_base FROM predictions
-         WHERE id = ANY($1::text[]) AND {UNFINISHED} AND webhook IS NOT NULL
+         WHERE id = ANY($1::text[]) AND {NOT_FINAL} AND webhook IS NOT NULL
          ORDER BY id FOR SHARE),
-    told AS (
-        {TELL} FROM open p JOIN unnest($1::text[], $2::text[]) AS e (id, event) USING (id)
+    queued AS (
+        {INSERT_DELIVERIES} FROM open p JOIN unnest($1::text[], $2::text[]) AS e (id, event) USING (id)
          WHERE p.status = 'processing' AND NOT EXISTS (
                SELECT FROM deliveries d
                 WHERE d.prediction = p.id AND d.state = 'pending' AND d.attempts = 0 AND d.event IN ('output', 'logs')))
     SELECT id, status FROM open
 """
 
-# Hosts in any order, so that none of them can keep another one waiting for ever, and of each what is due for longest.
-# Only the first of what is pending for a prediction is taken; what a later one says anew is dropped instead.
-TAKE = """
+# Hosts come in random order, so that none can keep another one waiting for ever, and of each what is due for longest.
+# Only the first pending delivery of a prediction is leased, and it is dropped if a later one brings the same progress.
+LEASE_DUE = """
     WITH RECURSIVE hosts AS (
         (SELECT host FROM deliveries WHERE state = 'pending' ORDER BY host LIMIT 1)
         UNION ALL
@@ -73,7 +70,7 @@ TAKE = """
     RETURNING d.id, d.account, d.prediction, d.event, d.url, d.host, d.base, d.attempts, d.since, d.state
 """
 
-SETTLE = """
+INSERT_ATTEMPT = """
     WITH settled AS (
         UPDATE deliveries SET state = $3, due_at = coalesce($4, due_at),
                               ended_at = CASE WHEN $3 <> 'pending' THEN now() END
@@ -86,7 +83,7 @@ SETTLE = """
 ATTEMPTS = """(
     SELECT coalesce(json_agg(json_build_object('at', a.at, 'status', a.status, 'error', a.error, 'seconds', a.seconds)
                              ORDER BY a.number), '[]')::text
-      FROM delivery_attempts a WHERE a.delivery = d.id) AS tried
+      FROM delivery_attempts a WHERE a.delivery = d.id) AS attempts
 """
 LIST = f"""
     SELECT d.id, d.prediction, d.event, d.url, d.state, d.created_at, d.due_at, d.ended_at, {ATTEMPTS}
@@ -94,13 +91,13 @@ LIST = f"""
 """
 
 
-class Taken(Struct, frozen=True, kw_only=True):
-    """A delivery in hand, until its time is up."""
+class LeasedDelivery(Struct, frozen=True, kw_only=True):
+    """A delivery that this gateway alone may send, until its lease ends."""
 
     id: str
     account: int
     prediction: str
-    event: Event
+    event: WebhookEvent
     url: str
     host: str
     base: str
@@ -109,7 +106,9 @@ class Taken(Struct, frozen=True, kw_only=True):
     dropped: bool
 
 
-class Attempt(Struct, frozen=True):
+class DeliveryAttempt(Struct, frozen=True):
+    """An attempt to send a webhook: either the receiver's status or an error, and how long it took."""
+
     at: datetime
     status: int | None
     error: str | None
@@ -117,36 +116,46 @@ class Attempt(Struct, frozen=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
+    """A webhook delivery as its account sees it, with all attempts."""
+
     id: str
     prediction: str
-    event: Event
+    event: WebhookEvent
     url: str
-    state: State
+    state: DeliveryState
     created_at: datetime
     due_at: datetime
     ended_at: datetime | None
-    attempts: list[Attempt]
+    attempts: list[DeliveryAttempt]
 
 
-class Deliveries:
+class DeliveryStore:
+    """The outbox of webhooks: deliveries that are due, leased, ended, and their attempts."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def progress(self, stirred: Mapping[str, str]) -> dict[str, bool]:
-        """Tell webhooks of predictions that there is more, unless they are to be told of it anyway.
+    async def queue_progress(self, events: Mapping[str, str]) -> dict[str, bool]:
+        """Queue a webhook for each prediction with new output or logs, unless one is pending anyway.
 
-        Of each that has not ended, whether the record knows that it has begun: else nothing is told yet.
+        `events` says which of the two, by prediction. Returns, for each prediction that has not ended, whether its row
+        says that it is processing; if not, nothing was queued for it yet.
         """
-        with reached():
-            rows = await self._pool.fetch(PROGRESS, list(stirred), list(stirred.values()))
+        with translate_errors():
+            rows = await self._pool.fetch(INSERT_PROGRESS, list(events), list(events.values()))
         return {row["id"]: row["status"] == "processing" for row in rows}
 
-    async def take(self, most: int, of_host: int, busy: Mapping[str, int], lease: timedelta) -> list[Taken]:
-        """What is due, for this gateway alone until the lease ends; no host gets more than `of_host` at once."""
-        with reached():
-            rows = await self._pool.fetch(TAKE, most, of_host, list(busy), list(busy.values()), lease)
+    async def lease_due(
+        self, limit: int, per_host: int, busy: Mapping[str, int], lease: timedelta
+    ) -> list[LeasedDelivery]:
+        """Lease deliveries that are due to this gateway, at most `per_host` at once for any host.
+
+        `busy` is how many are being sent to each host already.
+        """
+        with translate_errors():
+            rows = await self._pool.fetch(LEASE_DUE, limit, per_host, list(busy), list(busy.values()), lease)
         return [
-            Taken(
+            LeasedDelivery(
                 id=row["id"],
                 account=row["account"],
                 prediction=row["prediction"],
@@ -161,37 +170,48 @@ class Deliveries:
             for row in rows
         ]
 
-    async def settle(
-        self, taken: Taken, state: State, due: datetime | None, *, seconds: float, status: int | None, error: str | None
+    async def record_attempt(
+        self,
+        delivery: LeasedDelivery,
+        state: DeliveryState,
+        due: datetime | None,
+        *,
+        seconds: float,
+        status: int | None,
+        error: str | None,
     ) -> None:
-        """Note an attempt. Somebody else may have it by now; what was delivered is that nevertheless."""
-        with reached():
-            await self._pool.execute(SETTLE, taken.id, taken.attempt, state, due, seconds, status, error)
+        """Record an attempt and the delivery's new state.
+
+        Another gateway may have leased it by now; a delivery that succeeded counts as delivered nevertheless.
+        """
+        with translate_errors():
+            await self._pool.execute(INSERT_ATTEMPT, delivery.id, delivery.attempt, state, due, seconds, status, error)
 
     async def page(
         self, account: int, prediction: str | None, state: str | None, cursor: Cursor | None, size: int
-    ) -> Listed[Delivery]:
-        """Newest first."""
-        wanted = [(column, value) for column, value in (("prediction", prediction), ("state", state)) if value]
-        where = "".join(f" AND d.{column} = ${place}" for place, (column, _) in enumerate(wanted, 2))
-        return await listed(
+    ) -> RowPage[Delivery]:
+        """Return one page of an account's deliveries, newest first."""
+        filters = [(column, value) for column, value in (("prediction", prediction), ("state", state)) if value]
+        where = "".join(f" AND d.{column} = ${place}" for place, (column, _) in enumerate(filters, 2))
+        return await fetch_page(
             self._pool,
             LIST + where,
-            (account, *(value for _, value in wanted)),
+            (account, *(value for _, value in filters)),
             by=("created_at", "id"),
             cursor=cursor,
             size=size,
-            read=as_delivery,
+            from_row=as_delivery,
         )
 
     async def get(self, account: int, id: str) -> Delivery | None:
-        with reached():
+        """Return a delivery of this account, or None."""
+        with translate_errors():
             row = await self._pool.fetchrow(f"{LIST} AND d.id = $2", account, id)
         return as_delivery(row) if row else None
 
-    async def again(self, account: int, id: str) -> bool:
-        """To be sent anew, as if it had just been due for the first time. False: there is none."""
-        with reached():
+    async def resend(self, account: int, id: str) -> bool:
+        """Make a delivery due again, as if for the first time; return False if there is none."""
+        with translate_errors():
             row = await self._pool.fetchrow(
                 """UPDATE deliveries
                       SET state = 'pending', ended_at = NULL, since = now(),
@@ -202,20 +222,21 @@ class Deliveries:
             )
         return row is not None
 
-    async def forget(self, age: timedelta, most: int) -> None:
-        """Deliveries that ended longer ago than that."""
-        with reached():
+    async def delete_ended(self, age: timedelta, limit: int) -> None:
+        """Delete deliveries that ended longer ago than `age`."""
+        with translate_errors():
             await self._pool.execute(
                 """DELETE FROM deliveries WHERE id IN (
                        SELECT id FROM deliveries WHERE ended_at < now() - $1::interval
                         ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED)""",
                 age,
-                most,
+                limit,
             )
 
 
 def as_delivery(row: Any) -> Delivery:
+    """Build a delivery from its row."""
     return Delivery(
         **{name: row[name] for name in Delivery.__struct_fields__ if name != "attempts"},
-        attempts=json.decode(row["tried"], type=list[Attempt]),
+        attempts=json.decode(row["attempts"], type=list[DeliveryAttempt]),
     )

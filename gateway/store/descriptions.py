@@ -1,10 +1,10 @@
-"""Models that people make and describe themselves, in the record."""
+"""Models that people create and describe over HTTP, in the database."""
 
 from collections.abc import Mapping
 
 import asyncpg
 
-from gateway.store.connection import reached
+from gateway.store.connection import translate_errors
 from gateway.store.models import MODEL, Model, as_model
 
 WRITABLE = frozenset(
@@ -23,14 +23,16 @@ WRITABLE = frozenset(
 )
 
 
-class Descriptions:
+class DescriptionStore:
+    """The descriptions that people write about models: creation and changes."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def create(self, owner: str, name: str, given: Mapping[str, str | None]) -> Model | None:
-        """None: there is one of this name."""
-        columns, values = _columns(given), list(given.values())
-        with reached():
+    async def create(self, owner: str, name: str, fields: Mapping[str, str | None]) -> Model | None:
+        """Create a model and return it, or None if the name is taken."""
+        columns, values = _writable_columns(fields), list(fields.values())
+        with translate_errors():
             row = await self._pool.fetchrow(
                 f"""INSERT INTO models (owner, name{"".join(f", {each}" for each in columns)})
                     VALUES ($1, $2{"".join(f", ${n}" for n in range(3, len(values) + 3))})
@@ -41,11 +43,14 @@ class Descriptions:
             )
         return as_model(row) if row else None
 
-    async def update(self, owner: str, name: str, given: Mapping[str, str | None]) -> Model | None:
-        """None: it is gone, or what is to be its default example is no example of it."""
-        columns, values = _columns(given), list(given.values())
+    async def update(self, owner: str, name: str, fields: Mapping[str, str | None]) -> Model | None:
+        """Change fields of a model and return it.
+
+        Returns None if the model is gone, or if `default_example` is no example of it.
+        """
+        columns, values = _writable_columns(fields), list(fields.values())
         changes = [f"{each} = ${n}" for n, each in enumerate(columns, 4)]
-        with reached():
+        with translate_errors():
             row = await self._pool.fetchrow(
                 f"""UPDATE models m SET {", ".join(["created_at = created_at", *changes])}
                      WHERE owner = $1 AND name = $2 AND ($3::text IS NULL OR EXISTS (
@@ -53,12 +58,12 @@ class Descriptions:
                  RETURNING {MODEL}""",
                 owner,
                 name,
-                given.get("default_example"),
+                fields.get("default_example"),
                 *values,
             )
         return as_model(row) if row else None
 
 
-def _columns(given: Mapping[str, str | None]) -> list[str]:
-    assert given.keys() <= WRITABLE, "they become part of a statement"
-    return list(given)
+def _writable_columns(fields: Mapping[str, str | None]) -> list[str]:
+    assert fields.keys() <= WRITABLE, "they become part of a statement"
+    return list(fields)

@@ -1,4 +1,4 @@
-"""Models and their versions in the record."""
+"""Models and their versions in the database."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,36 +10,39 @@ from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Struct, convert, json
 
 from gateway.store.accounts import Account
-from gateway.store.connection import reached
-from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.references import refuse_needed
-from schemas.models import Built, Manifest, Offer
+from gateway.store.connection import translate_errors
+from gateway.store.pages import Cursor, RowPage, fetch_page
+from gateway.store.references import refuse_if_referenced
+from gateway.store.statuses import IS_UNFINISHED
+from schemas.models import BuildResult, Manifest, VersionInfo
 
 MODEL = """owner, name, description, readme, visibility, github_url, paper_url, license_url, cover_image_url, hardware,
            default_example, latest_version, run_count, created_at, updated_at"""
 VERSION = "id, owner, name, pool, cog_version, openapi_schema, created_at, pack, base, labels"
-# A folder that says nothing of these leaves what somebody wrote over HTTP.
-DESCRIBE = """
+# Where a folder gives no description, what somebody wrote over HTTP stays.
+UPDATE_DESCRIPTION = """
     UPDATE models SET
            description = coalesce($3, description), readme = coalesce($4, readme),
            github_url = coalesce($5, github_url), paper_url = coalesce($6, paper_url),
            license_url = coalesce($7, license_url)
      WHERE owner = $1 AND name = $2
 """
-# An update that changes nothing: so nobody deletes the model before its version is there.
-ENSURE = """
+# The update changes nothing but locks the row, so nobody deletes the model before its version is there.
+ENSURE_MODEL = """
     INSERT INTO models (owner, name) VALUES ($1, $2)
     ON CONFLICT (owner, name) DO UPDATE SET latest_version = models.latest_version
 """
-LATEST = """
+UPDATE_LATEST_VERSION = """
     UPDATE models SET latest_version = (
                SELECT id FROM versions WHERE owner = $1 AND name = $2 ORDER BY created_at DESC, id DESC LIMIT 1)
      WHERE owner = $1 AND name = $2
 """
-SORTED_BY = {"latest_version_created_at": "updated_at", "model_created_at": "created_at"}
+SORT_COLUMNS = {"latest_version_created_at": "updated_at", "model_created_at": "created_at"}
 
 
 class Model(Struct, frozen=True, kw_only=True):
+    """A model as its row describes it."""
+
     owner: str
     name: str
     description: str | None
@@ -51,28 +54,34 @@ class Model(Struct, frozen=True, kw_only=True):
     cover_image_url: str | None = None
     hardware: str | None = None
     default_example: str | None = None
-    """The id of a prediction."""
+    """Id of a prediction."""
     latest_version: str | None
     run_count: int
     created_at: datetime
     updated_at: datetime
 
 
-class Left(NamedTuple):
-    """Of a deleted version, in the file store."""
+class StoredVersionFiles(NamedTuple):
+    """The files that a deleted version leaves in the file store."""
 
-    pack: str | None
-    """Its archive's hash, if it was pushed."""
+    archive: str | None
+    """Digest of its archive, if it was pushed."""
     weights: str | None
-    """Their key, if it was trained."""
+    """Key of its weights, if it was trained."""
 
 
-class Models:
+class ModelStore:
+    """The models and their versions: lookups, registration by runners, results of pushes and trainings, deletion.
+
+    Used by the catalog, the services of `gateway.versions` and the garbage collector.
+    """
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def model(self, owner: str, name: str) -> Model | None:
-        with reached():
+    async def get(self, owner: str, name: str) -> Model | None:
+        """Return a model, or None."""
+        with translate_errors():
             row = await self._pool.fetchrow(
                 f"SELECT {MODEL} FROM models WHERE owner = $1 AND name = $2",
                 owner,
@@ -80,51 +89,54 @@ class Models:
             )
         return as_model(row) if row else None
 
-    async def version(self, id: str) -> dict[str, Any] | None:
-        with reached():
+    async def get_version(self, id: str) -> dict[str, Any] | None:
+        """Return a version's row, or None."""
+        with translate_errors():
             row = await self._pool.fetchrow(f"SELECT {VERSION} FROM versions WHERE id = $1", id)
         return dict(row) if row else None
 
-    async def versions(self, owner: str, name: str, cursor: Cursor | None, size: int) -> Listed[dict[str, Any]]:
-        """Newest first."""
-        return await listed(
+    async def version_page(self, owner: str, name: str, cursor: Cursor | None, size: int) -> RowPage[dict[str, Any]]:
+        """Return one page of a model's versions, newest first."""
+        return await fetch_page(
             self._pool,
             f"SELECT {VERSION} FROM versions WHERE owner = $1 AND name = $2",
             (owner, name),
             by=("created_at", "id"),
             cursor=cursor,
             size=size,
-            read=dict,
+            from_row=dict,
         )
 
-    async def page(self, sort_by: str, *, descending: bool, cursor: Cursor | None, size: int) -> Listed[Model]:
-        """The public ones; `sort_by` is a key of `SORTED_BY`."""
-        return await listed(
+    async def public_page(self, sort_by: str, *, descending: bool, cursor: Cursor | None, size: int) -> RowPage[Model]:
+        """Return one page of the public models; `sort_by` is a key of `SORT_COLUMNS`."""
+        return await fetch_page(
             self._pool,
             f"SELECT {MODEL} FROM models WHERE visibility = 'public'",
             (),
-            by=(SORTED_BY[sort_by], "owner", "name"),
+            by=(SORT_COLUMNS[sort_by], "owner", "name"),
             cursor=cursor,
             size=size,
-            read=as_model,
+            from_row=as_model,
             descending=descending,
         )
 
-    async def catalogue(self, username: str, *, everything: bool, cursor: Cursor | None, size: int) -> Listed[Model]:
-        """What somebody of this name may see, or all there is; those with the newest versions first."""
-        return await listed(
+    async def visible_page(
+        self, username: str, *, include_private: bool, cursor: Cursor | None, size: int
+    ) -> RowPage[Model]:
+        """Return one page of the models that a user may see, or of all, those with the newest versions first."""
+        return await fetch_page(
             self._pool,
             f"SELECT {MODEL} FROM models WHERE (visibility = 'public' OR owner = $1 OR $2)",
-            (username, everything),
-            by=(SORTED_BY["latest_version_created_at"], "owner", "name"),
+            (username, include_private),
+            by=(SORT_COLUMNS["latest_version_created_at"], "owner", "name"),
             cursor=cursor,
             size=size,
-            read=as_model,
+            from_row=as_model,
         )
 
-    async def labelled(self, label: str, account: Account, most: int) -> list[Model]:
-        """Those that the account may see, and whose latest versions have this label; by name."""
-        with reached():
+    async def list_by_label(self, label: str, account: Account, limit: int) -> list[Model]:
+        """Return the models that the account may see and whose latest version has this label, by name."""
+        with translate_errors():
             rows = await self._pool.fetch(
                 f"""SELECT {MODEL} FROM models m
                      WHERE (visibility = 'public' OR owner = $2 OR $3)
@@ -133,15 +145,18 @@ class Models:
                 label,
                 account.username,
                 "admin" in account.scopes,
-                most,
+                limit,
             )
         return [as_model(row) for row in rows]
 
-    async def offer(self, offer: Offer) -> None:
-        """A version that a runner has. What is there already stays; a model's latest version is the one made last."""
+    async def register_version(self, offer: VersionInfo) -> None:
+        """Record a version that a runner has.
+
+        What is there already stays; a model's latest version is the one that was made last.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(ENSURE, offer.owner, offer.name)
-            made = await connection.fetchval(
+            await connection.execute(ENSURE_MODEL, offer.owner, offer.name)
+            version = await connection.fetchval(
                 """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, labels)
                    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING id""",
                 offer.version,
@@ -150,28 +165,31 @@ class Models:
                 offer.pool,
                 offer.cog_version,
                 bytes(offer.openapi_schema).decode(),
-                _labels(offer),
+                _encode_labels(offer),
             )
-            if made:
-                await connection.execute(DESCRIBE, *_about(offer))
+            if version:
+                await connection.execute(UPDATE_DESCRIPTION, *_description_values(offer))
                 await connection.execute(
                     "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
                     offer.owner,
                     offer.name,
-                    made,
+                    version,
                 )
 
-    async def built(self, push: str, manifest: Manifest, built: Built, logs: str) -> bool:
-        """The version that a push made. False: it was made before, and may have been deleted since."""
+    async def create_pushed_version(self, push: str, manifest: Manifest, built: BuildResult, logs: str) -> bool:
+        """Record the version that a push made.
+
+        Returns False if it was made before; then it may have been deleted since.
+        """
         offer = built.offer
-        with reached():
+        with translate_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 if not await connection.fetchval(
                     "UPDATE predictions SET built = true WHERE id = $1 AND NOT built RETURNING true", push
                 ):
                     return False
-                await connection.execute(ENSURE, offer.owner, offer.name)
-                await connection.execute(DESCRIBE, *_about(offer))
+                await connection.execute(ENSURE_MODEL, offer.owner, offer.name)
+                await connection.execute(UPDATE_DESCRIPTION, *_description_values(offer))
                 await connection.execute(
                     """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, pack, size, logs,
                                              setup_log, setup_seconds, environment, notes, labels)
@@ -193,7 +211,7 @@ class Models:
                     built.setup_seconds,
                     built.environment,
                     built.notes,
-                    _labels(offer),
+                    _encode_labels(offer),
                 )
                 await connection.execute(
                     "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
@@ -203,39 +221,43 @@ class Models:
                 )
         return True
 
-    async def outcome(self, training: str) -> tuple[bool, str | None]:
-        """Whether it is decided what became of a training that succeeded, and why it has no version, if so."""
-        with reached():
+    async def training_outcome(self, training: str) -> tuple[bool, str | None]:
+        """Return whether it is decided what became of a training that succeeded, and its error if it failed."""
+        with translate_errors():
             row = await self._pool.fetchrow(
                 "SELECT built, CASE status WHEN 'failed' THEN error END AS error FROM predictions WHERE id = $1",
                 training,
             )
         return (row["built"], row["error"]) if row else (False, None)
 
-    async def trained(self, training: str, manifest: Manifest, logs: str, on: Connection) -> tuple[bool, str | None]:
-        """The version that a training made, in the transaction that `on` is in.
+    async def create_trained_version(
+        self, training: str, manifest: Manifest, logs: str, connection: Connection
+    ) -> tuple[bool, str | None]:
+        """Record the version that a training made, in the transaction of `connection`.
 
-        Whether it is new, and why it cannot be, which then is how the training ended. It may have been made before, by
-        this training or by another one that came to the same weights.
+        Returns whether the version is new, and why it cannot be made, which then is the error that the training ends
+        with. It may have been made before, by this training or by another one that came to the same weights.
         """
         assert manifest.weights is not None
-        if not await on.fetchval(
+        if not await connection.fetchval(
             "UPDATE predictions SET built = true WHERE id = $1 AND NOT built RETURNING true", training
         ):
-            return False, await on.fetchval(
+            return False, await connection.fetchval(
                 "SELECT error FROM predictions WHERE id = $1 AND status = 'failed'", training
             )
         # Locked in the order in which versions are deleted.
-        base = await on.fetchval("SELECT true FROM versions WHERE id = $1 FOR SHARE", manifest.base)
-        model = await on.fetchval(
+        base = await connection.fetchval("SELECT true FROM versions WHERE id = $1 FOR SHARE", manifest.base)
+        model = await connection.fetchval(
             "SELECT true FROM models WHERE owner = $1 AND name = $2 FOR UPDATE", manifest.owner, manifest.name
         )
         if not (base and model):
             what = f"The model {manifest.owner}/{manifest.name}" if base else "The version that was trained"
             error = f"{what} was deleted before the training ended."
-            await on.execute("UPDATE predictions SET status = 'failed', error = $2 WHERE id = $1", training, error)
+            await connection.execute(
+                "UPDATE predictions SET status = 'failed', error = $2 WHERE id = $1", training, error
+            )
             return False, error
-        new = await on.fetchval(
+        new = await connection.fetchval(
             """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, labels, base, weights, logs)
                SELECT $1, $2, $3, pool, cog_version, openapi_schema, labels, id, $4, $5 FROM versions WHERE id = $6
                ON CONFLICT (id) DO NOTHING RETURNING true""",
@@ -246,7 +268,7 @@ class Models:
             logs,
             manifest.base,
         )
-        await on.execute(
+        await connection.execute(
             "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
             manifest.owner,
             manifest.name,
@@ -254,101 +276,106 @@ class Models:
         )
         return bool(new), None
 
-    async def logs(self, id: str) -> tuple[str, str] | None:
-        """Of a pushed version's push, and of its set-up; of a trained one's training."""
-        with reached():
+    async def version_logs(self, id: str) -> tuple[str, str] | None:
+        """Return the logs of a version's push or training, and of its set-up; None for any other version."""
+        with translate_errors():
             row = await self._pool.fetchrow(
                 "SELECT logs, setup_log FROM versions WHERE id = $1 AND coalesce(pack, base) IS NOT NULL", id
             )
         return (row["logs"], row["setup_log"]) if row else None
 
-    async def delete_version(self, owner: str, name: str, id: str) -> dict[str, Left]:
-        """The model's newest version of those that are left becomes its latest. What there is of it in the file store.
+    async def delete_version(self, owner: str, name: str, id: str) -> dict[str, StoredVersionFiles]:
+        """Delete a version; the newest of those that are left becomes the model's latest.
 
-        Raises `Unprocessable` for one that a deployment or a trained version needs.
+        Returns the version's files in the file store. Raises `Unprocessable` for a version that a deployment or a
+        trained version needs.
         """
-        with reached():
+        with translate_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 rows = await connection.fetch("DELETE FROM versions WHERE id = $1 RETURNING id, pack, weights", id)
-                await refuse_needed(connection, [id])
-                await connection.execute(LATEST, owner, name)
-        return {row["id"]: Left(row["pack"], row["weights"]) for row in rows}
+                await refuse_if_referenced(connection, [id])
+                await connection.execute(UPDATE_LATEST_VERSION, owner, name)
+        return {row["id"]: StoredVersionFiles(row["pack"], row["weights"]) for row in rows}
 
-    async def delete_model(self, owner: str, name: str) -> dict[str, Left]:
-        """The versions that it had. Raises like `delete_version`."""
-        with reached():
+    async def delete_model(self, owner: str, name: str) -> dict[str, StoredVersionFiles]:
+        """Delete a model with all its versions and return their files. Raises like `delete_version`."""
+        with translate_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 rows = await connection.fetch(
                     "DELETE FROM versions WHERE owner = $1 AND name = $2 RETURNING id, pack, weights", owner, name
                 )
-                await refuse_needed(connection, [row["id"] for row in rows])
+                await refuse_if_referenced(connection, [row["id"] for row in rows])
                 await connection.execute("DELETE FROM models WHERE owner = $1 AND name = $2", owner, name)
-        return {row["id"]: Left(row["pack"], row["weights"]) for row in rows}
+        return {row["id"]: StoredVersionFiles(row["pack"], row["weights"]) for row in rows}
 
     async def version_ids(self, owner: str, name: str) -> list[str]:
-        with reached():
+        """Return the ids of a model's versions."""
+        with translate_errors():
             rows = await self._pool.fetch("SELECT id FROM versions WHERE owner = $1 AND name = $2", owner, name)
         return [row["id"] for row in rows]
 
     @asynccontextmanager
-    async def holding(self, pack: str) -> AsyncGenerator[Connection]:
-        """Nobody else decides about this archive, or this trained version, meanwhile, whichever gateway they ask.
+    async def lock(self, key: str) -> AsyncGenerator[Connection]:
+        """Lock an archive's digest or a trained version's id, and yield the connection of one transaction.
 
-        All in one transaction.
+        Nobody else decides about it meanwhile, whichever gateway they ask.
         """
-        with reached():
+        with translate_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"pack:{pack}")
+                await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"pack:{key}")
                 yield connection
 
-    async def packs_needed(self, packs: Sequence[str], on: Connection | None = None) -> set[str]:
-        """Those of them that a version or a push under way is made of."""
-        with reached():
-            rows = await (on or self._pool).fetch(
-                """SELECT pack FROM versions WHERE pack = ANY($1)
+    async def archives_in_use(self, digests: Sequence[str], connection: Connection | None = None) -> set[str]:
+        """Return those of these archives that a version or an unfinished push is made of."""
+        with translate_errors():
+            rows = await (connection or self._pool).fetch(
+                f"""SELECT pack FROM versions WHERE pack = ANY($1)
                     UNION
                    SELECT input->>'pack' FROM predictions
-                    WHERE kind = 'build' AND status IN ('starting', 'processing') AND input->>'pack' = ANY($1)""",
-                list(packs),
+                    WHERE kind = 'build' AND {IS_UNFINISHED} AND input->>'pack' = ANY($1)""",
+                list(digests),
             )
         return {row["pack"] for row in rows}
 
-    async def weights_needed(self, keys: Sequence[str], on: Connection | None = None) -> set[str]:
-        """Those of these files that a trained version has."""
-        with reached():
-            rows = await (on or self._pool).fetch("SELECT weights FROM versions WHERE weights = ANY($1)", list(keys))
+    async def weights_in_use(self, keys: Sequence[str], connection: Connection | None = None) -> set[str]:
+        """Return those of these files that are the weights of a trained version."""
+        with translate_errors():
+            rows = await (connection or self._pool).fetch(
+                "SELECT weights FROM versions WHERE weights = ANY($1)", list(keys)
+            )
         return {row["weights"] for row in rows}
 
-    async def versions_needed(self, ids: Sequence[str], on: Connection | None = None) -> set[str]:
-        """Those of them that are there, or are being built."""
-        with reached():
-            rows = await (on or self._pool).fetch(
-                """SELECT id FROM versions WHERE id = ANY($1)
+    async def versions_in_use(self, ids: Sequence[str], connection: Connection | None = None) -> set[str]:
+        """Return those of these versions that exist or are being built."""
+        with translate_errors():
+            rows = await (connection or self._pool).fetch(
+                f"""SELECT id FROM versions WHERE id = ANY($1)
                     UNION
                    SELECT version FROM predictions
-                    WHERE kind = 'build' AND status IN ('starting', 'processing') AND version = ANY($1)""",
+                    WHERE kind = 'build' AND {IS_UNFINISHED} AND version = ANY($1)""",
                 list(ids),
             )
         return {row["id"] for row in rows}
 
-    async def count_runs(self, runs: Mapping[str, int]) -> None:
+    async def add_runs(self, runs: Mapping[str, int]) -> None:
         """Add to the run counts of models, by `owner/name`."""
-        with reached():
+        with translate_errors():
             await self._pool.executemany(
                 "UPDATE models SET run_count = run_count + $3 WHERE owner = $1 AND name = $2",
-                [(*model.split("/", 1), runs[model]) for model in sorted(runs)],  # sorted: no two can wait in a ring
+                [(*model.split("/", 1), runs[model]) for model in sorted(runs)],  # sorted: no two gateways can deadlock
             )
 
 
-def _about(offer: Offer) -> tuple[str | None, ...]:
-    """What `DESCRIBE` takes."""
-    urls = offer.github_url, offer.paper_url, offer.license_url
-    return offer.owner, offer.name, offer.description, offer.readme, *urls
+def _description_values(version: VersionInfo) -> tuple[str | None, ...]:
+    """Return the parameters of `UPDATE_DESCRIPTION`."""
+    urls = version.github_url, version.paper_url, version.license_url
+    return version.owner, version.name, version.description, version.readme, *urls
 
 
-def _labels(offer: Offer) -> str:
-    return json.encode(offer.labels).decode()
+def _encode_labels(version: VersionInfo) -> str:
+    return json.encode(version.labels).decode()
 
 
 def as_model(row: asyncpg.Record) -> Model:
+    """Build a model from its row, which has the columns of `MODEL`."""
     return convert(dict(row), Model)

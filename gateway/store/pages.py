@@ -1,4 +1,4 @@
-"""Pages of a list: each begins after a row, or ends before one, so nothing shifts while rows come and go."""
+"""Keyset pages of lists: each starts after a row, or ends before one, so nothing shifts while rows come and go."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -9,15 +9,15 @@ import msgspec
 from msgspec import Struct, msgpack
 
 from gateway.errors import BadRequest
-from gateway.store.connection import reached
+from gateway.store.connection import translate_errors
 
 T = TypeVar("T")
 
 
 class Cursor(Struct, frozen=True, array_like=True):
-    """The last row of a page, by what the list is sorted by; or the first one, and the page before ends there.
+    """The position of a page: the last row of the page before it, or the first row of the page after it.
 
-    `at` is a moment, or a number for a list of the best first.
+    `at` is a time, or a number for a list of the best first.
     """
 
     at: datetime | float
@@ -25,32 +25,35 @@ class Cursor(Struct, frozen=True, array_like=True):
     back: bool = False
 
     def token(self) -> str:
+        """Encode the cursor as the text that clients send back."""
         return msgpack.encode(self).hex()
 
     @classmethod
     def parse(cls, token: str | None) -> "Cursor | None":
-        """Raises `BadRequest` for a cursor that is not ours."""
+        """Decode a client's cursor. Raises `BadRequest` for one that is not ours."""
         if token is None:
             return None
         try:
             cursor = msgpack.decode(bytes.fromhex(token), type=Cursor)
             if any("\0" in key for key in cursor.keys):
-                raise BadRequest(WRONG)
+                raise BadRequest(BAD_CURSOR)
             return cursor
         except (ValueError, msgspec.DecodeError) as error:
-            raise BadRequest(WRONG) from error
+            raise BadRequest(BAD_CURSOR) from error
 
 
-WRONG = "cursor: take it from `next` or `previous` of a page."
+BAD_CURSOR = "cursor: take it from `next` or `previous` of a page."
 
 
-class Listed(Struct, Generic[T], frozen=True):
+class RowPage(Struct, Generic[T], frozen=True):
+    """The rows of one page, and the cursors of its neighbors."""
+
     rows: list[T]
     next: Cursor | None
     previous: Cursor | None
 
 
-async def listed(
+async def fetch_page(
     pool: asyncpg.Pool,
     select: str,
     args: Sequence[object],
@@ -58,39 +61,39 @@ async def listed(
     by: tuple[str, ...],
     cursor: Cursor | None,
     size: int,
-    read: Callable[[asyncpg.Record], T],
+    from_row: Callable[[asyncpg.Record], T],
     descending: bool = True,
-    first: type = datetime,
-) -> Listed[T]:
-    """One page of `select`, which ends in its WHERE clause and takes `args`.
+    position_type: type = datetime,
+) -> RowPage[T]:
+    """Fetch one page of `select`, which ends in its WHERE clause and takes `args`.
 
-    `by` names columns of the result: a moment, or what `first` says, then texts that tell rows of the same moment
-    apart. One row more than is shown is asked for. Raises `BadRequest` for a cursor of another list.
+    `by` names columns of the result: first a time (or what `position_type` says), then texts that tell rows of the
+    same time apart. Fetches one row more than the page holds. Raises `BadRequest` for a cursor of another list.
     """
     back = cursor is not None and cursor.back
     down = descending != back
-    place: tuple[object, ...] = ()
+    position: tuple[object, ...] = ()
     after = ""
     if cursor is not None:
-        if len(cursor.keys) != len(by) - 1 or not isinstance(cursor.at, first):
-            raise BadRequest(WRONG)
-        place = (cursor.at, *cursor.keys)
-        given = ", ".join(f"${len(args) + n}" for n in range(1, len(by) + 1))
-        after = f" AND ({', '.join(by)}) {'<' if down else '>'} ({given})"
+        if len(cursor.keys) != len(by) - 1 or not isinstance(cursor.at, position_type):
+            raise BadRequest(BAD_CURSOR)
+        position = (cursor.at, *cursor.keys)
+        parameters = ", ".join(f"${len(args) + n}" for n in range(1, len(by) + 1))
+        after = f" AND ({', '.join(by)}) {'<' if down else '>'} ({parameters})"
     order = ", ".join(f"{column} {'DESC' if down else 'ASC'}" for column in by)
-    sql = f"{select}{after} ORDER BY {order} LIMIT ${len(args) + len(place) + 1}"
-    with reached():
-        found = await pool.fetch(sql, *args, *place, size + 1)
-    beyond, rows = len(found) > size, found[:size]
+    sql = f"{select}{after} ORDER BY {order} LIMIT ${len(args) + len(position) + 1}"
+    with translate_errors():
+        fetched = await pool.fetch(sql, *args, *position, size + 1)
+    has_more, rows = len(fetched) > size, fetched[:size]
     if back:
         rows.reverse()
-    older, newer = beyond or back, beyond if back else cursor is not None
-    return Listed(
-        rows=[read(row) for row in rows],
-        next=_place(rows[-1], by, back=False) if rows and older else None,
-        previous=_place(rows[0], by, back=True) if rows and newer else None,
+    has_next, has_previous = has_more or back, has_more if back else cursor is not None
+    return RowPage(
+        rows=[from_row(row) for row in rows],
+        next=_cursor_at(rows[-1], by, back=False) if rows and has_next else None,
+        previous=_cursor_at(rows[0], by, back=True) if rows and has_previous else None,
     )
 
 
-def _place(row: asyncpg.Record, by: tuple[str, ...], *, back: bool) -> Cursor:
+def _cursor_at(row: asyncpg.Record, by: tuple[str, ...], *, back: bool) -> Cursor:
     return Cursor(row[by[0]], tuple(row[column] for column in by[1:]), back)

@@ -1,4 +1,4 @@
-"""Predictions in the record: made once, moved on by the recorder, read by everyone."""
+"""Predictions in the database: created once, moved on by the recorder, read by everyone."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,30 +10,31 @@ from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Raw, Struct, convert, json
 
 from gateway.store.changes import COLUMNS as CHANGE
-from gateway.store.changes import Tell, as_change, nobody
-from gateway.store.connection import LOST, reached
-from gateway.store.deliveries import TELL, UNFINISHED
-from gateway.store.pages import Cursor, Listed, listed
-from gateway.store.write_batch import Group
+from gateway.store.changes import OnChanges, as_change, ignore_changes
+from gateway.store.connection import CONNECTION_ERRORS, translate_errors
+from gateway.store.deliveries import INSERT_DELIVERIES
+from gateway.store.pages import Cursor, RowPage, fetch_page
+from gateway.store.statuses import IS_UNFINISHED, NOT_FINAL
+from gateway.store.write_batch import WriteBatcher
 from schemas.events import Run
-from schemas.inputs import FILE, SEALED, WIPED
-from schemas.prediction import Chunks, Prediction, Status
-from schemas.subjects import INLINE
+from schemas.inputs import FILE_PREFIX, REDACTED, SEALED_PREFIX
+from schemas.prediction import FINAL, Chunks, Prediction, Status
+from schemas.subjects import MAX_INLINE_BYTES
 
-ON_ITS_WAY = timedelta(seconds=5)
-"""How long nobody asks where a new prediction is: its own gateway notes its job after one second."""
+FIRST_CHECK_AFTER = timedelta(seconds=5)
+"""How long no reconciler checks a new prediction: its own gateway records its job after one second."""
 
-LINGER = 0.01
-"""Seconds that an end waits for others to be written with; clients were told of it already, and can read it."""
+FINISH_LINGER_SECONDS = 0.01
+"""Seconds that an end waits for others to be written with it. Clients have been told of it already, and can read it."""
 
-HEAVY: Final = 64_000_000
-"""Characters of ends that one statement takes: PostgreSQL stops at a gigabyte."""
+MAX_STATEMENT_LENGTH: Final = 64_000_000
+"""Characters of ends that one statement takes: PostgreSQL accepts at most a gigabyte."""
 
 COLUMNS = """id, account, model, version, pool, kind, source, status, input, output, many, files, logs, error, metrics,
              run, created_at, started_at, completed_at, deadline, cancel_requested_at, attempt, deployment, destination,
              webhook, webhook_events, removed"""
 
-# One JSON text rather than an array for each column: asyncpg takes 20 µs of a prediction for those.
+# One JSON text rather than an array for each column: asyncpg takes 20 µs per prediction for arrays.
 INSERT = """
     INSERT INTO predictions (id, account, model, version, pool, source, input, created_at, deadline, due_at, secret,
                              deployment, webhook, webhook_events, request, webhook_base)
@@ -45,10 +46,10 @@ INSERT = """
                  webhook text, webhook_events text[], request text, webhook_base text)
 """
 
-INSERT_BUILD = """
+INSERT_BUILD = f"""
     INSERT INTO predictions (id, account, model, version, pool, input, created_at, due_at, kind)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'build')
-    ON CONFLICT (version) WHERE kind = 'build' AND status IN ('starting', 'processing') DO NOTHING
+    ON CONFLICT (version) WHERE kind = 'build' AND {IS_UNFINISHED} DO NOTHING
     RETURNING id
 """
 
@@ -58,71 +59,75 @@ INSERT_TRAINING = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'train')
 """
 
-# Statements that change many rows lock them in the order of their ids first: two that did so in orders of their own
-# would sooner or later each wait for the other (the kill loop saw it).
-IN_ORDER = f"""
+# Statements that change many rows first lock them in the order of their ids: two that did so in different orders would
+# sooner or later deadlock (seen in the kill loop).
+LOCK_IN_ORDER = f"""
     WITH mine AS MATERIALIZED (
-        SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND {UNFINISHED} ORDER BY id FOR NO KEY UPDATE)
+        SELECT id, status FROM predictions WHERE id = ANY($1::text[]) AND {NOT_FINAL} ORDER BY id FOR NO KEY UPDATE)
 """
-JOINED_IN_ORDER = IN_ORDER.replace("$1::text[]", "string_to_array($1, ',')")
-"""For the ids in one text."""
+LOCK_JOINED_IN_ORDER = LOCK_IN_ORDER.replace("$1::text[]", "string_to_array($1, ',')")
+"""`LOCK_IN_ORDER` for ids that are joined in one text."""
 
-# Each row is looked for by itself, as a subquery that locks is never merged with what is around it: a join would be
+# Each row is looked up by itself, as a subquery that locks is never merged with the query around it: a join would be
 # planned for a number of rows that PostgreSQL can only guess. It guessed one where there were 7,000, and compared each
-# with each for 6.8 s. For the same reason all conditions are in there, and none at the update.
-NOTE = f"""
+# with each for 6.8 s. For the same reason all conditions are in the subquery, and none at the update.
+NOTE_JOBS = f"""
     WITH mine AS MATERIALIZED (
         SELECT e.* FROM (SELECT * FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS e (id, job, stream)
                           ORDER BY id) e
          CROSS JOIN LATERAL (
-               SELECT FROM predictions WHERE id = e.id AND {UNFINISHED} AND attempt = 1 AND job IS NULL
+               SELECT FROM predictions WHERE id = e.id AND {NOT_FINAL} AND attempt = 1 AND job IS NULL
                   FOR NO KEY UPDATE) p)
     UPDATE predictions p SET job = mine.job, stream = mine.stream, due_at = now() + $4 FROM mine WHERE p.id = mine.id
 """
 
-# Webhooks are told in the statement that makes it true, so that none is lost, and none is told twice.
-START = f"""{IN_ORDER}, begun AS (
+# Webhooks are queued in the statement that makes their event true, so that none is lost or queued twice. A start of a
+# run older than the row's changes nothing, as in `advance`; agents compare as in Python, by code point.
+START = f"""{LOCK_IN_ORDER}, started AS (
     UPDATE predictions p SET status = 'processing', started_at = e.at, run = e.run, changed_at = clock_timestamp()
       FROM mine JOIN unnest($1::text[], $2::timestamptz[], $3::json[]) AS e (id, at, run) USING (id)
-     WHERE p.id = mine.id
+     WHERE p.id = mine.id AND (p.run IS NULL OR
+           ((p.run->>0)::int, (p.run->>1)::bigint, (p.run->>2) COLLATE "C")
+           <= ((e.run->>0)::int, (e.run->>1)::bigint, (e.run->>2) COLLATE "C"))
     RETURNING {CHANGE}, p.webhook, p.webhook_events, p.webhook_base, mine.status AS before),
-    told AS (
-    {TELL} FROM begun p CROSS JOIN (VALUES ('start')) AS e (event)
+    queued AS (
+    {INSERT_DELIVERIES} FROM started p CROSS JOIN (VALUES ('start')) AS e (event)
      WHERE p.webhook IS NOT NULL AND p.before = 'starting' AND e.event = ANY(p.webhook_events))
-    SELECT {CHANGE}, p.webhook IS NOT NULL AS hooked FROM begun p
+    SELECT {CHANGE}, p.webhook IS NOT NULL AS has_webhook FROM started p
 """
 
-# The quote that opens a text is never escaped, so a text that merely speaks of sealed ones stays as it is.
-WIPE = rf"""regexp_replace(p.input::text, '(?<!\\)"{SEALED}[^"]*"', '"{WIPED}"', 'g')::json"""
+# The quote that opens a JSON text is never escaped, so a text that merely mentions sealed ones stays as it is.
+WIPE_SECRETS = rf"""regexp_replace(p.input::text, '(?<!\\)"{SEALED_PREFIX}[^"]*"', '"{REDACTED}"', 'g')::json"""
 
-# A run that was over before its start was recorded is told of both, in this order. Who wants output or logs alone gets
-# what there was no time to tell.
-FINISH = f"""{JOINED_IN_ORDER}, ended AS (
+# For a run that was over before its start was recorded, webhooks of both are queued, in this order. Subscribers to
+# `output` or `logs` without `completed` get what there was no time to send.
+FINISH = f"""{LOCK_JOINED_IN_ORDER}, finished AS (
     UPDATE predictions p
        SET status = e.status, output = e.output -> 0, many = e.many, files = e.files, logs = e.logs,
            error = e.error, metrics = e.metrics, run = e.run, started_at = e.started_at, completed_at = e.completed_at,
            changed_at = clock_timestamp(),
-           input = CASE WHEN p.secret THEN {WIPE} ELSE p.input END
+           input = CASE WHEN p.secret THEN {WIPE_SECRETS} ELSE p.input END
       FROM mine
       JOIN json_to_recordset($2::json)
            AS e (id text, status text, output json, many bool, files text[], logs text, error text, metrics json,
                  run json, started_at timestamptz, completed_at timestamptz) USING (id)
      WHERE p.id = mine.id
-    RETURNING {CHANGE}, p.webhook, coalesce(p.webhook_events, '{{output,completed}}') AS wanted,
-              coalesce('completed' = ANY(p.webhook_events), true) AS covered, p.webhook_base,
-              mine.status = 'starting' AND e.started_at IS NOT NULL AS ran, p.output IS NOT NULL AS said,
-              p.logs <> '' AS logged),
-    told AS (
-        {TELL} FROM ended p
-          CROSS JOIN (VALUES (1, 'start'), (2, 'output'), (3, 'logs'), (4, 'completed')) AS e (place, event)
-         WHERE p.webhook IS NOT NULL AND e.event = ANY(p.wanted)
+    RETURNING {CHANGE}, p.webhook, coalesce(p.webhook_events, '{{output,completed}}') AS webhook_events,
+              coalesce('completed' = ANY(p.webhook_events), true) AS wants_completed, p.webhook_base,
+              mine.status = 'starting' AND e.started_at IS NOT NULL AS unrecorded_start,
+              p.output IS NOT NULL AS has_output, p.logs <> '' AS has_logs),
+    queued AS (
+        {INSERT_DELIVERIES} FROM finished p
+          CROSS JOIN (VALUES (1, 'start'), (2, 'output'), (3, 'logs'), (4, 'completed')) AS e (position, event)
+         WHERE p.webhook IS NOT NULL AND e.event = ANY(p.webhook_events)
            AND CASE e.event
-               WHEN 'start' THEN p.ran
-               WHEN 'output' THEN p.said AND NOT p.covered
-               WHEN 'logs' THEN p.logged AND NOT p.covered AND NOT (p.said AND 'output' = ANY(p.wanted))
+               WHEN 'start' THEN p.unrecorded_start
+               WHEN 'output' THEN p.has_output AND NOT p.wants_completed
+               WHEN 'logs' THEN p.has_logs AND NOT p.wants_completed
+                                AND NOT (p.has_output AND 'output' = ANY(p.webhook_events))
                ELSE true END
-         ORDER BY p.id, e.place)
-    SELECT {CHANGE}, p.webhook IS NOT NULL AS hooked FROM ended p
+         ORDER BY p.id, e.position)
+    SELECT {CHANGE}, p.webhook IS NOT NULL AS has_webhook FROM finished p
 """
 
 LIST = f"""
@@ -131,14 +136,16 @@ LIST = f"""
 """
 
 
-class Filter(Struct, frozen=True, kw_only=True):
+class PredictionFilter(Struct, frozen=True, kw_only=True):
+    """The filters of a list of predictions."""
+
     created_after: datetime = datetime(1, 1, 1, tzinfo=UTC)
     created_before: datetime = datetime.max.replace(tzinfo=UTC)
     source: Literal["web", "api"] | None = None
 
 
-class Due(Struct, frozen=True, kw_only=True):
-    """A prediction that is not final, and should be looked for."""
+class DuePrediction(Struct, frozen=True, kw_only=True):
+    """A prediction that is not final, and whose job the reconciler should check."""
 
     id: str
     pool: str
@@ -152,12 +159,12 @@ class Due(Struct, frozen=True, kw_only=True):
     stream: datetime | None
     cancel_requested_at: datetime | None
     kind: Literal["predict", "build", "train"] = "predict"
-    gone: bool = False
-    """Its version was deleted."""
+    version_deleted: bool = False
+    """Whether its version was deleted."""
 
 
-class Made(Struct, frozen=True, kw_only=True):
-    """What `INSERT` reads of a prediction."""
+class InsertedRow(Struct, frozen=True, kw_only=True):
+    """The fields of a prediction that `INSERT` reads."""
 
     id: str
     account: int
@@ -177,13 +184,13 @@ class Made(Struct, frozen=True, kw_only=True):
     webhook_base: str | None
 
 
-class Ended(Struct, frozen=True, kw_only=True):
-    """What `FINISH` reads of a prediction."""
+class FinishedRow(Struct, frozen=True, kw_only=True):
+    """The fields of a prediction that `FINISH` reads."""
 
     id: str
     status: Status
     output: tuple[Raw] | None
-    """In a list of its own, so that a text is kept as it was said."""
+    """A list of one, so that the JSON text is stored as it came."""
     many: bool
     files: tuple[str, ...]
     logs: str
@@ -194,57 +201,74 @@ class Ended(Struct, frozen=True, kw_only=True):
     completed_at: datetime | None
 
 
-class Predictions:
-    """`tell` is called after a beginning or an end has been written: at least once for each.
+class PredictionStore:
+    """The rows of predictions, pushes and trainings: creation, changes of state, reads, and due times.
 
-    `on_hooked` is called when there may be something to send to webhooks.
+    Creations and ends are written in batches. `on_changes` is called after a start or an end has been written, at least
+    once for each. `on_webhook_due` is called when there may be something to send to webhooks. Every service of the
+    gateway that handles predictions uses it.
     """
 
-    def __init__(self, pool: asyncpg.Pool, tell: Tell = nobody, on_hooked: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        on_changes: OnChanges = ignore_changes,
+        on_webhook_due: Callable[[], None] = lambda: None,
+    ) -> None:
         self._pool = pool
-        self._tell = tell
-        self._on_hooked = on_hooked
-        self._created = Group(self._insert)
-        self._finished: Group[Prediction, str | None] = Group(self._finish, linger=LINGER)
+        self._on_changes = on_changes
+        self._on_webhook_due = on_webhook_due
+        self._inserts = WriteBatcher(self._insert)
+        self._finishes: WriteBatcher[Prediction, str | None] = WriteBatcher(self._finish, linger=FINISH_LINGER_SECONDS)
 
     async def close(self) -> None:
-        await asyncio.gather(self._created.close(), self._finished.close())
+        """Wait until everything that was submitted is written."""
+        await asyncio.gather(self._inserts.close(), self._finishes.close())
 
-    async def reach(self) -> bool:
+    async def is_reachable(self) -> bool:
+        """Return whether the database answers within two seconds."""
         try:
             return await self._pool.fetchval("SELECT true", timeout=2)
-        except (asyncpg.PostgresError, *LOST):
+        except (asyncpg.PostgresError, *CONNECTION_ERRORS):
             return False
 
     def create(self, p: Prediction, pool: str) -> asyncio.Future[datetime]:
-        """Committed when it is done; the moment by the database's clock. Raises `Unavailable` or `BadToken`."""
-        return self._created.put((p, pool))
+        """Insert a prediction; the future gives its creation time by the database's clock, once committed.
+
+        The future raises `Unavailable` or `BadToken`.
+        """
+        return self._inserts.submit((p, pool))
 
     def finish(self, p: Prediction) -> asyncio.Future[str | None]:
-        """Write a final state, unless there is one; what kind of job it was. None: no such row yet.
+        """Write a final state, unless there is one; the future gives the prediction's kind.
 
-        Raises `Unavailable`.
+        The kind is None if there is no such row yet. The future raises `Unavailable`.
         """
-        return self._finished.put(p)
+        return self._finishes.submit(p)
 
     async def start(self, started: Sequence[tuple[str, datetime, Run]]) -> None:
-        with reached():
+        """Write that these runs have started, at these times. Raises `Unavailable`."""
+        newest = {id: (at, run) for id, at, run in sorted(started, key=lambda each: each[2])}
+        with translate_errors():
             rows = await self._pool.fetch(
                 START,
-                [id for id, _, _ in started],
-                [at for _, at, _ in started],
-                [json.encode(run).decode() for _, _, run in started],
+                list(newest),
+                [at for at, _ in newest.values()],
+                [json.encode(run).decode() for _, run in newest.values()],
             )
-        await self._told(rows)
+        await self._notify(rows)
 
-    async def remove(self, id: str) -> None:
-        """For a prediction that was not accepted after all."""
-        with reached():
+    async def delete(self, id: str) -> None:
+        """Delete a prediction that was not accepted after all."""
+        with translate_errors():
             await self._pool.execute("DELETE FROM predictions WHERE id = $1", id)
 
     async def get(self, id: str, account: int | None = None) -> Prediction | None:
-        """Any account's when none is given: for a bearer of its stream URL."""
-        with reached():
+        """Return a prediction of this account, or None.
+
+        Without an account it is any account's: for a caller that holds the prediction's stream URL.
+        """
+        with translate_errors():
             row = await self._pool.fetchrow(
                 f"SELECT {COLUMNS} FROM predictions WHERE id = $1 AND ($2::int IS NULL OR account = $2)",
                 id,
@@ -252,10 +276,13 @@ class Predictions:
             )
         return as_prediction(row) if row else None
 
-    async def create_build(self, p: Prediction, pool: str, on: Connection) -> bool:
-        """The row of a push, in the transaction that `on` is in. False: its version is being built already."""
+    async def create_build(self, p: Prediction, pool: str, connection: Connection) -> bool:
+        """Insert the row of a push in the transaction of `connection`.
+
+        Returns False if its version is being built already.
+        """
         return bool(
-            await on.fetchrow(
+            await connection.fetchrow(
                 INSERT_BUILD,
                 p.id,
                 p.account,
@@ -264,13 +291,13 @@ class Predictions:
                 pool,
                 bytes(p.input).decode(),
                 p.created_at,
-                p.created_at + ON_ITS_WAY,
+                p.created_at + FIRST_CHECK_AFTER,
             )
         )
 
     async def create_training(self, p: Prediction, pool: str) -> None:
-        """Committed when it returns. Raises `Unavailable`."""
-        with reached():
+        """Insert the row of a training and commit it. Raises `Unavailable`."""
+        with translate_errors():
             await self._pool.execute(
                 INSERT_TRAINING,
                 p.id,
@@ -282,7 +309,7 @@ class Predictions:
                 bytes(p.input).decode(),
                 p.created_at,
                 p.deadline,
-                p.created_at + ON_ITS_WAY,
+                p.created_at + FIRST_CHECK_AFTER,
                 p.secret,
                 p.destination,
                 p.webhook,
@@ -290,33 +317,33 @@ class Predictions:
                 p.webhook_base,
             )
 
-    async def unmade(self, ids: Sequence[str]) -> set[str]:
-        """Those of these pushes and trainings of which no version was made yet."""
-        with reached():
+    async def find_without_version(self, ids: Sequence[str]) -> set[str]:
+        """Return those of these pushes and trainings whose version has not been made yet."""
+        with translate_errors():
             rows = await self._pool.fetch("SELECT id FROM predictions WHERE id = ANY($1) AND NOT built", list(ids))
         return {row["id"] for row in rows}
 
-    async def build_under_way(self, version: str) -> Prediction | None:
-        with reached():
+    async def find_unfinished_build(self, version: str) -> Prediction | None:
+        """Return the push of this version that has not ended, or None."""
+        with translate_errors():
             row = await self._pool.fetchrow(
                 f"""SELECT {COLUMNS} FROM predictions
-                     WHERE version = $1 AND kind = 'build' AND status IN ('starting', 'processing')""",
+                     WHERE version = $1 AND kind = 'build' AND {IS_UNFINISHED}""",
                 version,
             )
         return as_prediction(row) if row else None
 
-    async def wish_all_canceled(self, versions: Sequence[str], model: str | None, most: int) -> list[str]:
-        """Note it for all predictions and trainings of these versions that have not ended.
+    async def request_cancel_all(self, versions: Sequence[str], model: str | None, limit: int) -> list[str]:
+        """Request the cancellation of all unfinished predictions and trainings of these versions.
 
-        With a model also for all of its builds, and for trainings that would make a version of it.
-
-        Up to `most` of them are told, all are due at once.
+        With a model, also of all its builds, and of trainings that would make a version of it. Returns up to `limit` of
+        their ids; all of them are due at once.
         """
-        with reached():
+        with translate_errors():
             rows = await self._pool.fetch(
-                """WITH mine AS MATERIALIZED (
+                f"""WITH mine AS MATERIALIZED (
                        SELECT id FROM predictions
-                        WHERE status IN ('starting', 'processing')
+                        WHERE {IS_UNFINISHED}
                           AND CASE kind WHEN 'build' THEN model = $2 ELSE version = ANY($1) OR destination = $2 END
                         ORDER BY id FOR NO KEY UPDATE)
                    UPDATE predictions p SET cancel_requested_at = coalesce(cancel_requested_at, now()), due_at = now()
@@ -324,32 +351,32 @@ class Predictions:
                 list(versions),
                 model,
             )
-        return [row["id"] for row in rows[:most]]
+        return [row["id"] for row in rows[:limit]]
 
     async def page(
-        self, account: int, filter: Filter, cursor: Cursor | None, size: int, *, kind: str = "predict"
-    ) -> Listed[Prediction]:
-        """Newest first."""
-        # Written out, as only so the index of what people run by hand can be used.
+        self, account: int, filter: PredictionFilter, cursor: Cursor | None, size: int, *, kind: str = "predict"
+    ) -> RowPage[Prediction]:
+        """Return one page of an account's predictions of a kind, newest first."""
+        # A literal rather than a parameter, so the index of predictions made on the website can be used.
         source = f" AND source = '{filter.source}'" if filter.source else ""
-        return await listed(
+        return await fetch_page(
             self._pool,
             LIST.format(kind=kind, source=source),
             (account, filter.created_after, filter.created_before),
             by=("created_at", "id"),
             cursor=cursor,
             size=size,
-            read=as_prediction,
+            from_row=as_prediction,
         )
 
-    async def wish_canceled(self, id: str, account: int | None = None) -> bool:
-        """Note that somebody wants it canceled. False: it has ended, or is not theirs."""
-        with reached():
+    async def request_cancel(self, id: str, account: int | None = None) -> bool:
+        """Request the cancellation of a prediction; return False if it has ended or is not the account's."""
+        with translate_errors():
             return (
                 await self._pool.fetchval(
-                    """UPDATE predictions SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+                    f"""UPDATE predictions SET cancel_requested_at = coalesce(cancel_requested_at, now()),
                           due_at = least(due_at, now() + interval '2 seconds')
-                    WHERE id = $1 AND ($2::int IS NULL OR account = $2) AND status IN ('starting', 'processing')
+                    WHERE id = $1 AND ($2::int IS NULL OR account = $2) AND {IS_UNFINISHED}
                    RETURNING true""",
                     id,
                     account,
@@ -357,47 +384,53 @@ class Predictions:
                 or False
             )
 
-    async def overdue(self, most: int) -> list[str]:
-        """Predictions whose deadline has passed; each is told to one gateway, once."""
-        with reached():
+    async def take_overdue(self, limit: int) -> list[str]:
+        """Request the cancellation of predictions whose deadline has passed, and return their ids.
+
+        Each is returned to one gateway, once.
+        """
+        with translate_errors():
             rows = await self._pool.fetch(
-                """UPDATE predictions SET cancel_requested_at = now(), due_at = now() + interval '2 seconds'
+                f"""UPDATE predictions SET cancel_requested_at = now(), due_at = now() + interval '2 seconds'
                     WHERE id IN (
                        SELECT id FROM predictions
-                        WHERE deadline <= now() AND status IN ('starting', 'processing') AND cancel_requested_at IS NULL
+                        WHERE deadline <= now() AND {IS_UNFINISHED} AND cancel_requested_at IS NULL
                         ORDER BY deadline LIMIT $1 FOR UPDATE SKIP LOCKED)
                    RETURNING id""",
-                most,
+                limit,
             )
         return [row["id"] for row in rows]
 
-    async def until_deadline(self) -> float | None:
-        """Seconds until the next deadline, by the record's clock; None: there is none."""
-        with reached():
+    async def seconds_to_deadline(self) -> float | None:
+        """Return the seconds until the next deadline, by the database's clock, or None if there is none."""
+        with translate_errors():
             return await self._pool.fetchval(
-                """SELECT extract(epoch FROM deadline - now())::float8 FROM predictions
-                    WHERE deadline IS NOT NULL AND status IN ('starting', 'processing') AND cancel_requested_at IS NULL
+                f"""SELECT extract(epoch FROM deadline - now())::float8 FROM predictions
+                    WHERE deadline IS NOT NULL AND {IS_UNFINISHED} AND cancel_requested_at IS NULL
                     ORDER BY deadline LIMIT 1"""
             )
 
-    async def note_jobs(self, jobs: Sequence[tuple[str, int, datetime]], again: timedelta) -> None:
-        """Where the jobs of predictions that are not final are: sequence, and when the stream was made."""
-        with reached():
+    async def note_jobs(self, jobs: Sequence[tuple[str, int, datetime]], check_after: timedelta) -> None:
+        """Record where the jobs of unfinished predictions are: sequence, and when the stream was created."""
+        with translate_errors():
             await self._pool.execute(
-                NOTE,
+                NOTE_JOBS,
                 [id for id, _, _ in jobs],
                 [job for _, job, _ in jobs],
                 [stream for _, _, stream in jobs],
-                again,
+                check_after,
             )
 
     async def note_attempt(self, id: str, attempt: int, job: int | None, stream: datetime | None) -> bool:
-        """A job was published again. False: a newer attempt is noted already, or the prediction has ended."""
-        with reached():
+        """Record that a job was published again.
+
+        Returns False if a newer attempt is recorded already, or the prediction has ended.
+        """
+        with translate_errors():
             return (
                 await self._pool.fetchval(
-                    """UPDATE predictions SET attempt = $2, job = $3, stream = $4
-                    WHERE id = $1 AND attempt <= $2 AND status IN ('starting', 'processing') RETURNING true""",
+                    f"""UPDATE predictions SET attempt = $2, job = $3, stream = $4
+                    WHERE id = $1 AND attempt <= $2 AND {IS_UNFINISHED} RETURNING true""",
                     id,
                     attempt,
                     job,
@@ -406,103 +439,104 @@ class Predictions:
                 or False
             )
 
-    async def hurry(self, stream: datetime) -> None:
-        """Jobs that were noted in another stream than this one are due now."""
-        with reached():
+    async def make_due(self, stream: datetime) -> None:
+        """Make all predictions due now whose jobs were recorded in another stream than this one."""
+        with translate_errors():
             await self._pool.execute(
-                """UPDATE predictions SET due_at = now() WHERE id IN (
+                f"""UPDATE predictions SET due_at = now() WHERE id IN (
                        SELECT id FROM predictions
-                        WHERE status IN ('starting', 'processing') AND stream <> $1 AND due_at > now()
+                        WHERE {IS_UNFINISHED} AND stream <> $1 AND due_at > now()
                         ORDER BY id FOR NO KEY UPDATE)""",
                 stream,
             )
 
-    async def due(self, most: int, again: timedelta) -> list[Due]:
-        """Predictions to look for; they are due again later, and no other gateway gets them meanwhile.
+    async def take_due(self, limit: int, check_after: timedelta) -> list[DuePrediction]:
+        """Return predictions to check, and make them due again later, so no other gateway gets them meanwhile.
 
-        Those that have waited for long are looked for less often, up to once a minute: a long queue costs little.
+        Those that have waited for long are checked less often, down to once a minute: a long queue costs little.
         """
-        with reached():
+        with translate_errors():
             rows = await self._pool.fetch(
-                """UPDATE predictions
+                f"""UPDATE predictions
                       SET due_at = now() + greatest($2, least((now() - created_at) / 4, interval '1 minute'))
                     WHERE id IN (
                        SELECT id FROM predictions
-                        WHERE due_at <= now() AND status IN ('starting', 'processing')
+                        WHERE due_at <= now() AND {IS_UNFINISHED}
                         ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
                    RETURNING id, pool, model, version, input, created_at, deadline, attempt, job, stream,
                              cancel_requested_at, kind,
-                             kind <> 'build' AND NOT EXISTS (SELECT FROM versions v WHERE v.id = version) AS gone""",
-                most,
-                again,
+                             kind <> 'build'
+                             AND NOT EXISTS (SELECT FROM versions v WHERE v.id = version) AS version_deleted""",
+                limit,
+                check_after,
             )
-        return [convert({**row, "input": Raw(row["input"].encode())}, Due) for row in rows]
+        return [convert({**row, "input": Raw(row["input"].encode())}, DuePrediction) for row in rows]
 
-    async def inputs_with_files(self) -> list[str]:
-        """Of predictions that have not ended: inputs that speak of files in the store."""
-        with reached():
+    async def inputs_naming_files(self) -> list[str]:
+        """Return the inputs of unfinished predictions that name files in the file store."""
+        with translate_errors():
             rows = await self._pool.fetch(
-                """SELECT input::text AS input FROM predictions
-                    WHERE status IN ('starting', 'processing') AND strpos(input::text, $1) > 0""",
-                FILE,
+                f"""SELECT input::text AS input FROM predictions
+                    WHERE {IS_UNFINISHED} AND strpos(input::text, $1) > 0""",
+                FILE_PREFIX,
             )
         return [row["input"] for row in rows]
 
-    async def large_inputs(self) -> list[str]:
-        """The same: sha256 of the inputs that are too large for a message."""
-        with reached():
+    async def large_input_digests(self) -> list[str]:
+        """Return the sha256 of unfinished predictions' inputs that are too large for a message."""
+        with translate_errors():
             rows = await self._pool.fetch(
-                """SELECT encode(sha256(convert_to(input::text, 'UTF8')), 'hex') AS digest FROM predictions
-                    WHERE status IN ('starting', 'processing') AND octet_length(input::text) > $1""",
-                INLINE,
+                f"""SELECT encode(sha256(convert_to(input::text, 'UTF8')), 'hex') AS digest FROM predictions
+                    WHERE {IS_UNFINISHED} AND octet_length(input::text) > $1""",
+                MAX_INLINE_BYTES,
             )
         return [row["digest"] for row in rows]
 
     async def output_files(self, ids: Sequence[str]) -> dict[str, frozenset[str] | None]:
-        """The files that each of these predictions ended with; None for one that has not ended."""
-        with reached():
+        """Return the files that each of these predictions ended with; None for one that has not ended."""
+        with translate_errors():
             rows = await self._pool.fetch("SELECT id, status, files FROM predictions WHERE id = ANY($1)", list(ids))
-        open = {Status.STARTING.value, Status.PROCESSING.value}
-        return {row["id"]: None if row["status"] in open else frozenset(row["files"]) for row in rows}
+        return {row["id"]: frozenset(row["files"]) if row["status"] in FINAL else None for row in rows}
 
-    async def park(self, subject: str, data: bytes, reason: str) -> None:
-        with reached():
+    async def set_aside_event(self, subject: str, data: bytes, reason: str) -> None:
+        """Keep an event that cannot be recorded, with the reason, for whoever looks into it."""
+        with translate_errors():
             await self._pool.execute(
                 "INSERT INTO parked_events (subject, data, reason) VALUES ($1, $2, $3)", subject, data, reason
             )
 
     async def _insert(self, rows: Sequence[tuple[Prediction, str]]) -> list[datetime]:
-        made = await self._pool.fetch(f"{INSERT} RETURNING id, changed_at", inserted(rows))
-        at: dict[str, datetime] = {row["id"]: row["changed_at"] for row in made}
-        return [at[p.id] for p, _ in rows]
+        inserted = await self._pool.fetch(f"{INSERT} RETURNING id, changed_at", encode_inserts(rows))
+        created_at: dict[str, datetime] = {row["id"]: row["changed_at"] for row in inserted}
+        return [created_at[p.id] for p, _ in rows]
 
     async def _finish(self, ps: Sequence[Prediction]) -> list[str | None]:
-        finals = _finals(ps)
-        if len(finals) > HEAVY and len(ps) > 1:
+        finals = _encode_finishes(ps)
+        if len(finals) > MAX_STATEMENT_LENGTH and len(ps) > 1:
             middle = len(ps) // 2
             return [*await self._finish(ps[:middle]), *await self._finish(ps[middle:])]
         rows = await self._pool.fetch(FINISH, ",".join(p.id for p in ps), finals)
         written = {row["id"] for row in rows}
         others = [p.id for p in ps if p.id not in written]
-        if others:  # who wrote them may have died before it told anyone, so they are told again
+        if others:  # the gateway that wrote them may have died before it announced them, so they are announced again
             rows += await self._pool.fetch(f"SELECT {CHANGE} FROM predictions p WHERE id = ANY($1)", others)
-        await self._told(rows)
-        there: dict[str, str] = {row["id"]: row["kind"] for row in rows}
-        return [there.get(p.id) for p in ps]
+        await self._notify(rows)
+        kinds: dict[str, str] = {row["id"]: row["kind"] for row in rows}
+        return [kinds.get(p.id) for p in ps]
 
-    async def _told(self, rows: Sequence[asyncpg.Record]) -> None:
-        if any(row.get("hooked") for row in rows):
-            self._on_hooked()
-        await self._tell([as_change(row) for row in rows if row["kind"] == "predict"])
-
-
-def inserted(rows: Sequence[tuple[Prediction, str]]) -> str:
-    """The parameter of `INSERT`."""
-    return json.encode([_made(p, pool) for p, pool in rows]).decode()
+    async def _notify(self, rows: Sequence[asyncpg.Record]) -> None:
+        if any(row.get("has_webhook") for row in rows):
+            self._on_webhook_due()
+        await self._on_changes([as_change(row) for row in rows if row["kind"] == "predict"])
 
 
-def _made(p: Prediction, pool: str) -> Made:
-    return Made(
+def encode_inserts(rows: Sequence[tuple[Prediction, str]]) -> str:
+    """Return the parameter of `INSERT`."""
+    return json.encode([_inserted_row(p, pool) for p, pool in rows]).decode()
+
+
+def _inserted_row(p: Prediction, pool: str) -> InsertedRow:
+    return InsertedRow(
         id=p.id,
         account=p.account,
         model=p.model,
@@ -512,7 +546,7 @@ def _made(p: Prediction, pool: str) -> Made:
         input=p.input,
         created_at=p.created_at,
         deadline=p.deadline,
-        due_at=p.created_at + ON_ITS_WAY,
+        due_at=p.created_at + FIRST_CHECK_AFTER,
         secret=p.secret,
         deployment=p.deployment,
         webhook=p.webhook,
@@ -522,14 +556,14 @@ def _made(p: Prediction, pool: str) -> Made:
     )
 
 
-def _finals(ps: Sequence[Prediction]) -> str:
-    """The parameter of `FINISH`."""
-    return json.encode([_ended(p) for p in ps]).decode()
+def _encode_finishes(ps: Sequence[Prediction]) -> str:
+    """Return the parameter of `FINISH`."""
+    return json.encode([_finished_row(p) for p in ps]).decode()
 
 
-def _ended(p: Prediction) -> Ended:
+def _finished_row(p: Prediction) -> FinishedRow:
     output = p.output
-    return Ended(
+    return FinishedRow(
         id=p.id,
         status=p.status,
         output=None if output is None else (output,),
@@ -545,6 +579,7 @@ def _ended(p: Prediction) -> Ended:
 
 
 def as_prediction(row: asyncpg.Record) -> Prediction:
+    """Build a prediction from its row, which has `COLUMNS`."""
     return Prediction(
         id=row["id"],
         account=row["account"],
@@ -565,7 +600,7 @@ def as_prediction(row: asyncpg.Record) -> Prediction:
         metrics=json.decode(row["metrics"]) if row["metrics"] else {},
         run=json.decode(row["run"], type=Run) if row["run"] else None,
         many=row["many"],
-        chunks=_chunks(row["output"], row["many"]),
+        chunks=_decode_chunks(row["output"], row["many"]),
         text=Chunks.of([row["logs"]] if row["logs"] else []),
         logged=len(row["logs"]),
         files=tuple(row["files"]),
@@ -577,7 +612,7 @@ def as_prediction(row: asyncpg.Record) -> Prediction:
     )
 
 
-def _chunks(output: str | None, many: bool) -> Chunks:
+def _decode_chunks(output: str | None, many: bool) -> Chunks:
     if output is None:
         return Chunks.of()
     return Chunks.of(json.decode(output, type=list[Raw]) if many else [Raw(output.encode())])

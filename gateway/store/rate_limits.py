@@ -1,17 +1,17 @@
-"""What was taken of a minute's allowance, counted for all gateways."""
+"""Rate limits in the database: how many calls of a minute's allowance all gateways have taken."""
 
 from typing import Literal
 
 import asyncpg
 from msgspec import Struct
 
-from gateway.store.connection import reached
+from gateway.store.connection import translate_errors
 
-Kind = Literal["create", "other"]
+CallKind = Literal["create", "other"]
 
-# Minutes are those of the database's clock. A statement that waited for the row may bring the minute before: then it
-# takes of the row's own. A row from far ahead is from a clock that was set back since, and begins anew.
-TAKE = """
+# Minutes are those of the database's clock. A statement that waited for the row may come with the minute before: then
+# it takes from the row's own minute. A row from far ahead is from a clock that was set back since, and starts anew.
+TAKE_BLOCK = """
 WITH this AS (SELECT date_trunc('minute', clock_timestamp()) AS minute),
 mine AS (
     INSERT INTO allowances AS a (holder, kind, minute, taken) SELECT $1, $2, minute, $4::int FROM this
@@ -26,25 +26,29 @@ SELECT mine.taken, extract(epoch FROM coalesce(mine.minute, this.minute) + inter
 """.format(other="(a.minute < excluded.minute OR a.minute > excluded.minute + interval '5 minutes')")
 
 
-class Taken(Struct, frozen=True):
+class GrantedBlock(Struct, frozen=True):
+    """A block of calls that one gateway may let through."""
+
     granted: int
-    """0: the allowance is used up."""
-    free: int
-    """What nobody has taken yet."""
-    seconds: float
-    """Until the minute is over."""
+    """Calls in the block; 0: the allowance is used up."""
+    remaining: int
+    """Calls that no gateway has taken yet."""
+    resets_in: float
+    """Seconds until the minute is over."""
 
 
-class Allowances:
+class RateLimitStore:
+    """The calls that accounts and tokens have made in this minute, counted for all gateways."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def take(self, holder: str, kind: Kind, limit: int, block: int) -> Taken:
-        """A block of this minute's allowance, or what is left of it, in one statement."""
-        with reached():
-            row = await self._pool.fetchrow(TAKE, holder, kind, limit, block)
+    async def take_block(self, holder: str, kind: CallKind, limit: int, block: int) -> GrantedBlock:
+        """Take a block of this minute's allowance, or what remains of it, in one statement."""
+        with translate_errors():
+            row = await self._pool.fetchrow(TAKE_BLOCK, holder, kind, limit, block)
         assert row is not None
         if row["taken"] is None:
-            return Taken(0, 0, row["seconds"])
+            return GrantedBlock(0, 0, row["seconds"])
         over = max(0, row["taken"] - limit)
-        return Taken(block - over, max(0, limit - row["taken"]), row["seconds"])
+        return GrantedBlock(block - over, max(0, limit - row["taken"]), row["seconds"])

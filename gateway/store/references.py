@@ -1,4 +1,4 @@
-"""What a version is needed for, so that it is not deleted under somebody's feet."""
+"""References to versions: what needs a version that somebody wants to delete."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from asyncpg.pool import PoolConnectionProxy as Connection
 
 from gateway.errors import Unprocessable
 
-NEEDED = """
+SELECT_REFERENCE = """
     SELECT r.version AS id, 'deployment ' || d.owner || '/' || d.name AS by
       FROM releases r JOIN deployments d ON d.id = r.deployment
      WHERE r.version = ANY($1) AND r.number IN (d.newest, d.serving)
@@ -17,11 +17,14 @@ NEEDED = """
 """
 
 
-async def refuse_needed(on: Connection, deleted: Sequence[str]) -> None:
-    """Called after the versions are deleted, in the same transaction, which then fails.
+async def refuse_if_referenced(connection: Connection, deleted: Sequence[str]) -> None:
+    """Refuse the deletion of versions that something needs, by raising `Unprocessable`.
 
-    After, so that it sees what was committed while the deletion waited for somebody's lock. Raises `Unprocessable`.
+    Call it after the versions are deleted, in the same transaction, which then fails. After, so that it sees what was
+    committed while the deletion waited for somebody's lock.
     """
-    needed = await on.fetchrow(NEEDED, list(deleted))
-    if needed is not None:
-        raise Unprocessable(f"Version {needed['id'][:12]} is needed by {needed['by']}. Change or delete that first.")
+    reference = await connection.fetchrow(SELECT_REFERENCE, list(deleted))
+    if reference is not None:
+        raise Unprocessable(
+            f"Version {reference['id'][:12]} is needed by {reference['by']}. Change or delete that first."
+        )

@@ -1,4 +1,4 @@
-"""What of a prediction is kept for a while only: its input, its output and what it logged."""
+"""The part of a prediction that is kept for a limited time: its input, its output and its logs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -7,68 +7,74 @@ from typing import Final
 import asyncpg
 from msgspec import Struct
 
-from gateway.store.connection import reached
-from schemas.subjects import INLINE
+from gateway.store.connection import translate_errors
+from schemas.subjects import MAX_INLINE_BYTES
 
-EXAMPLE: Final = "EXISTS (SELECT FROM examples e WHERE e.prediction = p.id)"
+IS_EXAMPLE: Final = "EXISTS (SELECT FROM examples e WHERE e.prediction = p.id)"
 
-OLD: Final = f"""
+LOCK_EXPIRED: Final = f"""
     SELECT id FROM predictions p
      WHERE kind = 'predict' AND NOT removed AND source = $1 AND completed_at < now() - $2::interval
-       AND NOT {EXAMPLE} AND id <> ALL($3::text[])
+       AND NOT {IS_EXAMPLE} AND id <> ALL($3::text[])
      ORDER BY completed_at LIMIT $4 FOR UPDATE SKIP LOCKED
 """
 
-# A statement of its own, as it sees what became an example until the rows were locked; nothing becomes one after that.
-CONTENT: Final = f"""
+# A separate statement, as it sees what became an example until the rows were locked; nothing becomes one after that.
+SELECT_CONTENT: Final = f"""
     SELECT id, files,
            CASE WHEN octet_length(input::text) > $2
                 THEN encode(sha256(convert_to(input::text, 'UTF8')), 'hex') END AS large,
            coalesce(octet_length(output::text) > $2, false) AS spilled
-      FROM predictions p WHERE id = ANY($1) AND NOT {EXAMPLE}
+      FROM predictions p WHERE id = ANY($1) AND NOT {IS_EXAMPLE}
 """
 
-REMOVE: Final = """
+REMOVE_CONTENT: Final = """
     UPDATE predictions SET input = '{}', output = NULL, many = false, files = '{}', logs = '', removed = true
      WHERE id = ANY($1)
 """
 
 
-class Content(Struct, frozen=True, kw_only=True):
+class ExpiredContent(Struct, frozen=True, kw_only=True):
+    """The files that belong to the content of a prediction that is to be removed."""
+
     id: str
     files: tuple[str, ...]
-    large: str | None
-    """sha256 of an input that was too large for a message, and was written to the file store."""
-    spilled: bool = False
-    """Whether values of the output may have been, too."""
+    large_input: str | None
+    """sha256 of an input that was too large for a message and so is in the file store."""
+    has_large_values: bool = False
+    """Whether values of the output may be in the file store, too."""
 
 
-Free = Callable[[Sequence[Content]], Awaitable[list[str]]]
-"""Frees files, and says whose are gone."""
+FreeFiles = Callable[[Sequence[ExpiredContent]], Awaitable[list[str]]]
+"""Removes the files of these predictions, and returns the ids of those whose files are gone."""
 
 
-class Retention:
+class RetentionStore:
+    """The predictions whose content is old enough to be removed."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def remove(
-        self, source: str, after: timedelta, most: int, leave: Sequence[str], free: Free
+    async def remove_expired(
+        self, source: str, after: timedelta, limit: int, skip: Sequence[str], free_files: FreeFiles
     ) -> tuple[list[str], int]:
-        """Remove what some predictions said that ended so long ago: which were looked at, and how many are done.
+        """Remove the content of some predictions that ended so long ago.
 
-        Files go first: a gateway that dies in between leaves rows that are looked at again. No other gateway looks at
-        them meanwhile.
+        Returns the ids that were looked at, and of how many the content was removed. Files go first: a gateway
+        that dies in between leaves rows that are looked at again. No other gateway looks at them meanwhile.
         """
-        with reached():
+        with translate_errors():
             async with self._pool.acquire() as on, on.transaction():
-                ids = [row["id"] for row in await on.fetch(OLD, source, after, list(leave), most)]
+                ids = [row["id"] for row in await on.fetch(LOCK_EXPIRED, source, after, list(skip), limit)]
                 if not ids:
                     return [], 0
-                rows = await on.fetch(CONTENT, ids, INLINE)
-                gone = await free([_content(row) for row in rows])
-                await on.execute(REMOVE, gone)
+                rows = await on.fetch(SELECT_CONTENT, ids, MAX_INLINE_BYTES)
+                gone = await free_files([_content(row) for row in rows])
+                await on.execute(REMOVE_CONTENT, gone)
         return ids, len(gone)
 
 
-def _content(row: asyncpg.Record) -> Content:
-    return Content(id=row["id"], files=tuple(row["files"]), large=row["large"], spilled=row["spilled"])
+def _content(row: asyncpg.Record) -> ExpiredContent:
+    return ExpiredContent(
+        id=row["id"], files=tuple(row["files"]), large_input=row["large"], has_large_values=row["spilled"]
+    )

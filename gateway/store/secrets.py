@@ -1,4 +1,4 @@
-"""Secrets that webhooks are signed with: one of each account is in use, and old ones sign beside it for a while."""
+"""Secrets that sign webhooks: each account has one in use, and old ones sign beside it for a while."""
 
 import base64
 import os
@@ -7,31 +7,33 @@ from typing import Final
 
 import asyncpg
 
-from gateway.store.connection import reached
+from gateway.store.connection import translate_errors
 
 PREFIX: Final = "whsec_"
-BYTES: Final = 24
+KEY_BYTES: Final = 24
 
-IN_USE: Final = "SELECT key FROM webhook_secrets WHERE account = $1 AND expires_at IS NULL"
-DRAW: Final = "INSERT INTO webhook_secrets (account, key) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+SELECT_CURRENT: Final = "SELECT key FROM webhook_secrets WHERE account = $1 AND expires_at IS NULL"
+INSERT_KEY: Final = "INSERT INTO webhook_secrets (account, key) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
 
-class WebhookSecrets:
+class WebhookSecretStore:
+    """The signing secrets of all accounts."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def key(self, account: int) -> str:
-        """The one in use, drawn by whoever asks first."""
-        with reached():
-            found = await self._pool.fetchval(IN_USE, account)
-            if found is None:
-                await self._pool.execute(DRAW, account, draw())
-                found = await self._pool.fetchval(IN_USE, account)
-        return found
+    async def current_key(self, account: int) -> str:
+        """Return the key in use; whoever asks first draws it."""
+        with translate_errors():
+            key = await self._pool.fetchval(SELECT_CURRENT, account)
+            if key is None:
+                await self._pool.execute(INSERT_KEY, account, draw_key())
+                key = await self._pool.fetchval(SELECT_CURRENT, account)
+        return key
 
-    async def keys(self, account: int) -> list[str]:
-        """All that sign, the one in use first."""
-        with reached():
+    async def signing_keys(self, account: int) -> list[str]:
+        """Return all keys that sign, the one in use first."""
+        with translate_errors():
             rows = await self._pool.fetch(
                 """SELECT key, expires_at FROM webhook_secrets
                     WHERE account = $1 AND (expires_at IS NULL OR expires_at > now())
@@ -39,11 +41,14 @@ class WebhookSecrets:
                 account,
             )
         keys = [row["key"] for row in rows]
-        return keys if rows and rows[0]["expires_at"] is None else [await self.key(account), *keys]
+        return keys if rows and rows[0]["expires_at"] is None else [await self.current_key(account), *keys]
 
     async def rotate(self, account: int, overlap: timedelta) -> str:
-        """A new one; two who ask for it at the same moment get the same."""
-        with reached():
+        """Draw a new key and let the old one sign for `overlap` longer.
+
+        Two callers at the same moment get the same new key.
+        """
+        with translate_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(
                     "DELETE FROM webhook_secrets WHERE account = $1 AND expires_at <= now()", account
@@ -53,10 +58,10 @@ class WebhookSecrets:
                     account,
                     overlap,
                 )
-                await connection.execute(DRAW, account, draw())
-                return await connection.fetchval(IN_USE, account)
+                await connection.execute(INSERT_KEY, account, draw_key())
+                return await connection.fetchval(SELECT_CURRENT, account)
 
 
-def draw() -> str:
-    """Standard base64: clients split a key at its underscore, and there may be but one."""
-    return PREFIX + base64.b64encode(os.urandom(BYTES)).decode()
+def draw_key() -> str:
+    """Draw a key in standard base64: clients split a key at its underscore, and there may be only one."""
+    return PREFIX + base64.b64encode(os.urandom(KEY_BYTES)).decode()

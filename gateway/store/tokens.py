@@ -1,4 +1,4 @@
-"""Tokens in the record: by their hash only, so that nobody can read one there."""
+"""Tokens in the database, stored as hashes, so nobody can read one there."""
 
 from datetime import datetime
 from typing import Final
@@ -6,46 +6,51 @@ from typing import Final
 import asyncpg
 from msgspec import Struct, convert
 
-from gateway.store.accounts import Right, digest
-from gateway.store.connection import reached
-from gateway.store.pages import Cursor, Listed, listed
+from gateway.store.accounts import Scope, hash_token
+from gateway.store.connection import translate_errors
+from gateway.store.pages import Cursor, RowPage, fetch_page
 
-HINT: Final = 7  # characters: r8_ and four of 37
+HINT_LENGTH: Final = 7  # characters: r8_ and four of 37
 COLUMNS = "t.id, t.name, t.hint, t.scopes, t.created_at, t.expires_at, t.creates_per_minute, t.others_per_minute"
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """What may be said of it; with its id it can be revoked, and nothing else."""
+    """A token without its text. Whoever has its id can revoke it, and nothing else."""
 
     id: str
     account: str
     name: str
     hint: str
-    scopes: list[Right]
+    scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None = None
     creates_per_minute: int | None = None
     others_per_minute: int | None = None
 
 
-class Tokens:
+class TokenStore:
+    """The tokens of all accounts: creation, lists, revocation."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def create(
         self,
         text: str,
-        by: str,
+        creator: str,
         username: str,
         *,
         name: str,
-        scopes: list[Right],
+        scopes: list[Scope],
         expires_at: datetime | None,
         creates_per_minute: int | None,
         others_per_minute: int | None,
     ) -> Token | None:
-        """Made with the token of the id `by`, which it cannot outlive. None: that one, or the account, is gone."""
-        with reached():
+        """Create a token, on behalf of the token `creator`, whose expiry and scopes limit it.
+
+        Returns None if the creator's token, or the account, is gone.
+        """
+        with translate_errors():
             row = await self._pool.fetchrow(
                 f"""WITH t AS (
                         INSERT INTO tokens (hash, account, name, hint, scopes, expires_at,
@@ -56,11 +61,11 @@ class Tokens:
                            AND (mine.expires_at IS NULL OR mine.expires_at > now())
                         RETURNING *)
                     SELECT {COLUMNS}, $3::text AS account FROM t""",
-                digest(text),
-                by,
+                hash_token(text),
+                creator,
                 username,
                 name,
-                text[:HINT],
+                text[:HINT_LENGTH],
                 scopes,
                 expires_at,
                 creates_per_minute,
@@ -68,9 +73,9 @@ class Tokens:
             )
         return convert(dict(row), Token) if row else None
 
-    async def page(self, username: str, cursor: Cursor | None, size: int) -> Listed[Token]:
-        """An account's, newest first."""
-        return await listed(
+    async def page(self, username: str, cursor: Cursor | None, size: int) -> RowPage[Token]:
+        """Return one page of an account's tokens, newest first."""
+        return await fetch_page(
             self._pool,
             f"""SELECT * FROM (SELECT {COLUMNS}, a.username AS account
                                  FROM tokens t JOIN accounts a ON a.id = t.account
@@ -79,19 +84,23 @@ class Tokens:
             by=("created_at", "id"),
             cursor=cursor,
             size=size,
-            read=lambda row: convert(dict(row), Token),
+            from_row=lambda row: convert(dict(row), Token),
         )
 
-    async def has(self, id: str, account: int | None) -> bool:
-        with reached():
+    async def exists(self, id: str, account: int | None) -> bool:
+        """Return whether there is a token of this id, of this account if one is given."""
+        with translate_errors():
             return await self._pool.fetchval(
                 "SELECT EXISTS (SELECT FROM tokens WHERE id = $1 AND ($2::int IS NULL OR account = $2))", id, account
             )
 
-    async def revoke(self, id: str, account: int | None, scopes: frozenset[Right]) -> bool:
-        """One of any account when none is given; unless it has a scope that is not among these."""
-        with reached():
-            found = await self._pool.fetchrow(
+    async def revoke(self, id: str, account: int | None, scopes: frozenset[Scope]) -> bool:
+        """Delete a token, unless it has a scope outside `scopes`; return False if nothing was deleted.
+
+        Without an account it may be any account's.
+        """
+        with translate_errors():
+            revoked = await self._pool.fetchrow(
                 """WITH gone AS (
                        DELETE FROM tokens WHERE id = $1 AND ($2::int IS NULL OR account = $2) AND scopes <@ $3
                        RETURNING id),
@@ -101,4 +110,4 @@ class Tokens:
                 account,
                 list(scopes),
             )
-        return found is not None
+        return revoked is not None

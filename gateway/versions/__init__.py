@@ -1,1 +1,1 @@
-"""How versions come and go: pushes, trainings and deletions."""
+"""The life cycle of versions: pushes, trainings and deletions."""

@@ -1,4 +1,4 @@
-"""Deleting versions and models: their predictions end, everybody forgets them, and their files go."""
+"""Deletion of versions and models: their predictions are canceled, everybody forgets them, and their files go."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -9,36 +9,40 @@ import structlog
 from gateway.broker import Broker
 from gateway.catalog.catalog import Catalog, Version
 from gateway.errors import Unprocessable
-from gateway.files.store import Files
-from gateway.predictions.cancellation import DELETED, Cancels
-from gateway.store.models import Left, Models
-from gateway.store.predictions import Predictions
+from gateway.files.store import FileStore
+from gateway.predictions.cancellation import VERSION_DELETED, Cancellations
+from gateway.store.models import ModelStore, StoredVersionFiles
+from gateway.store.predictions import PredictionStore
 from schemas import keys
-from schemas.models import Retired
+from schemas.models import RetiredVersions
 
-log = structlog.get_logger("samovar.deleting")
+log = structlog.get_logger("samovar.deletion")
 
-AT_ONCE: Final = 200
-"""Predictions that are ended before the answer; the reconciler ends the others in the next seconds."""
-
-
-class Fleet(Protocol):
-    def offering(self, version: str) -> str | None: ...
+MAX_CANCELED_AT_ONCE: Final = 200
+"""Predictions that are canceled before the response; the reconciler cancels the others within seconds."""
 
 
-class Deleting:
+class LocalVersions(Protocol):
+    """The versions that runners have in folders of their own."""
+
+    def host_with_folder(self, version: str) -> str | None: ...
+
+
+class VersionDeleter:
+    """Deletes versions and models with all that belongs to them. Used by the routes of models."""
+
     def __init__(
         self,
         *,
-        record: Predictions,
-        models: Models,
+        predictions: PredictionStore,
+        models: ModelStore,
         catalog: Catalog,
-        files: Files,
+        files: FileStore,
         broker: Broker,
-        cancels: Cancels,
-        fleet: Fleet,
+        cancels: Cancellations,
+        fleet: LocalVersions,
     ) -> None:
-        self._record = record
+        self._predictions = predictions
         self._models = models
         self._catalog = catalog
         self._files = files
@@ -46,52 +50,55 @@ class Deleting:
         self._cancels = cancels
         self._fleet = fleet
 
-    async def version(self, version: Version) -> None:
-        """Raises `Unprocessable` for one that a runner has in a folder of its own, or that another was trained from."""
-        self._refuse_offered([version.id])
-        left = await self._models.delete_version(version.owner, version.name, version.id)
-        await self._gone(left or {version.id: Left(None, None)}, version.model, None)
+    async def delete_version(self, version: Version) -> None:
+        """Delete a version.
 
-    async def model(self, owner: str, name: str) -> None:
-        """With all its versions, and the pushes that are under way. Raises `Unprocessable`."""
-        self._refuse_offered(await self._models.version_ids(owner, name))
-        left = await self._models.delete_model(owner, name)
-        await self._gone(left, f"{owner}/{name}", f"{owner}/{name}")
+        Raises `Unprocessable` for one that a runner has in a folder of its own, or that another was trained from.
+        """
+        self._refuse_local([version.id])
+        files = await self._models.delete_version(version.owner, version.name, version.id)
+        await self._clean_up(files or {version.id: StoredVersionFiles(None, None)}, version.model, None)
 
-    def _refuse_offered(self, versions: Iterable[str]) -> None:
+    async def delete_model(self, owner: str, name: str) -> None:
+        """Delete a model with all its versions and unfinished pushes. Raises `Unprocessable`."""
+        self._refuse_local(await self._models.version_ids(owner, name))
+        files = await self._models.delete_model(owner, name)
+        await self._clean_up(files, f"{owner}/{name}", f"{owner}/{name}")
+
+    def _refuse_local(self, versions: Iterable[str]) -> None:
         for id in versions:
-            if (host := self._fleet.offering(id)) is not None:
+            if (host := self._fleet.host_with_folder(id)) is not None:
                 raise Unprocessable(
                     f"Version {id[:12]} comes from a folder of the runner on {host}, which would offer it again. "
                     "Take the folder from its SAMOVAR_MODELS, and restart it."
                 )
 
-    async def _gone(self, left: Mapping[str, Left], model: str, pushes_of: str | None) -> None:
-        versions = list(left)
+    async def _clean_up(self, files: Mapping[str, StoredVersionFiles], model: str, deleted_model: str | None) -> None:
+        versions = list(files)
         self._catalog.forget(versions)
-        await self._broker.retire(Retired(versions=versions))
-        open = await self._record.wish_all_canceled(versions, pushes_of, AT_ONCE)
-        await asyncio.gather(*(self._cancels.cancel(id, DELETED) for id in open))
-        for version, (pack, weights) in left.items():
+        await self._broker.announce_deletion(RetiredVersions(versions=versions))
+        ids = await self._predictions.request_cancel_all(versions, deleted_model, MAX_CANCELED_AT_ONCE)
+        await asyncio.gather(*(self._cancels.cancel(id, VERSION_DELETED) for id in ids))
+        for version, (archive, weights) in files.items():
             await self._broker.discard_jobs(model, version)
-            if pack is not None:
-                await self._drop(version, pack)
+            if archive is not None:
+                await self._remove_archive(version, archive)
             if weights is not None:
-                await self._drop_weights(version, weights)
+                await self._remove_weights(version, weights)
         log.info("deleted", model=model, versions=versions)
 
-    async def _drop_weights(self, version: str, key: str) -> None:
-        """Unless another training has made the same version again."""
-        async with self._models.holding(version) as on:
-            if not await self._models.versions_needed([version], on):
+    async def _remove_weights(self, version: str, key: str) -> None:
+        """Remove a version's weights and manifest, unless another training has made it again."""
+        async with self._models.lock(version) as connection:
+            if not await self._models.versions_in_use([version], connection):
                 await self._files.remove(keys.manifest(version))
-            if not await self._models.weights_needed([key], on):
+            if not await self._models.weights_in_use([key], connection):
                 await self._files.remove(key)
 
-    async def _drop(self, version: str, pack: str) -> None:
-        """Unless it has been pushed again."""
-        async with self._models.holding(pack) as on:
-            if not await self._models.versions_needed([version], on):
+    async def _remove_archive(self, version: str, digest: str) -> None:
+        """Remove a version's archive and manifest, unless it has been pushed again."""
+        async with self._models.lock(digest) as connection:
+            if not await self._models.versions_in_use([version], connection):
                 await self._files.remove(keys.manifest(version))
-            if not await self._models.packs_needed([pack], on):
-                await self._files.remove(keys.pack(pack))
+            if not await self._models.archives_in_use([digest], connection):
+                await self._files.remove(keys.archive(digest))

@@ -1,85 +1,98 @@
-"""The end of a push becomes a version, once, before anybody is told of it."""
+"""Results of pushes: the end of a push becomes a version, once, before anybody is told of it."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, Protocol
 
 import structlog
-from msgspec import DecodeError, structs
+from msgspec import DecodeError
 
 from gateway.catalog.catalog import Catalog
-from gateway.errors import NoFiles, Unavailable
-from schemas.models import Built, Manifest, decode_built, decode_manifest
-from schemas.prediction import FINAL, Prediction, Status
+from gateway.errors import FileStoreUnavailable, Unavailable
+from schemas.models import BuildResult, Manifest, decode_build_result, decode_manifest
+from schemas.prediction import FINAL, Prediction, Status, reject_result
 
-log = structlog.get_logger("samovar.builds")
+log = structlog.get_logger("samovar.push_results")
 
-MISFIT: Final = "The runner's answer does not describe this version. Its log and the gateway's say more."
-
-
-class Rows(Protocol):
-    async def built(self, push: str, manifest: Manifest, built: Built, logs: str) -> bool: ...
+UNUSABLE_OUTPUT: Final = "The runner's output does not describe this version. See its log and the gateway's."
 
 
-class Record(Protocol):
+class PushedVersions(Protocol):
+    """The creation of versions from pushes in the database."""
+
+    async def create_pushed_version(self, push: str, manifest: Manifest, built: BuildResult, logs: str) -> bool: ...
+
+
+class PredictionRecord(Protocol):
+    """The rows of pushes."""
+
     async def get(self, id: str, account: int | None = None) -> Prediction | None: ...
     def finish(self, p: Prediction) -> Awaitable[str | None]: ...
 
 
-class Builds:
-    def __init__(self, record: Record, rows: Rows, catalog: Catalog) -> None:
+class PushResults:
+    """Makes versions of pushes that have succeeded.
+
+    It owns nothing: whoever is about to tell of a push's end settles it first, and settling twice does no harm.
+    """
+
+    def __init__(self, record: PredictionRecord, versions: PushedVersions, catalog: Catalog) -> None:
         self._record = record
-        self._rows = rows
+        self._versions = versions
         self._catalog = catalog
 
-    async def recorded(self, id: str) -> None:
-        """The end of a push is in the record."""
+    async def on_recorded(self, id: str) -> None:
+        """Make the version of a push whose end was just recorded."""
         p = await self._record.get(id)
         if p is not None:
-            await self.settled(p)
+            await self.settle(p)
 
-    async def settled(self, p: Prediction) -> Prediction:
-        """A push as it may be told: its end is in the record, and its version is there if it succeeded.
+    async def settle(self, p: Prediction) -> Prediction:
+        """Return a push as it may be shown: its end is recorded, and its version exists if it succeeded.
 
-        So that it can be pushed again, or its version be deleted, at once. Raises `Unavailable`.
+        So it can be pushed again, or its version be deleted, at once. Raises `Unavailable`.
         """
         if p.status in FINAL:
             await self._record.finish(p)
         if p.status is not Status.SUCCEEDED:
             return p
-        manifest, built = decode_manifest(bytes(p.input)), answer(p)
+        manifest, built = decode_manifest(bytes(p.input)), parse_build_output(p)
         if built is None:
-            log.error("push_not_understood", id=p.id, version=p.version)
-            return structs.replace(p, status=Status.FAILED, error=MISFIT)
-        if await self._rows.built(p.id, manifest, built, p.logs):
+            log.error("push_output_unusable", id=p.id, version=p.version)
+            return reject_result(p, UNUSABLE_OUTPUT)
+        if await self._versions.create_pushed_version(p.id, manifest, built, p.logs):
             self._catalog.forget([p.version])
-            log.info("version_made", model=p.model, version=p.version, push=p.id)
+            log.info("version_created", model=p.model, version=p.version, push=p.id)
         return p
 
     def follow(self, states: AsyncGenerator[Prediction]) -> AsyncGenerator[Prediction]:
-        return following(states, self.settled)
+        """Settle each state of a push, as in `settle_each`."""
+        return settle_each(states, self.settle)
 
 
-async def following(
-    states: AsyncGenerator[Prediction], settled: Callable[[Prediction], Awaitable[Prediction]]
+async def settle_each(
+    states: AsyncGenerator[Prediction], settle: Callable[[Prediction], Awaitable[Prediction]]
 ) -> AsyncGenerator[Prediction]:
-    """Each state as it may be told. Ends early when the record is away just then: who follows comes back."""
+    """Yield each state as it may be shown.
+
+    Ends early when the database or the file store does not answer: whoever follows comes back.
+    """
     async with aclosing(states):
         async for p in states:
             try:
-                yield await settled(p)
-            except (Unavailable, NoFiles) as error:
-                log.info("end_not_told_yet", id=p.id, reason=str(error))
+                yield await settle(p)
+            except (Unavailable, FileStoreUnavailable) as error:
+                log.info("end_not_settled", id=p.id, reason=str(error))
                 return
 
 
-def answer(p: Prediction) -> Built | None:
-    """What a runner said of the version that it built; None if that is not the version that was pushed."""
+def parse_build_output(p: Prediction) -> BuildResult | None:
+    """Return what a runner built, or None if that is not the version that was pushed."""
     try:
-        built = decode_built(bytes(p.output or b""))
+        built = decode_build_result(bytes(p.output or b""))
         manifest = decode_manifest(bytes(p.input))
     except (DecodeError, ValueError):
         return None
-    offer = built.offer
-    fits = (offer.owner, offer.name, offer.version) == (manifest.owner, manifest.name, p.version)
-    return built if fits else None
+    version = built.offer
+    is_pushed_version = (version.owner, version.name, version.version) == (manifest.owner, manifest.name, p.version)
+    return built if is_pushed_version else None

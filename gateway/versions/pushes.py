@@ -11,11 +11,11 @@ from msgspec import Struct, json
 from gateway import ids
 from gateway.catalog.catalog import Version, as_version
 from gateway.errors import BodyTooLarge, Forbidden, Unprocessable
-from gateway.files.store import Files
-from gateway.predictions.submit import Creator
+from gateway.files.store import FileStore
+from gateway.predictions.submit import Submitter
 from gateway.store.accounts import Account
-from gateway.store.models import Models
-from gateway.store.predictions import Predictions
+from gateway.store.models import ModelStore
+from gateway.store.predictions import PredictionStore
 from schemas import keys
 from schemas.keys import INCOMING
 from schemas.models import Manifest
@@ -24,78 +24,92 @@ from schemas.prediction import Prediction
 log = structlog.get_logger("samovar.pushes")
 
 POOL: Final = "default"
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-NAMES: Final = "a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit."
+MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME_RULE: Final = "a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit."
 
 
-class Owners(Protocol):
-    async def named(self, username: str) -> bool: ...
+class AccountNames(Protocol):
+    """The names of accounts."""
+
+    async def exists(self, username: str) -> bool: ...
 
 
-class Archive(Struct, frozen=True, kw_only=True):
-    """In the store, under a key that nobody else knows."""
+class ReceivedArchive(Struct, frozen=True, kw_only=True):
+    """An archive in the file store, under a key that nobody else knows."""
 
     key: str
     digest: str
     size: int
 
 
-class Pushes:
+class PushService:
+    """Receives archives, and creates the jobs that build versions of them. Used by the routes of pushes."""
+
     def __init__(
-        self, *, owners: Owners, record: Predictions, models: Models, creator: Creator, files: Files, limit: int
+        self,
+        *,
+        accounts: AccountNames,
+        predictions: PredictionStore,
+        models: ModelStore,
+        submitter: Submitter,
+        files: FileStore,
+        limit: int,
     ) -> None:
-        self._owners = owners
-        self._record = record
+        self._accounts = accounts
+        self._predictions = predictions
         self._models = models
-        self._creator = creator
+        self._submitter = submitter
         self._files = files
         self._limit = limit
 
-    async def allow(self, account: Account, owner: str) -> None:
-        """Raises `Forbidden` for the name of somebody else's account."""
-        if owner != account.username and await self._owners.named(owner):
+    async def require_owner(self, account: Account, owner: str) -> None:
+        """Refuse a push to a name of somebody else's account, by raising `Forbidden`."""
+        if owner != account.username and await self._accounts.exists(owner):
             raise Forbidden(f"{owner} is another account. Push to {account.username}/…, or to a name of no account.")
 
     async def push(
         self, account: Account, owner: str, name: str, content: AsyncGenerator[bytes], digest: str | None
     ) -> tuple[Prediction | Version, bool]:
-        """The push of an archive, and whether it was made now; or the version, if it is there.
+        """Receive an archive, and return its push and whether that is new; or the version, if it exists already.
 
-        Raises `BodyTooLarge`, `Unprocessable`, `NoFiles`, `QueueFull` or `Unavailable`: then nothing was accepted.
+        Raises `BodyTooLarge`, `Unprocessable`, `NoFiles`, `QueueFull` or `Unavailable`; then nothing was accepted.
         """
-        key = f"{INCOMING}/{ids.draw_upload()}"
+        key = f"{INCOMING}/{ids.new_upload_id()}"
         archive = await self._receive(key, content)
         try:
             if digest is not None and digest.lower().removeprefix("sha256:") != archive.digest:
                 raise Unprocessable(f"Samovar-Digest: the body's sha256 is {archive.digest}. Send it again.")
-            return await self._begin(
+            return await self._create_build(
                 account, Manifest(owner=owner, name=name, pack=archive.digest, size=archive.size), key
             )
         finally:
             await self._files.remove(key)
 
-    async def _begin(self, account: Account, manifest: Manifest, key: str) -> tuple[Prediction | Version, bool]:
+    async def _create_build(self, account: Account, manifest: Manifest, key: str) -> tuple[Prediction | Version, bool]:
         while True:
-            if (row := await self._models.version(manifest.version)) is not None:
+            if (row := await self._models.get_version(manifest.version)) is not None:
                 return as_version(row), False
-            if (under_way := await self._record.build_under_way(manifest.version)) is not None:
-                return under_way, False
-            p = self._creator.draw_build(account.id, manifest)
+            if (unfinished := await self._predictions.find_unfinished_build(manifest.version)) is not None:
+                return unfinished, False
+            p = self._submitter.new_push(account.id, manifest)
             if await self._commit(p, manifest, key):
                 log.info("pushed", model=p.model, version=p.version, push=p.id, bytes=manifest.size)
-                await self._creator.send(p, POOL)
+                await self._submitter.submit_committed(p)
                 return p, True
 
     async def _commit(self, p: Prediction, manifest: Manifest, key: str) -> bool:
-        """Archive and manifest in their places, and the row of the push. False: somebody else was faster."""
-        async with self._models.holding(manifest.pack) as on:
-            pack = keys.pack(manifest.pack)
-            if not await self._files.there(pack):
-                await self._files.move(key, pack)
-            await self._files.write(keys.manifest(manifest.version), json.encode(manifest))
-            return await self._record.create_build(p, POOL, on)
+        """Put archive and manifest in their places, and insert the row of the push.
 
-    async def _receive(self, key: str, content: AsyncGenerator[bytes]) -> Archive:
+        Returns False if another push was faster.
+        """
+        async with self._models.lock(manifest.pack) as connection:
+            archive_key = keys.archive(manifest.pack)
+            if not await self._files.exists(archive_key):
+                await self._files.move(key, archive_key)
+            await self._files.write(keys.manifest(manifest.version), json.encode(manifest))
+            return await self._predictions.create_build(p, POOL, connection)
+
+    async def _receive(self, key: str, content: AsyncGenerator[bytes]) -> ReceivedArchive:
         hash, size = hashlib.sha256(), 0
         first = await anext(content, b"")
         if not first:
@@ -113,15 +127,15 @@ class Pushes:
                 piece = await anext(content, b"")
 
         await self._files.receive(key, hashed())
-        return Archive(key=key, digest=hash.hexdigest(), size=size)
+        return ReceivedArchive(key=key, digest=hash.hexdigest(), size=size)
 
 
 def check_name(field: str, text: str) -> None:
-    """Raises `Unprocessable`."""
-    if not NAME.fullmatch(text):
-        raise Unprocessable(f"{field} {text!r}: {NAMES}")
+    """Refuse a name that is not valid, by raising `Unprocessable`."""
+    if not MODEL_NAME.fullmatch(text):
+        raise Unprocessable(f"{field} {text!r}: {NAME_RULE}")
 
 
-def logs(push: str, setup: str) -> str:
-    """A version's: that of its push, which mostly holds what set-up said, too."""
+def join_logs(push: str, setup: str) -> str:
+    """Return a version's log: that of its push, which usually includes that of its set-up."""
     return push if setup in push else f"{push.rstrip()}\n== setup\n{setup}"

@@ -1,1 +1,1 @@
-"""What the API shows of predictions, models, accounts and the fleet."""
+"""The resources that the API shows: predictions, models, accounts and the fleet."""

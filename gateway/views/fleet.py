@@ -1,4 +1,4 @@
-"""The runners and what waits for them, as clients see them: which models are where, and for which there are jobs."""
+"""The fleet as the API shows it: runners with their instances, and the queues of jobs."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,17 +6,21 @@ from typing import Protocol
 
 from msgspec import Struct, structs
 
-from gateway.times import rfc3339
+from gateway.times import format_rfc3339
 from schemas import subjects
-from schemas.models import Presence, Resident
+from schemas.models import Heartbeat, InstanceStatus
 
 
 class MemoryView(Struct, kw_only=True):
+    """Memory of a host that models may use, and what they use, in bytes."""
+
     limit: int
     used: int
 
 
 class DeviceView(Struct, kw_only=True):
+    """A device of a runner; memory in bytes."""
+
     name: str
     kind: str
     memory: int
@@ -25,6 +29,8 @@ class DeviceView(Struct, kw_only=True):
 
 
 class InstanceView(Struct, kw_only=True):
+    """An instance of a version on a runner."""
+
     model: str
     version: str
     number: int
@@ -38,6 +44,8 @@ class InstanceView(Struct, kw_only=True):
 
 
 class RunnerView(Struct, kw_only=True):
+    """A runner with its devices and instances."""
+
     agent: str
     host: str
     pool: str
@@ -48,60 +56,68 @@ class RunnerView(Struct, kw_only=True):
 
 
 class QueueView(Struct, kw_only=True):
+    """A queue of jobs for one version."""
+
     model: str
     version: str
     pool: str
     jobs: int
-    """All that are not settled: those that wait, and those in hand."""
+    """All jobs that are not acknowledged: those that wait, and those in hand."""
     running: int
-    """Of these, as far as runners have said."""
+    """Jobs of these that run, by the last heartbeats."""
     warm: bool
     starting: str | None
 
 
 class Overview(Struct, kw_only=True):
+    """The overview of all runners and queues."""
+
     runners: list[RunnerView]
     queues: list[QueueView]
     pushes: int
-    """That wait to be built, or are being built."""
+    """Pushes that wait to be built, or are being built."""
 
 
-class Fleet(Protocol):
-    def present(self) -> list[Presence]: ...
-    def warm(self, service: str) -> bool: ...
-    def starting(self, service: str) -> str | None: ...
+class FleetStatus(Protocol):
+    """The registry of runners, as far as the overview reads it."""
+
+    def list_runners(self) -> list[Heartbeat]: ...
+    def is_warm(self, service: str) -> bool: ...
+    def starting_phase(self, service: str) -> str | None: ...
 
 
-def overview(fleet: Fleet, depths: Mapping[str, int]) -> Overview:
-    """`depths` is how many jobs there are, by subject."""
-    present = fleet.present()
+def build_overview(fleet: FleetStatus, depths: Mapping[str, int]) -> Overview:
+    """Build the overview of all runners and queues; `depths` is how many jobs each subject has."""
+    heartbeats = fleet.list_runners()
     jobs = Counter[subjects.Queue]()
     for subject, count in depths.items():
         if (queue := subjects.queue_of(subject)) is not None:
             jobs[queue] += count
     return Overview(
-        runners=[_runner(presence) for presence in present],
-        queues=_queues(jobs, fleet, _running(present)),
+        runners=[_runner_view(heartbeat) for heartbeat in heartbeats],
+        queues=_queue_views(jobs, fleet, _count_running(heartbeats)),
         pushes=sum(count for queue, count in jobs.items() if queue.version == subjects.BUILD),
     )
 
 
-def models(seen: Overview) -> set[str]:
-    """owner/name of all that are in it."""
-    return {each.model for runner in seen.runners for each in runner.instances} | {each.model for each in seen.queues}
+def model_names(overview: Overview) -> set[str]:
+    """Return the names, as `owner/name`, of all models in an overview."""
+    return {each.model for runner in overview.runners for each in runner.instances} | {
+        each.model for each in overview.queues
+    }
 
 
-def without(seen: Overview, hidden: set[str]) -> Overview:
-    """The same, with nothing of these models; what they use of memory and devices still counts."""
+def hide_models(overview: Overview, hidden: set[str]) -> Overview:
+    """Return an overview without these models. The memory and devices that they use still count."""
     runners = [
         structs.replace(runner, instances=[each for each in runner.instances if each.model not in hidden])
-        for runner in seen.runners
+        for runner in overview.runners
     ]
-    queues = [each for each in seen.queues if each.model not in hidden]
-    return structs.replace(seen, runners=runners, queues=queues)
+    queues = [each for each in overview.queues if each.model not in hidden]
+    return structs.replace(overview, runners=runners, queues=queues)
 
 
-def _queues(jobs: Mapping[subjects.Queue, int], fleet: Fleet, running: Mapping[str, int]) -> list[QueueView]:
+def _queue_views(jobs: Mapping[subjects.Queue, int], fleet: FleetStatus, running: Mapping[str, int]) -> list[QueueView]:
     return [
         QueueView(
             model=queue.model,
@@ -109,38 +125,38 @@ def _queues(jobs: Mapping[subjects.Queue, int], fleet: Fleet, running: Mapping[s
             pool=queue.pool,
             jobs=count,
             running=running.get(subjects.service(queue.pool, queue.version), 0),
-            warm=fleet.warm(subjects.service(queue.pool, queue.version)),
-            starting=fleet.starting(subjects.service(queue.pool, queue.version)),
+            warm=fleet.is_warm(subjects.service(queue.pool, queue.version)),
+            starting=fleet.starting_phase(subjects.service(queue.pool, queue.version)),
         )
         for queue, count in sorted(jobs.items(), key=lambda item: (item[0].model, item[0].version, item[0].pool))
         if queue.version not in {subjects.BUILD, subjects.TRAIN}
     ]
 
 
-def _running(present: Iterable[Presence]) -> Mapping[str, int]:
+def _count_running(heartbeats: Iterable[Heartbeat]) -> Mapping[str, int]:
     running = Counter[str]()
-    for presence in present:
-        for resident in presence.residents:
-            running[subjects.service(resident.release or presence.pool, resident.version)] += resident.running
+    for heartbeat in heartbeats:
+        for instance in heartbeat.residents:
+            running[subjects.service(instance.release or heartbeat.pool, instance.version)] += instance.running
     return running
 
 
-def _runner(presence: Presence) -> RunnerView:
+def _runner_view(heartbeat: Heartbeat) -> RunnerView:
     return RunnerView(
-        agent=presence.agent,
-        host=presence.host,
-        pool=presence.pool,
-        memory=MemoryView(limit=presence.memory, used=presence.used),
+        agent=heartbeat.agent,
+        host=heartbeat.host,
+        pool=heartbeat.pool,
+        memory=MemoryView(limit=heartbeat.memory, used=heartbeat.used),
         devices=[
             DeviceView(name=each.name, kind=each.kind, memory=each.memory, planned=each.planned, cores=each.cores)
-            for each in presence.devices
+            for each in heartbeat.devices
         ],
-        instances=_instances(presence.residents),
-        counts=presence.counts,
+        instances=_instance_views(heartbeat.residents),
+        counts=heartbeat.counts,
     )
 
 
-def _instances(residents: Sequence[Resident]) -> list[InstanceView]:
+def _instance_views(instances: Sequence[InstanceStatus]) -> list[InstanceView]:
     return [
         InstanceView(
             model=each.model,
@@ -151,8 +167,8 @@ def _instances(residents: Sequence[Resident]) -> list[InstanceView]:
             devices=each.devices,
             memory=each.memory,
             running=each.running,
-            since=rfc3339(each.since),
-            used_at=rfc3339(each.used_at) if each.used_at else None,
+            since=format_rfc3339(each.since),
+            used_at=format_rfc3339(each.used_at) if each.used_at else None,
         )
-        for each in sorted(residents, key=lambda each: (each.model, each.version, each.number))
+        for each in sorted(instances, key=lambda each: (each.model, each.version, each.number))
     ]

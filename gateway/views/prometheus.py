@@ -1,4 +1,4 @@
-"""The runners and what waits for them, as Prometheus' metrics: made for each scrape from what they said last."""
+"""The fleet as Prometheus' metrics, made for each scrape from the last heartbeats."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,9 @@ from prometheus_client.registry import Collector
 from gateway.views.fleet import Overview, RunnerView
 
 
-class Snapshot(Collector):
+class MetricSnapshot(Collector):
+    """A collector of metrics that were made before."""
+
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 
@@ -18,25 +20,26 @@ class Snapshot(Collector):
         return self._families
 
 
-def of_runners(seen: Overview) -> Iterator[Metric]:
-    yield GaugeMetricFamily("samovar_runners", "Runners heard of lately.", value=len(seen.runners))
-    yield _instances(seen.runners)
-    yield _running(seen.runners)
-    yield _memory(seen.runners)
-    yield _device_memory(seen.runners)
-    yield _changes(seen.runners)
+def runner_metrics(overview: Overview) -> Iterator[Metric]:
+    """Yield the metrics of runners and their instances."""
+    yield GaugeMetricFamily("samovar_runners", "Runners heard of lately.", value=len(overview.runners))
+    yield _instances(overview.runners)
+    yield _running(overview.runners)
+    yield _memory(overview.runners)
+    yield _device_memory(overview.runners)
+    yield _changes(overview.runners)
 
 
-def of_queues(seen: Overview) -> Iterator[Metric]:
-    """Every gateway tells the same."""
-    jobs = Counter({each.model: 0 for runner in seen.runners for each in runner.instances})
-    for queue in seen.queues:
+def queue_metrics(overview: Overview) -> Iterator[Metric]:
+    """Yield the metrics of queues, which are the same at every gateway."""
+    jobs = Counter({each.model: 0 for runner in overview.runners for each in runner.instances})
+    for queue in overview.queues:
         jobs[queue.model] += queue.jobs
     depth = GaugeMetricFamily("samovar_queue_depth", "Jobs that wait or are in hand.", labels=["model"])
     for model, count in sorted(jobs.items()):
         depth.add_metric([model], count)
     yield depth
-    yield GaugeMetricFamily("samovar_pushes_pending", "Pushes that wait or are being built.", value=seen.pushes)
+    yield GaugeMetricFamily("samovar_pushes_pending", "Pushes that wait or are being built.", value=overview.pushes)
 
 
 def _instances(runners: Iterable[RunnerView]) -> Metric:
@@ -85,7 +88,7 @@ def _device_memory(runners: Iterable[RunnerView]) -> Metric:
 
 
 def _changes(runners: Iterable[RunnerView]) -> Metric:
-    """A runner that is started anew begins at 0, as counters do."""
+    """Return the counters of a runner; they begin at 0 when it restarts, as counters do."""
     family = CounterMetricFamily(
         "samovar_runner_changes",
         "Loads, parks, evictions and the like, since a runner began.",

@@ -1,4 +1,4 @@
-"""A form made from a version's Input schema: which field a person fills in for each input."""
+"""A form built from a version's Input schema, with a field for each input."""
 
 import math
 from collections.abc import Mapping
@@ -9,13 +9,12 @@ from msgspec import Struct, json
 VARIANTS: Final = "anyOf", "oneOf"
 NULL: Final = {"type": "null"}
 SIMPLE: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
-LONG: Final = 60  # characters from which a default gets room for several lines
 
 Schema = Mapping[str, Any]
 
 
 class Field(Struct, frozen=True, kw_only=True):
-    """What a page needs to show one input, and to read it back."""
+    """One input in a form: what a page needs to show it, and to read it back."""
 
     name: str
     title: str
@@ -27,7 +26,7 @@ class Field(Struct, frozen=True, kw_only=True):
     nullable: bool = False
     deprecated: bool = False
     default: str | None = None
-    """As it stands in the field at first."""
+    """The text in the field at first."""
     checked: bool = False
     choices: tuple[str, ...] = ()
     """JSON texts."""
@@ -39,7 +38,7 @@ class Field(Struct, frozen=True, kw_only=True):
 
     @property
     def hint(self) -> str:
-        """What it is, and what may be in it, in words."""
+        """A line of text that describes the input and its limits."""
         lines = "one per line" if self.kind == "list" else ""
         notation = "JSON" if "json" in {self.kind, self.item} else ""
         old = "deprecated" if self.deprecated else ""
@@ -47,7 +46,7 @@ class Field(Struct, frozen=True, kw_only=True):
         return " · ".join(part for part in parts if part)
 
     def label(self, choice: str) -> str:
-        """A choice as a person reads it."""
+        """Return a choice as a person reads it."""
         value = json.decode(choice)
         return value if isinstance(value, str) and value else choice
 
@@ -66,30 +65,35 @@ class Field(Struct, frozen=True, kw_only=True):
 
 
 class Form(Struct, frozen=True, kw_only=True):
+    """The form for a version's inputs, and how its output is shown."""
+
     fields: tuple[Field, ...]
     shows: str
-    """What comes out, as far as one can know before: text, files or json."""
+    """The kind of output, as far as the schema tells: text, files or json."""
     joined: bool
-    """Pieces of text follow one another without a break."""
+    """Whether pieces of text follow one another without a break."""
 
 
-def form(document: Schema, given: Mapping[str, Any] | None = None) -> Form:
-    """In the order that the predictor's author chose; filled in with `given`, else with the defaults."""
+def form(document: Schema, values: Mapping[str, Any] | None = None) -> Form:
+    """Return the form of a version, with its fields in the order that the predictor's author chose.
+
+    `values` fills it in; without them, the defaults do.
+    """
     schemas = _mapping(_mapping(document.get("components")).get("schemas"))
-    input = _mapping(schemas.get("Input"))
-    properties = _mapping(input.get("properties"))
-    required = frozenset(input.get("required", ()))
+    schema = _mapping(schemas.get("Input"))
+    properties = _mapping(schema.get("properties"))
+    required = frozenset(schema.get("required", ()))
     ordered = sorted(properties.items(), key=lambda pair: _order(_mapping(pair[1])))
     output = _resolved(_mapping(schemas.get("Output")), schemas)
     shows, joined = _shows(output, schemas)
-    fields = tuple(_field(name, _mapping(rule), name in required, schemas, given) for name, rule in ordered)
+    fields = tuple(_field(name, _mapping(rule), name in required, schemas, values) for name, rule in ordered)
     return Form(fields=fields, shows=shows, joined=joined)
 
 
-def _field(name: str, rule: Schema, required: bool, schemas: Schema, given: Mapping[str, Any] | None) -> Field:
+def _field(name: str, rule: Schema, required: bool, schemas: Schema, values: Mapping[str, Any] | None) -> Field:
     plain, nullable = _plain(rule, schemas)
     kind, item = _kind(plain, schemas)
-    value = rule.get("default", plain.get("default")) if given is None else given.get(name)
+    value = rule.get("default", plain.get("default")) if values is None else values.get(name)
     if kind == "boolean" and (nullable or (required is False and value is None)):
         choices: Schema = {**plain, "enum": [True, False]}
         kind, plain = "choice", choices
@@ -114,7 +118,7 @@ def _field(name: str, rule: Schema, required: bool, schemas: Schema, given: Mapp
 
 
 def _plain(rule: Schema, schemas: Schema) -> tuple[Schema, bool]:
-    """One schema without references and without null, and whether null was among what it allows."""
+    """Return the schema without references and without null, and whether it allowed null."""
     rule = _resolved(rule, schemas)
     nullable = bool(rule.get("nullable"))
     for name in VARIANTS:
@@ -132,11 +136,11 @@ def _plain(rule: Schema, schemas: Schema) -> tuple[Schema, bool]:
 
 
 def _resolved(rule: Schema, schemas: Schema) -> Schema:
-    """With what it refers to; what it says itself comes first."""
+    """Return the schema with what it refers to; what it says itself comes first."""
     for part in [rule, *map(_mapping, rule.get("allOf", ()))]:
         reference = part.get("$ref")
-        found = _mapping(schemas.get(str(reference).rpartition("/")[2])) if reference else part
-        rule = {**found, **rule}
+        target = _mapping(schemas.get(str(reference).rpartition("/")[2])) if reference else part
+        rule = {**target, **rule}
     return rule
 
 
@@ -155,7 +159,7 @@ def _kind(rule: Schema, schemas: Schema) -> tuple[str, str]:
 
 
 def _text(value: Any, kind: str, item: str) -> str:
-    """A value as it stands in its field."""
+    """Return a value as it stands in its field."""
     if kind == "list" and isinstance(value, list):
         each: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
         return "\n".join(one if isinstance(one, str) and item in {"text", "file"} else _json(one) for one in each)
@@ -175,14 +179,17 @@ def _shows(output: Schema, schemas: Schema) -> tuple[str, bool]:
 
 
 def _title(name: str, rule: Schema, plain: Schema) -> str:
-    """Cog makes titles of choices from the name of a class, which is the field's."""
+    """Return the title of an input.
+
+    Cog makes titles of choices from the name of a class, which is the field's.
+    """
     title = rule.get("title") or ("" if plain.get("enum") else plain.get("title"))
     return str(title or name.replace("_", " ").capitalize())
 
 
 def _order(rule: Schema) -> float:
-    found = _limit(rule.get("x-order"))
-    return math.inf if found is None else found
+    order = _limit(rule.get("x-order"))
+    return math.inf if order is None else order
 
 
 def _limit(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""The pages of the site: what they show, written into their templates."""
+"""The pages of the site, rendered from their templates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,43 +31,50 @@ class Card(Struct, frozen=True, kw_only=True):
     description: str
     run_count: int
     version: str | None
-    """The latest; None: there is nothing to run yet."""
+    """The latest version; None if the model has none yet."""
     state: str
-    """ready, cold, none; else the phase that it is in on its way."""
+    """ready, cold or none; else the phase of its start."""
 
     @property
     def link(self) -> str:
+        """The query that opens the model's page."""
         return "?" + urlencode({"model": f"{self.owner}/{self.name}"}, safe="/")
 
     @property
     def runs(self) -> str:
+        """How often the model was run, in words."""
         return "1 run" if self.run_count == 1 else f"{self.run_count:,} runs"
 
 
-class Chosen(Struct, frozen=True, kw_only=True):
-    """The model that is to be run, and how it is asked."""
+class SelectedModel(Struct, frozen=True, kw_only=True):
+    """The model of a page, and the form to run it."""
 
     card: Card
     form: Form | None
     prediction: str | None
-    """The id of one that is shown from the start."""
+    """The id of the prediction that the page shows at first."""
 
 
-def signin(*, refused: bool, model: str) -> str:
+def render_signin(*, refused: bool, model: str) -> str:
+    """Render the form that asks for a token."""
     return _environment.get_template("signin.html").render(refused=refused, model=model)
 
 
-def home(account: Account, base: str, cards: Sequence[Card], more: str | None, missing: str | None) -> str:
-    """`more` leads to the rest of the catalogue; `missing` is what was asked for and is not there."""
+def render_home(account: Account, base: str, cards: Sequence[Card], more: str | None, missing: str | None) -> str:
+    """Render the catalogue.
+
+    `more` leads to the rest of it; `missing` is a model that was asked for and does not exist.
+    """
     return _environment.get_template("home.html").render(
         account=account, base=base, cards=cards, more=more, missing=missing
     )
 
 
-def model(account: Account, base: str, chosen: Chosen) -> str:
+def render_model(account: Account, base: str, chosen: SelectedModel) -> str:
+    """Render the page of a model."""
     return _environment.get_template("model.html").render(account=account, base=base, chosen=chosen, card=chosen.card)
 
 
-def again() -> str:
-    """Comes back by itself, as a page of ours."""
+def render_reload() -> str:
+    """Render a page that loads itself again, so that the request comes from this site."""
     return _environment.get_template("again.html").render()

@@ -1,4 +1,4 @@
-"""One webhook: its body, its signature, the request, and what is to be done after it."""
+"""The sending of one webhook: its body, its signature, the request, and what follows from the answer."""
 
 import asyncio
 import os
@@ -14,114 +14,135 @@ from msgspec import Struct, json, structs
 from standardwebhooks import Webhook
 
 from gateway.catalog.catalog import Version
-from gateway.egress.client import NoAddress, Refused
-from gateway.store.deliveries import State, Taken
+from gateway.egress.client import EgressRefused, HostNotResolved
+from gateway.store.deliveries import DeliveryState, LeasedDelivery
 from gateway.views.resources import Views
 from schemas.prediction import Chunks, Prediction, Status
 
 GONE: Final = 410
-LONGEST: Final = 3600.0  # seconds between tries
+MAX_WAIT_SECONDS: Final = 3600.0  # between two attempts
 JITTER: Final = 0.2
-SPOKEN: Final = 300  # characters of a reason
-CERTIFICATE: Final = (
-    "SAMOVAR_WEBHOOK_CA names certificates of your own, and with SAMOVAR_WEBHOOK_VERIFY=false any is taken"
-)
+MAX_REASON_LENGTH: Final = 300  # characters of a reason
+CERTIFICATE_HELP: Final = "SAMOVAR_WEBHOOK_CA names certificates of your own; SAMOVAR_WEBHOOK_VERIFY=false accepts any"
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
+    """The outcome of one attempt to send a webhook."""
+
     seconds: float
     status: int | None = None
     error: str | None = None
-    for_good: bool = False
-    """It would be the same at the next try."""
+    is_permanent: bool = False
+    """Whether another attempt would fail in the same way."""
 
     @property
-    def delivered(self) -> bool:
+    def is_delivered(self) -> bool:
+        """Whether the receiver took it."""
         return self.error is None
 
 
-class Retries(Struct, frozen=True):
-    """Of webhooks that tell of an end; others get one try, as the next one says all that they would."""
+class RetryPolicy(Struct, frozen=True):
+    """The schedule of attempts for webhooks about the end of a prediction.
 
-    first: float
+    Other webhooks get one attempt: the next one covers all that they would.
+    """
+
+    first_wait: float
+    """Seconds."""
     span: timedelta
+    """How long after a delivery was first due it is still sent."""
 
-    def after(self, taken: Taken, outcome: Outcome, now: datetime) -> tuple[State, datetime | None]:
-        """What becomes of a delivery, and when it is sent again."""
-        if outcome.delivered:
+    def next_state(
+        self, delivery: LeasedDelivery, outcome: Outcome, now: datetime
+    ) -> tuple[DeliveryState, datetime | None]:
+        """Return the state of a delivery after an attempt, and when it is sent again."""
+        if outcome.is_delivered:
             return "delivered", None
-        again = now + timedelta(seconds=self.wait((now - taken.since).total_seconds()))
-        if taken.event != "completed" or outcome.for_good or again > taken.since + self.span:
+        retry_at = now + timedelta(seconds=self.wait_seconds((now - delivery.since).total_seconds()))
+        if delivery.event != "completed" or outcome.is_permanent or retry_at > delivery.since + self.span:
             return "failed", None
-        return "pending", again
+        return "pending", retry_at
 
-    def wait(self, age: float) -> float:
-        """As long as all waits before it, so that they double; not quite, so that many do not come all at once."""
-        return min(max(self.first, age), LONGEST) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    def wait_seconds(self, age: float) -> float:
+        """Return how long to wait: as long as all waits before, so that they double.
+
+        A random part of it keeps many deliveries from coming all at once.
+        """
+        return min(max(self.first_wait, age), MAX_WAIT_SECONDS) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
 
 
-class Predictions(Protocol):
+class PredictionReader(Protocol):
+    """A reader of predictions as they stand now."""
+
     async def read(self, id: str, account: int | None = None) -> Prediction | None: ...
 
 
-class Secrets(Protocol):
-    async def keys(self, account: int) -> list[str]: ...
+class SecretStore(Protocol):
+    """The signing secrets of accounts."""
+
+    async def signing_keys(self, account: int) -> list[str]: ...
 
 
-class Webhooks:
-    """`views` is what clients see who call the gateway by that base; `version` finds one that is still there."""
+class WebhookSender:
+    """The sender of webhooks, used by the outbox for each attempt.
+
+    `find_version` returns a version that still exists. `finish_training` sees to it that the version of a training
+    exists before anybody is told of its end. `views` builds what clients see who call the gateway by a base URL.
+    """
 
     def __init__(
         self,
         client: httpx.AsyncClient,
-        limit: float,
+        timeout: float,
         *,
-        predictions: Predictions,
-        version: Callable[[str], Awaitable[Version | None]],
-        secrets: Secrets,
-        settled: Callable[[Prediction], Awaitable[Prediction]],
+        predictions: PredictionReader,
+        find_version: Callable[[str], Awaitable[Version | None]],
+        secrets: SecretStore,
+        finish_training: Callable[[Prediction], Awaitable[Prediction]],
         views: Callable[[str], Views],
     ) -> None:
         self._client = client
-        self._limit = limit
+        self._timeout = timeout
         self._predictions = predictions
-        self._version = version
+        self._find_version = find_version
         self._secrets = secrets
-        self._settled = settled
+        self._finish_training = finish_training
         self._views = views
 
-    async def send(self, taken: Taken) -> Outcome:
-        """One attempt. Raises `Unavailable`: then nothing was sent."""
-        p = await self._predictions.read(taken.prediction)
+    async def send(self, delivery: LeasedDelivery) -> Outcome:
+        """Make one attempt. Raises `Unavailable`: then nothing was sent."""
+        p = await self._predictions.read(delivery.prediction)
         if p is None:
-            return Outcome(seconds=0.0, error="the prediction is not there any more", for_good=True)
-        if p.kind == "train":  # its version is there before anybody is told
-            p = await self._settled(p)
-        body = content(p, taken.event, self._views(taken.base), await self._version(p.version))
-        return await self._post(taken, body, await self._secrets.keys(taken.account))
+            return Outcome(seconds=0.0, error="the prediction does not exist any more", is_permanent=True)
+        if p.kind == "train":
+            p = await self._finish_training(p)
+        body = encode_body(p, delivery.event, self._views(delivery.base), await self._find_version(p.version))
+        return await self._post(delivery, body, await self._secrets.signing_keys(delivery.account))
 
-    async def _post(self, taken: Taken, body: bytes, keys: list[str]) -> Outcome:
-        """What a receiver says beside its status is not read."""
+    async def _post(self, delivery: LeasedDelivery, body: bytes, keys: list[str]) -> Outcome:
+        """Send the request. Of the answer only the status is read."""
         started = time.perf_counter()
-        status, error, for_good = None, None, False
+        status, error, is_permanent = None, None, False
         try:
-            request = self._client.build_request("POST", taken.url, content=body, headers=headers(taken.id, body, keys))
-            async with asyncio.timeout(self._limit):
+            request = self._client.build_request(
+                "POST", delivery.url, content=body, headers=sign_request(delivery.id, body, keys)
+            )
+            async with asyncio.timeout(self._timeout):
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
             status = response.status_code
-            error, for_good = refusal(status), status == GONE
-        except Refused as reason:
-            error, for_good = str(reason), True
+            error, is_permanent = describe_status(status), status == GONE
+        except EgressRefused as reason:
+            error, is_permanent = str(reason), True
         except (TimeoutError, httpx.TimeoutException):
-            error = f"no answer within {self._limit:g} s"
-        except (NoAddress, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as reason:
-            error = said(reason)
-        return Outcome(seconds=time.perf_counter() - started, status=status, error=error, for_good=for_good)
+            error = f"no answer within {self._timeout:g} s"
+        except (HostNotResolved, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as reason:
+            error = describe_error(reason)
+        return Outcome(seconds=time.perf_counter() - started, status=status, error=error, is_permanent=is_permanent)
 
 
-def headers(id: str, body: bytes, keys: list[str]) -> dict[str, str]:
-    """As Standard Webhooks has it; signed with every key that a receiver may know."""
+def sign_request(id: str, body: bytes, keys: list[str]) -> dict[str, str]:
+    """Build the headers of a webhook, signed by Standard Webhooks with every key that a receiver may know."""
     at = datetime.now(UTC)
     return {
         "Content-Type": "application/json",
@@ -132,13 +153,14 @@ def headers(id: str, body: bytes, keys: list[str]) -> dict[str, str]:
     }
 
 
-def content(p: Prediction, event: str, views: Views, version: Version | None) -> bytes:
-    """The resource as GET shows it; at its start as it was then, however late that is told."""
-    shown = begun(p) if event == "start" else p
-    return json.encode(views.training(shown) if p.kind == "train" else views.prediction(shown, version))
+def encode_body(p: Prediction, event: str, views: Views, version: Version | None) -> bytes:
+    """Encode the resource as GET shows it; for `start` as it was then, however late the webhook is sent."""
+    p = as_started(p) if event == "start" else p
+    return json.encode(views.training(p) if p.kind == "train" else views.prediction(p, version))
 
 
-def begun(p: Prediction) -> Prediction:
+def as_started(p: Prediction) -> Prediction:
+    """Return the prediction as it was when it had just started."""
     return structs.replace(
         p,
         status=Status.PROCESSING,
@@ -153,24 +175,24 @@ def begun(p: Prediction) -> Prediction:
     )
 
 
-def refusal(status: int) -> str | None:
-    """What an answer other than 2xx means to whoever looks for a webhook that did not come."""
+def describe_status(status: int) -> str | None:
+    """Describe an answer other than 2xx, for whoever looks for a webhook that did not arrive."""
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
-        return f"answered {status}; redirects are not followed: give the address that it leads to"
+        return f"answered {status}; redirects are not followed: give the URL that it leads to"
     return f"answered {status}"
 
 
-def said(error: Exception) -> str:
-    """Of a request that failed; the address is not in it, as it may hold a key."""
+def describe_error(error: Exception) -> str:
+    """Describe why a request failed, without the URL: it may contain a key."""
     cause: BaseException | None = error
     reason = str(error)
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
             why = getattr(cause, "verify_message", "") or cause.reason or "TLS failed"
-            return f"the certificate or the connection is no good: {why}; {CERTIFICATE}"
+            return f"the TLS connection failed: {why}; {CERTIFICATE_HELP}"
         if isinstance(cause, OSError) and cause.errno is not None:
             reason = os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
-    return (reason or type(error).__name__)[:SPOKEN]
+    return (reason or type(error).__name__)[:MAX_REASON_LENGTH]

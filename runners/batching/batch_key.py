@@ -1,45 +1,53 @@
-"""Which jobs may share a batch: those whose inputs are equal where their model says that they must be."""
+"""Batch keys: jobs share a batch only if they are equal in the inputs that their model names."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any, Final, cast
 
 from msgspec import DecodeError, Raw, json
 
-NOTHING: Final = object()
-"""No JSON value equals it."""
+MISSING: Final = object()
+"""Stands for a missing input; no JSON value equals it."""
 
 _decode = json.Decoder(dict[str, Raw]).decode
 
 
-class Groups:
-    """`by` names the inputs, and gives the JSON of what each is when it is left out; empty where that is nothing."""
+class BatchKeys:
+    """Computes the batch keys of jobs.
 
-    def __init__(self, by: Mapping[str, bytes]) -> None:
-        self._left_out = {name: _value(default) if default else NOTHING for name, default in by.items()}
+    `batch_by` has the inputs that have to be equal, each with the JSON of its default; empty if it has none.
+    """
 
-    def of(self, input: bytes) -> Hashable:
-        """The group of a job with this input, a JSON object. What is none may share a batch: its worker refuses it."""
-        if not self._left_out:
+    def __init__(self, batch_by: Mapping[str, bytes]) -> None:
+        self._defaults = {name: _parse(default) if default else MISSING for name, default in batch_by.items()}
+
+    def key_of(self, input: bytes) -> Hashable:
+        """Return the batch key of a job with this input.
+
+        Inputs that are no JSON objects share one: their worker refuses them.
+        """
+        if not self._defaults:
             return None
         try:
-            given = _decode(input)
-            return tuple(_value(given[name]) if name in given else other for name, other in self._left_out.items())
+            values = _decode(input)
+            return tuple(
+                _parse(values[name]) if name in values else default for name, default in self._defaults.items()
+            )
         except (DecodeError, UnicodeDecodeError):
-            return NOTHING
+            return MISSING
 
 
-def _value(text: bytes | Raw) -> Hashable:
-    return _key(json.decode(text))
+def _parse(text: bytes | Raw) -> Hashable:
+    return _hashable(json.decode(text))
 
 
-def _key(value: Any) -> Hashable:
-    """Equal for equal JSON values: 1 is 1.0, and neither is true."""
+def _hashable(value: Any) -> Hashable:
+    """Return a key that is equal for equal JSON values: 1 equals 1.0, and neither equals true."""
     match value:
         case bool():
             return bool, value
         case list():
-            return tuple(map(_key, cast("list[Any]", value)))
+            return tuple(map(_hashable, cast("list[Any]", value)))
         case dict():
-            return frozenset((name, _key(inner)) for name, inner in cast("dict[str, Any]", value).items())
+            return frozenset((name, _hashable(inner)) for name, inner in cast("dict[str, Any]", value).items())
         case _:
             return cast("Hashable", value)

@@ -1,16 +1,18 @@
-"""Who waits for a worker, in the order in which they came."""
+"""The queue of calls that wait for a worker, in the order in which they came."""
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 
-from runners.batching.batch_key import Groups
+from runners.batching.batch_key import BatchKeys
 from runners.batching.call import Call
 
 
-class Line:
+class CallQueue:
+    """The calls that a batcher has not sent yet, oldest first."""
+
     def __init__(self) -> None:
         self._calls: deque[Call] = deque()
-        self._groups = Groups({})
+        self._batch_keys = BatchKeys({})
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -20,37 +22,41 @@ class Line:
 
     @property
     def oldest(self) -> Call | None:
+        """The call that has waited longest."""
         return self._calls[0] if self._calls else None
 
-    def regroup(self, groups: Groups) -> None:
-        self._groups = groups
+    def set_batch_keys(self, batch_keys: BatchKeys) -> None:
+        """Use other batch keys, for the calls in the queue, too."""
+        self._batch_keys = batch_keys
         for call in self._calls:
-            call.group = groups.of(call.item.input)
+            call.batch_key = batch_keys.key_of(call.item.input)
 
-    def join(self, call: Call) -> None:
-        call.group = self._groups.of(call.item.input)
+    def append(self, call: Call) -> None:
+        """Add a call at the end."""
+        call.batch_key = self._batch_keys.key_of(call.item.input)
         self._calls.append(call)
 
-    def rejoin(self, calls: Iterable[Call]) -> None:
-        """Before all others: they were in front already."""
+    def put_back(self, calls: Iterable[Call]) -> None:
+        """Put calls back in front of all others, in their order."""
         self._calls.extendleft(reversed(list(calls)))
 
-    def leave(self, calls: Iterable[Call]) -> None:
+    def remove(self, calls: Iterable[Call]) -> None:
+        """Remove calls, wherever they are in the queue."""
         for call in calls:
             self._calls.remove(call)
 
-    def company(self, size: int, *, patient: bool) -> tuple[list[Call], bool]:
-        """The oldest and those that may go with it, up to `size`, and whether nobody else can join them.
+    def next_batch(self, size: int, *, can_wait: bool) -> tuple[list[Call], bool]:
+        """Return the oldest call and up to `size` with its batch key, and whether no other call can join them.
 
-        While the oldest is patient, a group that is full goes before its own. Nobody overtakes who is to run alone.
+        While the oldest call can wait, a full batch with another key goes first. No call overtakes one that runs alone.
         """
-        groups: dict[Hashable, list[Call]] = {}
-        own = groups[self._calls[0].group] = []
+        batches: dict[Hashable, list[Call]] = {}
+        own = batches[self._calls[0].batch_key] = []
         for call in self._calls:
-            if call.alone:
+            if call.runs_alone:
                 return own or [call], True
-            group = groups.setdefault(call.group, [])
-            group.append(call)
-            if len(group) == size and (patient or group is own):
-                return group, True
+            batch = batches.setdefault(call.batch_key, [])
+            batch.append(call)
+            if len(batch) == size and (can_wait or batch is own):
+                return batch, True
         return own, False

@@ -1,4 +1,4 @@
-"""The connection to NATS: it comes back by itself, and says when it did."""
+"""The agent's connection to NATS, which reconnects by itself."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,51 +12,54 @@ from nats.errors import ConnectionClosedError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
 
 from bus import client
-from bus.client import Client, Heard
-from runners.errors import NoAnswer, NoResponders, RunnerError
+from bus.client import Client, Message
+from runners.errors import BrokerTimeout, NoResponders, RunnerError
 
 log = structlog.stdlib.get_logger()
 
-ANSWER_WITHIN: Final = 2.0  # seconds
-LEAVE_WITHIN: Final = 0.5
-PENDING_MESSAGES: Final = 1_000_000
-PENDING_BYTES: Final = 1 << 30
+REPLY_TIMEOUT: Final = 2.0  # seconds
+CLOSE_TIMEOUT: Final = 0.5
+MAX_PENDING_MESSAGES: Final = 1_000_000
+MAX_PENDING_BYTES: Final = 1 << 30
 
 
-class Link:
-    """Publish, ask and listen; whoever asked when the connection broke is told at once."""
+class Connection:
+    """A connection to NATS for the whole agent: publish, ask, listen and subscribe.
+
+    It owns the state of the connection. A pending `ask` fails as soon as the connection breaks.
+    """
 
     def __init__(self) -> None:
         self._client = Client()
         self._up = asyncio.Event()
-        self._reconnected: list[Callable[[], None]] = []
-        self._complaint = ""
-        self._leaving = False
+        self._reconnect_callbacks: list[Callable[[], None]] = []
+        self._last_error = ""
+        self._stopping = False
         self.generation = 0
-        """Counts connections: what was seen on an earlier one may be gone."""
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the connection is closed for good, or we leave while it is away."""
+        """The number of reconnects: what was stored in an earlier generation may be gone."""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the connection is closed for good, or is down while the agent stops."""
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Hand a message to the connection; while it is down, wait.
+        """Publish a message; while the connection is down, wait.
 
-        Raises `NoAnswer` when the connection is lost for good.
+        Raises `BrokerTimeout` once the connection is closed for good.
         """
         if not self._up.is_set():
             await self._up.wait()
-        if self.lost.done():
-            raise NoAnswer("the connection to NATS is lost")
+        if self.closed.done():
+            raise BrokerTimeout("the connection to NATS is lost")
         try:
             await self._client.publish(subject, payload, reply, headers)
         except (ConnectionClosedError, OutboundBufferLimitError) as error:
-            raise NoAnswer(f"cannot publish: {error}") from error
+            raise BrokerTimeout(f"cannot publish: {error}") from error
 
-    def put(self, subject: str, payload: bytes = b"", reply: str = "") -> bool:
-        """The same for who cannot wait. False: the connection is down, and nothing was said."""
-        if self._up.is_set() and not self.lost.done():
-            self._client.put(subject, payload, reply)
+    def publish_nowait(self, subject: str, payload: bytes = b"", reply: str = "") -> bool:
+        """Publish a message without waiting. Returns False, with nothing published, while the connection is down."""
+        if self._up.is_set() and not self.closed.done():
+            self._client.publish_nowait(subject, payload, reply)
             return True
         return False
 
@@ -65,138 +68,145 @@ class Link:
         subject: str,
         payload: bytes = b"",
         headers: dict[str, str] | None = None,
-        within: float = ANSWER_WITHIN,
-    ) -> Heard:
-        """The one answer to a message. Raises `NoAnswer`, or `NoResponders`.
+        within: float = REPLY_TIMEOUT,
+    ) -> Message:
+        """Publish a message and return its one reply. Raises `BrokerTimeout`, or `NoResponders`.
 
-        A question put while the connection is down fails once it is up, or after its time: ask anew then.
+        While the connection is down, it waits until the connection is up again or `within` seconds have passed, and
+        then raises: ask again.
         """
         if not self._up.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(within):  # `wait_for` of Python 3.11 loses a stop that comes with its result
+                async with asyncio.timeout(within):  # `wait_for` of 3.11 may lose a cancellation
                     await self._up.wait()
-            raise NoAnswer("no answer from NATS")
-        if self.lost.done():
-            raise NoAnswer("the connection to NATS is lost")
+            raise BrokerTimeout("no answer from NATS")
+        if self.closed.done():
+            raise BrokerTimeout("the connection to NATS is lost")
         try:
             return await self._client.ask(subject, payload, headers, within=within)
         except client.NoResponders as error:
-            raise NoResponders("nobody listens there") from error
+            raise NoResponders(f"nobody listens on {subject}") from error
         except client.NoAnswer as error:
-            raise NoAnswer("no answer from NATS") from error
+            raise BrokerTimeout("no answer from NATS") from error
         except (ConnectionClosedError, OutboundBufferLimitError) as error:
-            raise NoAnswer(f"cannot publish: {error}") from error
+            raise BrokerTimeout(f"cannot publish: {error}") from error
 
-    async def hear(self, subject: str, heard: Callable[[Heard], None]) -> Subscription:
-        """Like `listen`, for what is heard often: at once, and by a function that never waits."""
-        return await self._client.hear(subject, heard)
+    async def listen(self, subject: str, on_message: Callable[[Message], None]) -> Subscription:
+        """Call a function that never waits with each message, at once: for frequent messages."""
+        return await self._client.listen(subject, on_message)
 
-    async def listen(self, subject: str, heard: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Subscription:
+    async def subscribe(
+        self, subject: str, on_message: Callable[[Msg], Awaitable[None]], *, queue: str = ""
+    ) -> Subscription:
+        """Await a coroutine function with each message; agents in the same `queue` group share the messages."""
         return await self._client.subscribe(
             subject,
             queue=queue,
-            cb=heard,
-            pending_msgs_limit=PENDING_MESSAGES,
-            pending_bytes_limit=PENDING_BYTES,
+            cb=on_message,
+            pending_msgs_limit=MAX_PENDING_MESSAGES,
+            pending_bytes_limit=MAX_PENDING_BYTES,
         )
 
-    def inbox(self) -> str:
+    def new_inbox(self) -> str:
+        """Return a new subject for replies."""
         return self._client.new_inbox()
 
-    def on_reconnect(self, call: Callable[[], None]) -> None:
-        self._reconnected.append(call)
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each reconnect."""
+        self._reconnect_callbacks.append(callback)
 
-    def leave(self) -> None:
-        """From now on a connection that is away is lost for good: who stops waits for no broker."""
-        self._leaving = True
+    def stop_reconnecting(self) -> None:
+        """Treat a connection that is down, now or later, as closed: an agent that stops waits for no broker."""
+        self._stopping = True
         if not self._up.is_set():
-            self._lose()
+            self._set_closed()
 
     async def flush(self) -> None:
-        """Wait until the server has read all that was published, but not for long."""
-        if self.lost.done():
+        """Wait for at most `CLOSE_TIMEOUT` until the server has read all that was published."""
+        if self.closed.done():
             return
         try:
-            async with asyncio.timeout(LEAVE_WITHIN):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._client.flush()
         except (NatsError, TimeoutError) as error:
-            log.warning("NATS may not have heard all that was said", reason=str(error) or type(error).__name__)
+            log.warning("NATS may not have got all messages", reason=str(error) or type(error).__name__)
 
-    async def hush(self, subscription: Subscription) -> None:
-        """Hear no more, once what is on its way has been heard; a server that is away has nothing on its way."""
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End the subscription once the messages on their way have arrived; with the connection down there are none."""
         try:
-            async with asyncio.timeout(LEAVE_WITHIN):
-                await (
-                    subscription.drain() if self._up.is_set() and not self.lost.done() else subscription.unsubscribe()
-                )
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                can_drain = self._up.is_set() and not self.closed.done()
+                await (subscription.drain() if can_drain else subscription.unsubscribe())
         except (NatsError, TimeoutError) as error:
-            log.debug("left without a word", subject=subscription.subject, reason=str(error))
+            log.debug("cannot unsubscribe", subject=subscription.subject, reason=str(error))
 
     @property
-    def up(self) -> bool:
+    def is_up(self) -> bool:
+        """Whether the connection is up."""
         return self._up.is_set()
 
-    async def _open(self, url: str, name: str) -> None:
+    async def _connect(self, url: str, name: str) -> None:
         await self._client.connect(
             url,
             name=name,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]  (it is given to asyncio.sleep)
+            reconnect_time_wait=0.25,  # pyright: ignore[reportArgumentType]  it is passed to asyncio.sleep
             ping_interval=10,
             pending_size=16 << 20,
-            error_cb=self._erred,
-            disconnected_cb=self._went_down,
-            reconnected_cb=self._came_back,
-            closed_cb=self._closed,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+            closed_cb=self._on_close,
         )
         self._up.set()
 
     async def _close(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_WITHIN):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._client.close()
 
-    async def _erred(self, error: Exception) -> None:
-        """Once for each new reason: a server that is away is tried several times a second."""
-        complaint = f"{type(error).__name__}: {error}"
-        if complaint != self._complaint:
-            log.warning("NATS", error=complaint)
-        self._complaint = complaint
+    async def _on_error(self, error: Exception) -> None:
+        """Log each new error once: a server that is down is tried several times a second."""
+        text = f"{type(error).__name__}: {error}"
+        if text != self._last_error:
+            log.warning("NATS", error=text)
+        self._last_error = text
 
-    async def _went_down(self) -> None:
+    async def _on_disconnect(self) -> None:
         self._up.clear()
-        self._client.give_up()
+        self._client.fail_requests()
         if not self._client.is_closed:
             log.warning("lost the connection to NATS")
-        if self._leaving:
-            self._lose()
+        if self._stopping:
+            self._set_closed()
 
-    async def _came_back(self) -> None:
+    async def _on_reconnect(self) -> None:
         self.generation += 1
-        self._complaint = ""
+        self._last_error = ""
         self._up.set()
         log.info("connected to NATS again")
-        for call in self._reconnected:
-            call()
+        for callback in self._reconnect_callbacks:
+            callback()
 
-    async def _closed(self) -> None:
-        self._lose()
+    async def _on_close(self) -> None:
+        self._set_closed()
 
-    def _lose(self) -> None:
-        self._up.set()  # whoever waits finds out by publishing
-        if not self.lost.done():
-            self.lost.set_result(None)
+    def _set_closed(self) -> None:
+        self._up.set()  # so that `publish` and `ask` stop waiting, and raise
+        if not self.closed.done():
+            self.closed.set_result(None)
 
 
 @asynccontextmanager
-async def connected(url: str, name: str) -> AsyncGenerator[Link]:
-    link = Link()
+async def connected(url: str, name: str) -> AsyncGenerator[Connection]:
+    """Connect to NATS for the duration of a `with` block. Raises `RunnerError` if that fails."""
+    connection = Connection()
     try:
-        await link._open(url, name)  # pyright: ignore[reportPrivateUsage]
+        await connection._connect(url, name)  # pyright: ignore[reportPrivateUsage]
     except (OSError, NatsError) as error:
         raise RunnerError(f"cannot connect to NATS: {error}") from error
     try:
-        yield link
+        yield connection
     finally:
-        await link._close()  # pyright: ignore[reportPrivateUsage]
+        await connection._close()  # pyright: ignore[reportPrivateUsage]

@@ -1,14 +1,15 @@
-"""Events on their way to JetStream: each is repeated until it is stored."""
+"""Events on their way to JetStream, each repeated until it is stored."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import structlog
 from msgspec import Raw, Struct, json
 
-from runners.broker.connection import Link
+from bus.jetstream import FIRST_OF_SUBJECT, MESSAGE_ID, SUBJECT_FULL, WRONG_LAST_SEQUENCE, Refusal, decode_ack
+from runners.broker.connection import Connection
 from runners.broker.streams import Streams
-from runners.errors import NoAnswer, Refused, StartOver
+from runners.errors import BrokerTimeout, EventsLost, RequestRefused
 from schemas import events, subjects
 from schemas.events import Event, Log, Output, Run, Started
 from schemas.events import Final as FinalEvent
@@ -16,256 +17,258 @@ from schemas.jobs import Job
 
 log = structlog.stdlib.get_logger()
 
-FIRST: Final = {"Nats-Expected-Last-Subject-Sequence": "0"}
-TAKEN: Final = 10071  # the subject has a message already: a final
-FULL: Final = 10077  # the queue is at its cap
-PIECE: Final = (
-    subjects.MAX_MESSAGE - 64_000
-)  # bytes of values in one event; the rest is for all that stands beside them
-BESIDE: Final = 12  # bytes: what stands around a key
-TEXT_PIECE: Final = PIECE // 6  # characters; JSON needs six bytes for one at worst
-KEPT: Final = 64_000_000  # bytes of what a run said that are kept, to say them again
+MAX_EVENT_BYTES: Final = subjects.MAX_MESSAGE_BYTES - 64_000  # of values in one event; the other fields get the rest
+KEY_OVERHEAD_BYTES: Final = 12  # quotes and commas around a key
+MAX_LOG_CHARACTERS: Final = MAX_EVENT_BYTES // 6  # in one event; JSON needs up to six bytes for a character
+MAX_REPLAY_BYTES: Final = 64_000_000  # of published events that a run keeps, to publish them again
 
 
-class QueueFull(Refused):
-    """No room for another job of this model."""
-
-
-class Stored(Struct, frozen=True):
-    seq: int = 0
-    error: dict[str, object] | None = None
-
-
-_stored = json.Decoder(Stored)
+class QueueFull(RequestRefused):
+    """The queue has no room for another job of this model."""
 
 
 class Value(Struct, frozen=True):
-    """An output, or a chunk of one, as an event carries it."""
+    """An output, or a chunk of one, in the form that events carry."""
 
     text: Raw
     files: list[str] = []
-    stored: str | None = None
-    """The key under which it is kept, as it is too large for a message; `text` is null then."""
+    stored_key: str | None = None
+    """Key in the file store of a value that is too large for a message; `text` is null then."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in an event, or somewhat more."""
-        keys = self.files if self.stored is None else [*self.files, self.stored]
-        return len(bytes(self.text)) + 1 + sum(len(key) + BESIDE for key in keys)
+        """An upper bound of the bytes that it takes in an event."""
+        keys = self.files if self.stored_key is None else [*self.files, self.stored_key]
+        return len(bytes(self.text)) + 1 + sum(len(key) + KEY_OVERHEAD_BYTES for key in keys)
 
 
-class Reporter:
-    def __init__(self, link: Link, streams: Streams) -> None:
-        self._link = link
+class EventPublisher:
+    """Publishes events and jobs for the whole agent, and repeats each until it is stored.
+
+    It creates streams that are missing, and raises once the connection is closed for good.
+    """
+
+    def __init__(self, connection: Connection, streams: Streams) -> None:
+        self._connection = connection
         self._streams = streams
 
-    async def say(self, event: Event) -> int:
-        """Its place in the stream, once it is stored."""
-        return await self._through(subjects.event(event.id, events.kind(event)), events.encode(event))
+    async def publish(self, event: Event) -> int:
+        """Publish an event and return its sequence number."""
+        return await self._publish(subjects.event(event.id, events.kind(event)), events.encode(event))
 
-    async def end(self, final: FinalEvent) -> bool:
-        """The one final event of a prediction. False: it had one already, ours said twice or another's."""
+    async def publish_final(self, final: FinalEvent) -> bool:
+        """Publish the final event of a prediction. Returns False if there is one already: this one, or another's."""
         try:
-            await self._through(subjects.event(final.id, "final"), events.encode(final), FIRST)
-        except Refused as refusal:
-            if refusal.code != TAKEN:
+            await self._publish(subjects.event(final.id, "final"), events.encode(final), FIRST_OF_SUBJECT)
+        except RequestRefused as refusal:
+            if refusal.code != WRONG_LAST_SEQUENCE:
                 raise
             return False
         return True
 
-    async def ended(self, id: str) -> bool:
-        """Whether somebody said its final event."""
+    async def has_final(self, id: str) -> bool:
+        """Return whether the prediction has its final event."""
         subject = subjects.event(id, "final")
         while True:
             try:
                 return await self._streams.last_event(subject) is not None
-            except NoAnswer as trouble:
-                await self._mend(trouble)
+            except BrokerTimeout as error:
+                await self._recover(error)
 
-    async def submit(self, job: Job, subject: str) -> int:
-        """Put a job into the queue again; its sequence there.
+    async def publish_job(self, job: Job, subject: str) -> int:
+        """Publish a job for its next attempt and return its sequence number.
 
         Raises `QueueFull`.
         """
-        return await self._through(subject, json.encode(job), {"Nats-Msg-Id": f"{job.id}:{job.attempt}"})
+        return await self._publish(subject, json.encode(job), {MESSAGE_ID: f"{job.id}:{job.attempt}"})
 
-    async def said(self, sequence: int, subject: str) -> bool:
+    async def is_stored(self, sequence: int, subject: str) -> bool:
+        """Return whether the stream still has this event."""
         while True:
             try:
-                return await self._streams.holds(sequence, subject)
-            except NoAnswer as trouble:
-                await self._mend(trouble)
+                return await self._streams.has_event(sequence, subject)
+            except BrokerTimeout as error:
+                await self._recover(error)
 
     @property
     def generation(self) -> int:
-        return self._link.generation
+        """The generation of the connection."""
+        return self._connection.generation
 
-    async def _through(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> int:
+    async def _publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> int:
         while True:
             try:
-                answer = await self._link.ask(subject, payload, headers)
-                stored = _stored.decode(answer.data)
-                if stored.error is None:
-                    return stored.seq
-                _refuse(stored.error)
-            except NoAnswer as trouble:
-                await self._mend(trouble)
-            except Refused as refusal:
-                if refusal.code in (TAKEN, FULL):
+                reply = await self._connection.ask(subject, payload, headers)
+                ack = decode_ack(reply.data)
+                if ack.error is None:
+                    return ack.seq
+                _refuse(ack.error)
+            except BrokerTimeout as error:
+                await self._recover(error)
+            except RequestRefused as refusal:
+                if refusal.code in (WRONG_LAST_SEQUENCE, SUBJECT_FULL):
                     raise
                 log.warning("JetStream refused a message; it is repeated", reason=str(refusal))
-                await self._mend(refusal)
+                await self._recover(refusal)
 
-    async def _mend(self, trouble: Exception) -> None:
-        """Before the next try: the stream may be gone, or the server still starting."""
-        if self._link.lost.done():
-            raise trouble
+    async def _recover(self, error: Exception) -> None:
+        """Prepare for the next try: the stream may be missing, or the server still starting."""
+        if self._connection.closed.done():
+            raise error
         try:
             await self._streams.ensure()
-        except (NoAnswer, Refused):
+        except (BrokerTimeout, RequestRefused):
             await asyncio.sleep(0.2)
         else:
             # Whatever it was, it is not a missing stream alone: do not spin.
             await asyncio.sleep(0.02)
 
 
-class Report:
-    """What one run says, in order; said again from the start when the stream has lost it."""
+class RunEvents:
+    """The events of one run, in order, published again from the start when the stream has lost them.
 
-    def __init__(self, reporter: Reporter, id: str, run: Run) -> None:
-        self._reporter = reporter
+    A job's run adds values and log; `flush` publishes them, and `remainder` is for the final event.
+    """
+
+    def __init__(self, publisher: EventPublisher, id: str, run: Run) -> None:
+        self._publisher = publisher
         self.id = id
         self.run = run
-        self.started: Started | None = None
-        self._started_said = False
-        self._values: list[Value] = []
-        self._said_values: list[Value] = []
-        self._text = ""
-        self._said_text: list[str] = []
-        self._size = 0
-        self.size = 0
-        """Bytes of output that the run came up with, said or not."""
-        self.trouble: str | None = None
-        """Why it fails, whatever becomes of it in the worker."""
-        self.outputs = 0
-        """Chunks said."""
-        self.logs = 0
-        """Characters of log said."""
-        self._last = 0
-        self._generation = reporter.generation
+        self.started_event: Started | None = None
+        self._is_started_published = False
+        self._pending_values: list[Value] = []
+        self._published_values: list[Value] = []
+        self._pending_text = ""
+        self._published_texts: list[str] = []
+        self._published_size = 0
+        self.output_size = 0
+        """Bytes of output of the run so far, published or not."""
+        self.failure: str | None = None
+        """The reason why the run fails, whatever becomes of it in the worker."""
+        self.output_count = 0
+        """The number of published chunks."""
+        self.log_length = 0
+        """The number of published characters of log."""
+        self._last_sequence = 0
+        self._generation = publisher.generation
 
-    def value(self, value: Value) -> None:
-        self._values.append(value)
+    def add_value(self, value: Value) -> None:
+        """Add a chunk of output."""
+        self._pending_values.append(value)
 
-    def text(self, text: str) -> None:
-        self._text += text
+    def add_log(self, text: str) -> None:
+        """Add a piece of log."""
+        self._pending_text += text
 
-    async def say(self, *, logs: bool) -> None:
-        """Started, and every chunk that was not said yet; what was logged, too, if that is due."""
+    async def flush(self, *, include_logs: bool) -> None:
+        """Publish `Started` and all pending chunks; the pending log, too, if it is due."""
         while True:
-            await self._check()
-            if self.started is not None and not self._started_said:
-                self._started_said = await self._send(self.started)
-            elif self._values:
-                await self._say_values()
-            elif self._text and logs:
-                await self._say_text()
+            await self._check_stored()
+            if self.started_event is not None and not self._is_started_published:
+                self._is_started_published = await self._publish(self.started_event)
+            elif self._pending_values:
+                await self._publish_values()
+            elif self._pending_text and include_logs:
+                await self._publish_text()
             else:
                 return
 
-    def again(self, run: Run) -> None:
-        """All of it is said again, as what a later run said: what was said long ago may be gone, and counts no more.
+    def restart(self, run: Run) -> None:
+        """Publish everything again as the events of a later run: the old ones may be gone, and count no more.
 
-        Raises `StartOver`.
+        Raises `EventsLost`.
         """
         self.run = run
         self._rewind()
 
-    async def rest(self, *, beside: int = 0) -> tuple[list[Value], str]:
-        """What the final event has to carry: chunks and log that were not said. The rest of it fits."""
-        await self._check()
-        while (self._values or self._text) and beside + self._unsaid > PIECE:
-            await self.say(logs=True)
-            await self._check()
-        return self._values[:], self._text
+    async def remainder(self, *, reserved: int = 0) -> tuple[list[Value], str]:
+        """Return the chunks and the log for the final event to carry, with `reserved` bytes of it for other values.
+
+        What would not fit is published before.
+        """
+        await self._check_stored()
+        while (self._pending_values or self._pending_text) and reserved + self._pending_size > MAX_EVENT_BYTES:
+            await self.flush(include_logs=True)
+            await self._check_stored()
+        return self._pending_values[:], self._pending_text
 
     @property
-    def _unsaid(self) -> int:
-        return sum(value.size for value in self._values) + 6 * len(self._text)
+    def _pending_size(self) -> int:
+        return sum(value.size for value in self._pending_values) + 6 * len(self._pending_text)
 
-    async def _say_values(self) -> None:
-        piece = _piece(self._values)
-        if await self._send(Output(id=self.id, run=self.run, index=self.outputs, **carried(piece))):
-            # In this order: nothing here waits, so the lists are never seen halfway.
-            del self._values[: len(piece)]
-            self._said_values += piece
-            self.outputs += len(piece)
-            self._size += sum(value.size for value in piece)
-            self._forget()
+    async def _publish_values(self) -> None:
+        values = _fitting(self._pending_values)
+        if await self._publish(Output(id=self.id, run=self.run, index=self.output_count, **value_fields(values))):
+            # Nothing here waits, so nobody sees the lists halfway.
+            del self._pending_values[: len(values)]
+            self._published_values += values
+            self.output_count += len(values)
+            self._published_size += sum(value.size for value in values)
+            self._limit_replay()
 
-    async def _say_text(self) -> None:
-        text = self._text[:TEXT_PIECE]
-        if await self._send(Log(id=self.id, run=self.run, offset=self.logs, text=text)):
-            self._text = self._text[len(text) :]
-            self._said_text.append(text)
-            self.logs += len(text)
-            self._size += len(text)
-            self._forget()
+    async def _publish_text(self) -> None:
+        text = self._pending_text[:MAX_LOG_CHARACTERS]
+        if await self._publish(Log(id=self.id, run=self.run, offset=self.log_length, text=text)):
+            self._pending_text = self._pending_text[len(text) :]
+            self._published_texts.append(text)
+            self.log_length += len(text)
+            self._published_size += len(text)
+            self._limit_replay()
 
-    async def _send(self, event: Event) -> bool:
-        """False: the stream is a new one, and all of this run is to be said again."""
-        sequence = await self._reporter.say(event)
-        wiped = sequence < self._last
-        self._last = sequence
-        if wiped:
+    async def _publish(self, event: Event) -> bool:
+        """Publish an event. Returns False if the stream is a new one, which needs all events of the run again."""
+        sequence = await self._publisher.publish(event)
+        is_new_stream = sequence < self._last_sequence
+        self._last_sequence = sequence
+        if is_new_stream:
             self._rewind()
-        return not wiped
+        return not is_new_stream
 
-    async def _check(self) -> None:
-        """After a reconnect, see whether what was said is still there."""
-        if self._generation == self._reporter.generation:
+    async def _check_stored(self) -> None:
+        """After a reconnect, make sure that the published events are still there."""
+        if self._generation == self._publisher.generation:
             return
-        self._generation = self._reporter.generation
-        if self._last and not await self._reporter.said(self._last, subjects.event(self.id, "")):
-            self._last = 0
+        self._generation = self._publisher.generation
+        if self._last_sequence and not await self._publisher.is_stored(
+            self._last_sequence, subjects.event(self.id, "")
+        ):
+            self._last_sequence = 0
             self._rewind()
 
     def _rewind(self) -> None:
-        if self._size > KEPT:
-            raise StartOver
-        log.info("events are gone; saying this run again", id=self.id)
-        self._started_said = False
-        self._values[:0] = self._said_values
-        self._text = "".join(self._said_text) + self._text
-        self._said_values, self._said_text = [], []
-        self.outputs = self.logs = self._size = 0
+        if self._published_size > MAX_REPLAY_BYTES:
+            raise EventsLost
+        log.info("events are gone; publishing this run's again", id=self.id)
+        self._is_started_published = False
+        self._pending_values[:0] = self._published_values
+        self._pending_text = "".join(self._published_texts) + self._pending_text
+        self._published_values, self._published_texts = [], []
+        self.output_count = self.log_length = self._published_size = 0
 
-    def _forget(self) -> None:
-        if self._size > KEPT:
-            self._said_values, self._said_text = [], []
+    def _limit_replay(self) -> None:
+        if self._published_size > MAX_REPLAY_BYTES:
+            self._published_values, self._published_texts = [], []
 
 
-def carried(values: list[Value]) -> dict[str, Any]:
-    """The fields of an event that carry them."""
+def value_fields(values: list[Value]) -> dict[str, Any]:
+    """Return the fields of an event that carry the values."""
     return {
         "values": [value.text for value in values],
         "files": [file for value in values for file in value.files],
-        "stored": {place: value.stored for place, value in enumerate(values) if value.stored is not None},
+        "stored": {index: value.stored_key for index, value in enumerate(values) if value.stored_key is not None},
     }
 
 
-def _piece(values: list[Value]) -> list[Value]:
-    """As many from the front as one message can carry, and one at least."""
+def _fitting(values: list[Value]) -> list[Value]:
+    """Return as many values from the front as one message can carry, and at least one."""
     size = 0
     for count, value in enumerate(values):
         size += value.size
-        if size > PIECE and count:
+        if size > MAX_EVENT_BYTES and count:
             return values[:count]
     return values[:]
 
 
-def _refuse(error: dict[str, object]) -> None:
-    code = error.get("err_code")
-    number = code if isinstance(code, int) else 0
-    kind = QueueFull if number == FULL else Refused
-    raise kind(number, str(error.get("description", "refused")))
+def _refuse(refusal: Refusal) -> Never:
+    error = QueueFull if refusal.err_code == SUBJECT_FULL else RequestRefused
+    raise error(refusal.err_code, refusal.description)

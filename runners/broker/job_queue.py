@@ -1,4 +1,4 @@
-"""Jobs of one version off JetStream: as many as there is credit for, and no more."""
+"""A queue of jobs in JetStream, from which an agent takes as many as it has credit for."""
 
 import asyncio
 import time
@@ -9,250 +9,280 @@ import structlog
 from msgspec import json
 from nats.aio.subscription import Subscription
 
-from bus.client import Heard
-from runners.errors import NoAnswer, RunnerError
+from bus.client import Message
+from bus.jetstream import (
+    ACK,
+    CONFLICT,
+    IDLE_HEARTBEAT,
+    IN_PROGRESS,
+    NAK,
+    NO_MESSAGES,
+    PENDING_MESSAGES,
+    REQUEST_TIMEOUT,
+    SECOND,
+    TERM,
+    PullRequest,
+    delivery_count,
+    nak,
+    pending_count,
+    pull_subject,
+)
+from runners.errors import BrokerTimeout, RunnerError
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
 
-EXPIRES: Final = 30  # seconds that the server keeps a request for jobs, give or take
-HEARTBEAT: Final = 5
-BRIEF: Final = 2.2 * HEARTBEAT  # a request for less than two heartbeats is refused by the server
-SILENCE: Final = 2.2 * HEARTBEAT  # after which a request for jobs counts as lost
-SOON: Final = 0.02  # seconds in which, if jobs are quick, more of the credit becomes free
-SECOND: Final = 1_000_000_000
+REQUEST_SECONDS: Final = 30  # for which the server keeps a request for jobs, give or take
+HEARTBEAT_SECONDS: Final = 5
+MIN_REQUEST_SECONDS: Final = 2.2 * HEARTBEAT_SECONDS  # the server refuses a request for less than two heartbeats
+SILENCE_SECONDS: Final = 2.2 * HEARTBEAT_SECONDS  # after which a request for jobs counts as lost
+REQUEST_DELAY: Final = 0.02  # seconds, in which more of the credit becomes free if jobs are quick
 
 
-class Broker(Protocol):
-    """What an inbox needs of the connection."""
+class QueueConnection(Protocol):
+    """The part of the connection that a job queue uses."""
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None: ...
-    def put(self, subject: str, payload: bytes = b"", reply: str = "") -> bool: ...
-    async def hear(self, subject: str, heard: Callable[[Heard], None]) -> Subscription: ...
-    async def hush(self, subscription: Subscription) -> None: ...
-    def inbox(self) -> str: ...
+    def publish_nowait(self, subject: str, payload: bytes = b"", reply: str = "") -> bool: ...
+    async def listen(self, subject: str, on_message: Callable[[Message], None]) -> Subscription: ...
+    async def unsubscribe(self, subscription: Subscription) -> None: ...
+    def new_inbox(self) -> str: ...
 
 
-class Consumers(Protocol):
-    """What an inbox needs of JetStream."""
+class ConsumerSetup(Protocol):
+    """The part of `Streams` that a job queue uses."""
 
     @property
-    def born(self) -> str: ...
+    def jobs_stream_created(self) -> str: ...
     async def ensure(self) -> None: ...
-    async def consumer(self, name: str, filter: str, ack_wait: float) -> None: ...
+    async def ensure_consumer(self, name: str, filter: str, ack_wait: float) -> None: ...
 
 
 class Delivery:
-    """A job in hand. It is settled or given back; if neither, JetStream gives it to somebody else."""
+    """A message from the queue, with its acknowledgement.
 
-    __slots__ = ("_inbox", "_tokens", "data", "pending", "pulled_at", "redelivered", "subject")
-
-    def __init__(self, inbox: "Inbox", msg: Heard, born: str) -> None:
-        self._inbox = inbox
-        self._tokens = [(born, msg.reply)]
-        self.subject = msg.subject
-        self.data = msg.data
-        self.pulled_at = time.time()
-        self.redelivered = msg.delivered > 1
-        self.pending = msg.pending
-        """Jobs behind it in the queue."""
-
-    def adopt(self, later: "Delivery") -> None:
-        """The same job came again while it is in hand: what is said of one holds for both."""
-        self._tokens += later._tokens
-        self._inbox.release(later)
-
-    async def settle(self) -> None:
-        await self._say(b"+ACK")
-        self._inbox.let_go(self)
-
-    async def give_back(self, *, later: float = 0.0) -> None:
-        """For whoever asks next, or is asking in so many seconds."""
-        await self._say(b"-NAK " + json.encode({"delay": int(later * SECOND)}) if later else b"-NAK")
-        self._inbox.let_go(self)
-
-    async def refuse(self) -> None:
-        """It makes no sense, and nobody shall get it again."""
-        await self._say(b"+TERM")
-        self._inbox.let_go(self)
-
-    async def hold(self) -> None:
-        await self._say(b"+WPI")
-
-    async def _say(self, word: bytes) -> None:
-        for born, reply in self._tokens:
-            # In a stream made anew the same words would speak of another job.
-            if born == self._inbox.born:
-                await self._inbox.say(reply, word)
-
-
-def expiry(now: float) -> float:
-    """Seconds for which to ask now, so that all requests of this agent that bring nothing end at the same moment.
-
-    Asked anew together, they are kept alive together, too: many idle inboxes wake server and agent as often as one.
+    It is acknowledged, requeued or terminated; if none of these, JetStream delivers it to another agent.
     """
-    left = EXPIRES - now % EXPIRES
-    return left if left >= BRIEF else left + EXPIRES
+
+    __slots__ = ("_queue", "_replies", "data", "is_redelivered", "pending", "pulled_at", "subject")
+
+    def __init__(self, queue: "JobQueue", message: Message, stream_created: str) -> None:
+        self._queue = queue
+        self._replies = [(stream_created, message.reply)]
+        self.subject = message.subject
+        self.data = message.data
+        self.pulled_at = time.time()
+        self.is_redelivered = delivery_count(message) > 1
+        self.pending = pending_count(message)
+        """The number of jobs behind it in the queue."""
+
+    def merge(self, other: "Delivery") -> None:
+        """Take over another delivery of the same job: the acknowledgement of this one is that of both."""
+        self._replies += other._replies
+        self._queue.forget(other)
+
+    async def acknowledge(self) -> None:
+        """Remove the job from the queue: it is done."""
+        await self._publish(ACK)
+        self._queue.drop(self)
+
+    async def requeue(self, *, delay: float = 0.0) -> None:
+        """Give the job back for whoever asks next, or for whoever asks after `delay` seconds."""
+        await self._publish(nak(delay) if delay else NAK)
+        self._queue.drop(self)
+
+    async def terminate(self) -> None:
+        """Remove a job that cannot be understood, so that nobody gets it again."""
+        await self._publish(TERM)
+        self._queue.drop(self)
+
+    async def keep_alive(self) -> None:
+        """Tell JetStream that the job is still in hand, so that no other agent gets it."""
+        await self._publish(IN_PROGRESS)
+
+    async def _publish(self, acknowledgement: bytes) -> None:
+        for stream_created, reply in self._replies:
+            # In a stream that was created anew, the same acknowledgement would be one of another job.
+            if stream_created == self._queue.stream_created:
+                await self._queue.publish(reply, acknowledgement)
 
 
-class Inbox:
+def request_seconds(now: float) -> float:
+    """Return for how long to ask now, so that all requests of this agent that bring nothing end at the same moment.
+
+    As they are repeated together, their heartbeats come together, too: many idle queues wake server and agent as often
+    as one.
+    """
+    remaining = REQUEST_SECONDS - now % REQUEST_SECONDS
+    return remaining if remaining >= MIN_REQUEST_SECONDS else remaining + REQUEST_SECONDS
+
+
+class JobQueue:
+    """The jobs that one consumer delivers to this agent, for one instance, for builds or for trainings.
+
+    It owns the pull requests and the deliveries in hand. `credit` says how many jobs the agent can have in hand;
+    `on_delivery` is called with each delivery.
+    """
+
     def __init__(
         self,
-        link: Broker,
-        streams: Consumers,
+        connection: QueueConnection,
+        streams: ConsumerSetup,
         *,
         name: str,
         filter: str,
         ack_wait: float,
         credit: Callable[[], int],
-        receive: Callable[[Delivery], None],
+        on_delivery: Callable[[Delivery], None],
     ) -> None:
-        self._link = link
+        self._connection = connection
         self._streams = streams
         self._name = name
         self._filter = filter
         self._ack_wait = ack_wait
         self._credit = credit
-        self._receive = receive
-        self._subject = link.inbox()
+        self._on_delivery = on_delivery
+        self._inbox = connection.new_inbox()
+        self._pull_subject = pull_subject(subjects.JOBS, name)
         self._subscription: Subscription | None = None
-        self._held: set[Delivery] = set()
-        self._asked = 0
-        self._heard_at = 0.0
-        self._lost = asyncio.Event()
-        self._lost.set()
-        self._open = False
-        self._soon: asyncio.TimerHandle | None = None
+        self._deliveries: set[Delivery] = set()
+        self._requested = 0
+        self._last_message_at = 0.0
+        self._needs_consumer = asyncio.Event()
+        self._needs_consumer.set()
+        self._is_open = False
+        self._request_timer: asyncio.TimerHandle | None = None
         self.pending = 0
-        """Jobs that wait in the queue, as far as we have heard."""
+        """The number of jobs that wait in the queue, as of the last delivery."""
 
-    async def keep(self) -> None:
-        """Ask for jobs, for as long as this goes on; make the consumer whenever it is missing."""
-        self._subscription = await self._link.hear(self._subject, self._heard)
-        self._open = True
-        self._lost.set()
+    async def run(self) -> None:
+        """Request jobs until canceled, and create the consumer whenever it is missing."""
+        self._subscription = await self._connection.listen(self._inbox, self._on_message)
+        self._is_open = True
+        self._needs_consumer.set()
         while True:
-            await self._lost.wait()
-            self._lost.clear()
+            await self._needs_consumer.wait()
+            self._needs_consumer.clear()
             try:
                 await self._streams.ensure()
-                await self._streams.consumer(self._name, self._filter, self._ack_wait)
+                await self._streams.ensure_consumer(self._name, self._filter, self._ack_wait)
             except RunnerError as error:
-                log.warning("no consumer yet; trying again", consumer=self._name, reason=str(error))
+                log.warning("cannot create the consumer; trying again", consumer=self._name, reason=str(error))
                 await asyncio.sleep(0.25)
-                self._lost.set()
+                self._needs_consumer.set()
                 continue
-            self._asked = 0
-            self.top_up()
+            self._requested = 0
+            self.request_jobs()
 
     async def close(self) -> None:
-        """Take no more; what is on its way is given back."""
-        self._open = False
-        self._not_soon()
+        """Take no more jobs; those that are on their way are requeued."""
+        self._is_open = False
+        self._cancel_timer()
         if self._subscription is not None:
-            await self._link.hush(self._subscription)
+            await self._connection.unsubscribe(self._subscription)
 
-    async def tick(self) -> None:
-        """Every few seconds: nobody else shall get what is in hand; a silent broker is asked again."""
-        for delivery in list(self._held):
-            await delivery.hold()
-        if self._asked and time.monotonic() - self._heard_at > SILENCE:
-            self.lose()
+    async def keep_alive(self) -> None:
+        """Keep the jobs in hand, and ask a silent broker again. To be called every few seconds."""
+        for delivery in list(self._deliveries):
+            await delivery.keep_alive()
+        if self._requested and time.monotonic() - self._last_message_at > SILENCE_SECONDS:
+            self.reset()
 
-    def lose(self) -> None:
-        """What was asked for is forgotten: make sure of the consumer, and ask again."""
-        self._lost.set()
+    def reset(self) -> None:
+        """Forget what was requested: `run` makes sure of the consumer and requests anew."""
+        self._needs_consumer.set()
 
-    def top_up(self) -> None:
-        """Ask for what is missing: at once if that is half of the credit or there is nothing at all.
+    def request_jobs(self) -> None:
+        """Request as many jobs as there is credit for: at once if that is half of the credit, or if there are none.
 
-        So quick jobs are asked for seldom, and many at a time. Less than half is asked for a moment later when nothing
-        else is on its way: beside long jobs it would be idle until enough of them end.
+        So quick jobs are requested seldom, and many at a time. Less than half is requested a moment later if nothing
+        else is on its way: beside long jobs, that credit would be idle until enough of them end.
         """
-        if not self._open or self._lost.is_set():
+        if not self._is_open or self._needs_consumer.is_set():
             return
         credit = self._credit()
-        free = credit - len(self._held) - self._asked
-        if free * 2 >= credit or not (self._held or self._asked):
-            self._ask(free)
-        elif free > 0 and not self._asked and self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(SOON, self._ask_for_rest)
+        free = credit - len(self._deliveries) - self._requested
+        if free * 2 >= credit or not (self._deliveries or self._requested):
+            self._request(free)
+        elif free > 0 and not self._requested and self._request_timer is None:
+            self._request_timer = asyncio.get_running_loop().call_later(REQUEST_DELAY, self._request_rest)
 
-    def _ask_for_rest(self) -> None:
-        self._soon = None
-        if self._open and not self._lost.is_set():
-            self._ask(self._credit() - len(self._held) - self._asked)
+    def _request_rest(self) -> None:
+        self._request_timer = None
+        if self._is_open and not self._needs_consumer.is_set():
+            self._request(self._credit() - len(self._deliveries) - self._requested)
 
-    def _ask(self, free: int) -> None:
-        self._not_soon()
+    def _request(self, free: int) -> None:
+        self._cancel_timer()
         if free < 1:
             return
-        if not self._asked:
-            self._heard_at = time.monotonic()
-        request = {
-            "batch": free,
-            "expires": int(expiry(time.monotonic()) * SECOND),
-            "idle_heartbeat": HEARTBEAT * SECOND,
-        }
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS}.{self._name}"
-        if self._link.put(subject, json.encode(request), self._subject):  # else it is lost, and asked for anew
-            self._asked += free
+        if not self._requested:
+            self._last_message_at = time.monotonic()
+        request = PullRequest(
+            batch=free,
+            expires=int(request_seconds(time.monotonic()) * SECOND),
+            idle_heartbeat=HEARTBEAT_SECONDS * SECOND,
+        )
+        # If the connection is down, nothing is requested: `reset` is called once it is back.
+        if self._connection.publish_nowait(self._pull_subject, json.encode(request), self._inbox):
+            self._requested += free
 
-    def _not_soon(self) -> None:
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
+    def _cancel_timer(self) -> None:
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
 
-    def let_go(self, delivery: Delivery) -> None:
-        self.release(delivery)
-        self.top_up()
+    def drop(self, delivery: Delivery) -> None:
+        """Forget a delivery that is not in hand any more, and request jobs in its place."""
+        self.forget(delivery)
+        self.request_jobs()
 
-    def release(self, delivery: Delivery) -> None:
-        self._held.discard(delivery)
+    def forget(self, delivery: Delivery) -> None:
+        """Count the delivery as in hand no more."""
+        self._deliveries.discard(delivery)
 
-    async def say(self, subject: str, payload: bytes, reply: str = "") -> None:
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Publish an acknowledgement. Once the connection is closed for good, the job goes to another agent."""
         try:
-            await self._link.publish(subject, payload, reply)
-        except NoAnswer:
-            # The connection is closed for good: the job goes to somebody else.
+            await self._connection.publish(subject, payload)
+        except BrokerTimeout:
             return
 
     @property
-    def born(self) -> str:
-        return self._streams.born
+    def stream_created(self) -> str:
+        """The time at which the jobs stream was created."""
+        return self._streams.jobs_stream_created
 
     @property
-    def held(self) -> int:
-        return len(self._held)
+    def in_hand(self) -> int:
+        """The number of deliveries in hand."""
+        return len(self._deliveries)
 
-    def _heard(self, msg: Heard) -> None:
-        self._heard_at = time.monotonic()
-        if (code := msg.status) is not None:
-            self._told(code, msg)
-            self.top_up()
+    def _on_message(self, message: Message) -> None:
+        self._last_message_at = time.monotonic()
+        if (status := message.status) is not None:
+            self._on_status(status, message)
+            self.request_jobs()
             return
-        self._asked = max(0, self._asked - 1)
-        if not self._open:
-            self._link.put(msg.reply, b"-NAK")
+        self._requested = max(0, self._requested - 1)
+        if not self._is_open:
+            self._connection.publish_nowait(message.reply, NAK)
             return
-        delivery = Delivery(self, msg, self._streams.born)
-        self._held.add(delivery)
+        delivery = Delivery(self, message, self._streams.jobs_stream_created)
+        self._deliveries.add(delivery)
         self.pending = delivery.pending
-        self._receive(delivery)
-        self.top_up()
+        self._on_delivery(delivery)
+        self.request_jobs()
 
-    def _told(self, code: int, msg: Heard) -> None:
-        headers = msg.headers
-        match code:
-            case 100:
-                return
-            case 404 | 408:
-                self._asked = max(0, self._asked - int(headers.get("Nats-Pending-Messages", self._asked)))
-            case 409 if "Nats-Pending-Messages" in headers:
-                self._asked = max(0, self._asked - int(headers["Nats-Pending-Messages"]))
-            case _:
-                # 409: the consumer is gone, or has another leader; 503: there is none.
-                log.info("asking for jobs anew", consumer=self._name, status=code, reason=msg.reason)
-                asyncio.get_running_loop().call_later(0.1, self.lose)
+    def _on_status(self, status: int, message: Message) -> None:
+        if status == IDLE_HEARTBEAT:
+            return
+        unmet = message.headers.get(PENDING_MESSAGES)
+        if status in (NO_MESSAGES, REQUEST_TIMEOUT) or (status == CONFLICT and unmet is not None):
+            self._requested = max(0, self._requested - int(self._requested if unmet is None else unmet))
+        else:
+            # CONFLICT: the consumer is gone, or has another leader; 503: there is none.
+            log.info("requesting jobs anew", consumer=self._name, status=status, reason=message.reason)
+            asyncio.get_running_loop().call_later(0.1, self.reset)

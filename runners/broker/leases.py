@@ -1,38 +1,27 @@
-"""Who has which instance: a key per instance in a bucket of the broker's, which expires unless it is renewed.
+"""Leases on instances: a key for each instance in a bucket of the broker's, which expires unless it is renewed.
 
-`create` is what makes it a claim: the broker takes one first message per key, and refuses the second.
+A lease is acquired by storing the first message of its key: the broker takes one and refuses the second.
 """
 
 import asyncio
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
-from msgspec import Struct, json
 
-from bus.client import Heard
-from runners.broker.streams import refuse
-from runners.errors import NoAnswer, NoResponders, Refused, RunnerError
+from bus import jetstream
+from bus.jetstream import JetStream
+from runners.broker.connection import Connection
+from runners.errors import BrokerTimeout, NoResponders, RequestRefused, RunnerError
 from schemas import subjects
 
 log = structlog.stdlib.get_logger()
 
-TTL: Final = 10.0  # seconds
-RENEW: Final = 3.0
-TAKEN: Final = 10071  # wrong last sequence: somebody else was first
-MISSING: Final = 10059  # stream not found
-IN_USE: Final = 10058
-_SECOND: Final = 1_000_000_000
-_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+LEASE_SECONDS: Final = 10.0
+RENEW_SECONDS: Final = 3.0
 
 
-class Wire(Protocol):
-    async def ask(
-        self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None, within: float = 2.0
-    ) -> Heard: ...
-
-
-class Claim:
-    """An instance that is ours to load. `lost` is set once it is somebody else's."""
+class Lease:
+    """The right to load one instance of a service. `lost` is set once another agent has it."""
 
     def __init__(self, service: str, number: int, sequence: int) -> None:
         self.service = service
@@ -42,114 +31,101 @@ class Claim:
 
     @property
     def key(self) -> str:
-        return subjects.instance(self.service, self.number)
+        """The subject of the lease in the bucket."""
+        return subjects.lease(self.service, self.number)
 
 
-class _Stored(Struct, frozen=True):
-    seq: int = 0
+class Leases:
+    """The leases of one agent, which the pool of instances acquires and releases.
 
+    It owns their renewal, and creates the bucket when it is missing.
+    """
 
-class _State(Struct, frozen=True):
-    subjects: dict[str, int] = {}
-
-
-class _Info(Struct, frozen=True):
-    state: _State = _State()
-
-
-class Claims:
-    def __init__(self, link: Wire, agent: str, *, replicas: int = 1, ttl: float = TTL, renew: float = RENEW) -> None:
-        self._link = link
-        self._name = agent.encode()
+    def __init__(
+        self,
+        connection: Connection,
+        agent: str,
+        *,
+        replicas: int = 1,
+        ttl: float = LEASE_SECONDS,
+        renew: float = RENEW_SECONDS,
+    ) -> None:
+        self._jetstream = JetStream(connection.ask, RequestRefused)
+        self._agent = agent.encode()
         self._replicas = replicas
         self._ttl = ttl
-        self._every = renew
-        self._held: set[Claim] = set()
+        self._renew_seconds = renew
+        self._leases: set[Lease] = set()
 
-    async def take(self, service: str, numbers: range) -> Claim | None:
-        """The first of these instances that nobody has. None: all are taken. Raises `RunnerError`."""
+    async def acquire(self, service: str, numbers: range) -> Lease | None:
+        """Lease the first of these instances that is free; None if there is none. Raises `RunnerError`."""
         for number in numbers:
-            sequence = await self._put(subjects.instance(service, number), 0)
+            sequence = await self._put(subjects.lease(service, number), 0)
             if sequence is not None:
-                claim = Claim(service, number, sequence)
-                self._held.add(claim)
-                return claim
+                lease = Lease(service, number, sequence)
+                self._leases.add(lease)
+                return lease
         return None
 
-    async def release(self, claim: Claim) -> None:
-        """Somebody else may have it. A broker that does not answer forgets it by itself."""
-        self._held.discard(claim)
-        if claim.lost.is_set():
+    async def release(self, lease: Lease) -> None:
+        """Give the lease up, so that another agent may have it. If the broker does not answer, it expires."""
+        self._leases.discard(lease)
+        if lease.lost.is_set():
             return
-        question = json.encode({"filter": claim.key})
         try:
-            refuse((await self._link.ask(f"$JS.API.STREAM.PURGE.{subjects.INSTANCES}", question)).data)
+            await self._jetstream.purge(subjects.LEASE_BUCKET, lease.key)
         except RunnerError as error:
-            log.debug("a claim was left to expire", service=claim.service, reason=str(error))
+            log.debug("lease left to expire", service=lease.service, reason=str(error))
 
-    async def keep(self) -> None:
-        """Renew what is held, until cancelled."""
+    async def keep_renewing(self) -> None:
+        """Renew all leases every few seconds, until canceled."""
         while True:
-            await asyncio.sleep(self._every)
-            await asyncio.gather(*(self._renew(claim) for claim in list(self._held)))
+            await asyncio.sleep(self._renew_seconds)
+            await asyncio.gather(*(self._renew(lease) for lease in list(self._leases)))
 
-    async def taken(self) -> set[str]:
-        """Services of which somebody has an instance. Raises `RunnerError`."""
-        question = json.encode({"subjects_filter": subjects.INSTANCES_ALL})
-        answer = await self._link.ask(f"$JS.API.STREAM.INFO.{subjects.INSTANCES}", question)
+    async def leased_services(self) -> set[str]:
+        """Return the services of which any agent has an instance. Raises `RunnerError`."""
         try:
-            refuse(answer.data)
-        except Refused as error:
-            if error.code == MISSING:
+            keys = await self._jetstream.count_messages(subjects.LEASE_BUCKET, subjects.ALL_LEASES)
+        except RequestRefused as error:
+            if error.code == jetstream.STREAM_NOT_FOUND:
                 return set()
             raise
-        return {subject.split(".")[2] for subject in json.decode(answer.data, type=_Info).state.subjects}
+        return {key.split(".")[2] for key in keys}
 
-    async def _renew(self, claim: Claim) -> None:
+    async def _renew(self, lease: Lease) -> None:
         try:
-            sequence = await self._put(claim.key, claim.sequence)
+            sequence = await self._put(lease.key, lease.sequence)
             if sequence is None:
                 # It expired while we were away, or the bucket is a new one: it is ours if it is nobody's.
-                sequence = await self._put(claim.key, 0)
+                sequence = await self._put(lease.key, 0)
         except RunnerError as error:
-            log.debug("a claim was not renewed", service=claim.service, reason=str(error))
+            log.debug("lease not renewed", service=lease.service, reason=str(error))
             return
         if sequence is not None:
-            claim.sequence = sequence
-        elif claim in self._held:
-            log.warning("an instance is somebody else's now", service=claim.service, number=claim.number)
-            self._held.discard(claim)
-            claim.lost.set()
+            lease.sequence = sequence
+        elif lease in self._leases:
+            log.warning("another agent has the lease on an instance now", service=lease.service, number=lease.number)
+            self._leases.discard(lease)
+            lease.lost.set()
 
-    async def _put(self, key: str, after: int) -> int | None:
-        """Its sequence; None: another message than that was the last of this key."""
+    async def _put(self, key: str, last_sequence: int) -> int | None:
+        """Store our name under the key; None if another message than that was the last of this key."""
         for _ in range(2):
             try:
-                return await self._put_once(key, after)
-            except (NoResponders, Refused) as error:
-                if isinstance(error, Refused) and error.code != MISSING:
+                return await self._jetstream.replace_last(key, self._agent, last_sequence)
+            except (NoResponders, RequestRefused) as error:
+                if isinstance(error, RequestRefused) and error.code != jetstream.STREAM_NOT_FOUND:
                     raise
-                await self._make()
-        raise NoAnswer("the bucket of claims cannot be made")
+                await self._ensure_bucket()
+        raise BrokerTimeout("cannot create the bucket of leases")
 
-    async def _put_once(self, key: str, after: int) -> int | None:
-        answer = await self._link.ask(key, self._name, {_EXPECTED: str(after)})
-        if answer.status == 503:
-            raise NoResponders("there is no bucket of claims")
-        try:
-            refuse(answer.data)
-        except Refused as error:
-            if error.code == TAKEN:
-                return None
-            raise
-        return json.decode(answer.data, type=_Stored).seq
-
-    async def _make(self) -> None:
+    async def _ensure_bucket(self) -> None:
         config: dict[str, Any] = {
-            "name": subjects.INSTANCES,
-            "subjects": [subjects.INSTANCES_ALL],
+            "name": subjects.LEASE_BUCKET,
+            "subjects": [subjects.ALL_LEASES],
             "max_msgs_per_subject": 1,
-            "max_age": int(self._ttl * _SECOND),
+            "max_age": int(self._ttl * jetstream.SECOND),
             "storage": "memory",
             "discard": "new",
             "allow_direct": True,
@@ -157,9 +133,4 @@ class Claims:
             "deny_delete": True,
             "num_replicas": self._replicas,
         }
-        answer = await self._link.ask(f"$JS.API.STREAM.CREATE.{subjects.INSTANCES}", json.encode(config))
-        try:
-            refuse(answer.data)
-        except Refused as error:
-            if error.code != IN_USE:
-                raise
+        await self._jetstream.ensure_stream(subjects.LEASE_BUCKET, config)

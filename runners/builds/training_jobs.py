@@ -1,93 +1,108 @@
-"""Trainings: the `train` of a version runs once, in a worker of its own, and the weights that it returns are kept."""
+"""Training jobs: versions whose `train` this agent runs, each in a worker of its own."""
 
 import asyncio
+from collections.abc import Collection
+from typing import Final
 
 import structlog
 from msgspec import DecodeError, structs
 
-from runners.broker.connection import Link
-from runners.broker.job_queue import Delivery, Inbox
+from runners.broker.connection import Connection
+from runners.broker.job_queue import Delivery, JobQueue
 from runners.broker.streams import Streams
-from runners.builds.trainer import Room, Trainer
-from runners.errors import BadPack, FileStoreError
-from runners.jobs.job_run import Agent, Life
-from runners.jobs.jobs_in_hand import Lives
+from runners.builds.slots import SlotLender
+from runners.builds.trainer import Trainer
+from runners.errors import BadArchive, FileStoreError
+from runners.jobs.job_run import JobContext, JobRun
+from runners.jobs.jobs_in_hand import JobsInHand
 from runners.settings import Settings
-from runners.versions.resolver import Library
+from runners.versions.resolver import Resolver
 from schemas import subjects
 from schemas.jobs import Job, decode_job
 
 log = structlog.stdlib.get_logger()
 
-NOT_HERE = 1.0  # seconds until a job comes again that this host cannot do, and another may
+REQUEUE_SECONDS: Final = 1.0  # until a job is delivered again that this host cannot do, and another may
 
 
-class Trainings:
-    """Takes trainings, one at a time: how many run beside predictions is how many agents take them."""
+class TrainingJobs:
+    """The trainings of this agent, one at a time: as many run beside predictions as there are agents that take them.
+
+    It owns their queue, the job in hand and its trainer.
+    """
 
     def __init__(
-        self, library: Library, room: Room, settings: Settings, agent: Agent, link: Link, streams: Streams
+        self,
+        resolver: Resolver,
+        slots: SlotLender,
+        settings: Settings,
+        context: JobContext,
+        connection: Connection,
+        streams: Streams,
     ) -> None:
-        self._library = library
-        self._room = room
+        self._resolver = resolver
+        self._slots = slots
         self._settings = settings
-        self._agent = structs.replace(agent, run_limit=settings.train_limit, kept=settings.events_age / 2)
-        self._lives = Lives(self._agent, self._born, live=self._live)
-        self._trainers: dict[Life, Trainer] = {}
+        self._context = structs.replace(context, run_limit=settings.train_limit, event_retention=settings.events_age / 2)
+        self._jobs = JobsInHand(self._context, self._create_run, run=self._run_job)
+        self._trainers: dict[JobRun, Trainer] = {}
         self._arriving: set[asyncio.Task[None]] = set()
-        self.inbox = Inbox(
-            link,
+        self.queue = JobQueue(
+            connection,
             streams,
-            name=subjects.trainers(settings.pool),
+            name=subjects.training_consumer(settings.pool),
             filter=subjects.trainings(settings.pool),
             ack_wait=settings.ack_wait,
             credit=lambda: 1,
-            receive=self._receive,
+            on_delivery=self._receive,
         )
 
-    async def keep(self) -> None:
-        await self.inbox.keep()
+    async def run(self) -> None:
+        """Take trainings until canceled."""
+        await self.queue.run()
 
     async def close(self) -> None:
-        """Give back what is being trained: another agent begins it anew."""
-        await self.inbox.close()
-        await _all(self._arriving)
-        await _all(self._lives.give_up())
+        """Return the training in hand to the queue: another agent starts it again."""
+        await self.queue.close()
+        await _wait_all(self._arriving)
+        await _wait_all(self._jobs.requeue_all())
 
     def _receive(self, delivery: Delivery) -> None:
-        task = asyncio.get_running_loop().create_task(self._arrived(delivery))
+        task = asyncio.get_running_loop().create_task(self._accept(delivery))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
 
-    async def _arrived(self, delivery: Delivery) -> None:
-        """What this host has no folder for is for another."""
-        try:
-            here = await self._library.has(decode_job(delivery.data).version)
-        except (FileStoreError, BadPack) as error:
-            log.warning("a training is left to another runner", reason=str(error))
-            here = False
-        except (DecodeError, UnicodeDecodeError):
-            here = True  # whoever takes it says what is wrong with it
-        if here:
-            self._lives.begin(self.inbox, delivery)
+    async def _accept(self, delivery: Delivery) -> None:
+        """Take a job, or leave it to another host if this one has no folder for it."""
+        if await self._can_train(delivery):
+            self._jobs.start(self.queue, delivery)
         else:
-            await delivery.give_back(later=NOT_HERE)
+            await delivery.requeue(delay=REQUEUE_SECONDS)
 
-    def _born(self, delivery: Delivery, job: Job) -> Life:
-        trainer = Trainer(self._library, self._room, self._settings, job.version)
-        life = Life(self._agent, trainer, delivery, job, kind="train")
-        self._trainers[life] = trainer
-        return life
-
-    async def _live(self, life: Life) -> None:
-        """Its files stay until they are in the file store."""
-        trainer = self._trainers.pop(life)
+    async def _can_train(self, delivery: Delivery) -> bool:
         try:
-            await life.live()
+            return await self._resolver.can_resolve(decode_job(delivery.data).version)
+        except (FileStoreError, BadArchive) as error:
+            log.warning("a training is left to another runner", reason=str(error))
+            return False
+        except (DecodeError, UnicodeDecodeError):
+            return True  # the job is refused with the reason once it is taken
+
+    def _create_run(self, delivery: Delivery, job: Job) -> JobRun:
+        trainer = Trainer(self._resolver, self._slots, self._settings, job.version)
+        run = JobRun(self._context, trainer, delivery, job, kind="train")
+        self._trainers[run] = trainer
+        return run
+
+    async def _run_job(self, run: JobRun) -> None:
+        """Run a training; its files stay until they are in the file store."""
+        trainer = self._trainers.pop(run)
+        try:
+            await run.run()
         finally:
             await trainer.close()
 
 
-async def _all(tasks: "set[asyncio.Task[None]] | list[asyncio.Task[None]]") -> None:
+async def _wait_all(tasks: Collection[asyncio.Task[None]]) -> None:
     if tasks:
         await asyncio.wait(tasks)

@@ -1,1 +1,1 @@
-"""What the agent tells the gateways about its host."""
+"""Registration, heartbeat and status of the agent, for the gateways."""

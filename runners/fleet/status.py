@@ -1,76 +1,85 @@
-"""What an agent says of its host: devices, memory, and who is there."""
+"""The status of this host that goes to the gateways: devices, memory, and instances."""
 
 import socket
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
-from runners.instances.monitor import Upkeep
-from runners.instances.pool import Pool
-from runners.instances.slot import Resident
 from runners.placement import devices
 from runners.placement.planner import Host
 from runners.settings import Settings
 from schemas import subjects
-from schemas.models import Device, Presence, State
-from schemas.models import Resident as Told
+from schemas.models import Device, Heartbeat, InstanceStatus
 
-LONGEST: Final = 500  # characters of a reason
-
-
-def taken(settings: Settings, host: Host, pool: Pool, upkeep: Upkeep) -> Presence:
-    residents = pool.residents
-    return Presence(
-        agent=settings.agent,
-        host=socket.gethostname(),
-        pool=settings.pool,
-        versions=pool.versions,
-        edition=pool.edition,
-        warm=pool.warm,
-        starting={each.service: each.phase for each in residents if _state(each) == "starting" and not each.leaving},
-        failed={service: reason[:LONGEST] for service, reason in pool.failed.items()},
-        hardware=devices.hardware(host, settings),
-        memory=host.limit,
-        used=upkeep.used,
-        devices=_devices(host, residents),
-        residents=[_told(each) for each in residents if not each.leaving],
-        counts=pool.counts,
-    )
+MAX_REASON_CHARS: Final = 500
 
 
-def _devices(host: Host, residents: list[Resident]) -> list[Device]:
-    hot = [each.seat.device for each in residents if each.seat is not None and not each.parked]
+class InstancePool(Protocol):
+    """The instances of this host, as their status needs them."""
+
+    versions: list[str]
+    counts: dict[str, int]
+
+    @property
+    def edition(self) -> str: ...
+    @property
+    def ready_services(self) -> list[str]: ...
+    @property
+    def failures(self) -> dict[str, str]: ...
+    @property
+    def instances(self) -> list[InstanceStatus]: ...
+    @property
+    def device_bytes(self) -> dict[str, int]: ...
+
+
+class MemoryUsage(Protocol):
+    """The measured memory of this host's workers."""
+
+    used_bytes: int
+
+
+class HostStatus:
+    """The source of this host's status."""
+
+    def __init__(self, settings: Settings, host: Host, pool: InstancePool, memory: MemoryUsage) -> None:
+        self._settings = settings
+        self._host = host
+        self._pool = pool
+        self._memory = memory
+
+    def read(self) -> Heartbeat:
+        """Return the status as of now."""
+        pool, instances = self._pool, self._pool.instances
+        starting = [each for each in instances if each.state == "starting"]
+        return Heartbeat(
+            agent=self._settings.agent,
+            host=socket.gethostname(),
+            pool=self._settings.pool,
+            versions=pool.versions,
+            edition=pool.edition,
+            warm=pool.ready_services,
+            starting={_service(each): each.phase or "" for each in starting},
+            failed={service: reason[:MAX_REASON_CHARS] for service, reason in pool.failures.items()},
+            hardware=devices.hardware_name(self._host, self._settings),
+            memory=self._host.limit,
+            used=self._memory.used_bytes,
+            devices=_devices(self._host, pool.device_bytes),
+            residents=instances,
+            counts=pool.counts,
+        )
+
+
+def _service(instance: InstanceStatus) -> str:
+    return instance.version if instance.release is None else subjects.service(instance.release, instance.version)
+
+
+def _devices(host: Host, planned: Mapping[str, int]) -> list[Device]:
     return [
         Device(
             name=device.name,
             kind=device.label,
             memory=device.memory,
-            planned=sum(given.get(device.name, 0) for given in hot),
+            planned=planned.get(device.name, 0),
             cores=len(device.cores),
         )
         for device in host.devices
     ]
-
-
-def _told(resident: Resident) -> Told:
-    keeper, seat, state = resident.keeper, resident.seat, _state(resident)
-    return Told(
-        version=resident.version,
-        release=subjects.pool_of(resident.service),
-        model=keeper.model.name if keeper is not None else "",
-        number=resident.key[1],
-        state=state,
-        phase=resident.phase if state == "starting" else None,
-        devices=list(seat.device) if seat is not None else [],
-        memory=resident.resident,
-        planned=seat.host if seat is not None else 0,
-        running=keeper.running if keeper is not None else 0,
-        queued=keeper.waiting if keeper is not None else 0,
-        since=resident.since,
-        used_at=datetime.now(UTC) - timedelta(seconds=keeper.idle_for) if keeper is not None and keeper.ready else None,
-    )
-
-
-def _state(resident: Resident) -> State:
-    if resident.parked:
-        return "parked"
-    return "hot" if resident.ready else "starting"

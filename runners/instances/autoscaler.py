@@ -1,4 +1,4 @@
-"""What wants loading: services with jobs waiting."""
+"""The autoscaler: it has the services loaded that have jobs waiting."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,98 +14,115 @@ from schemas.models import Release
 
 log = structlog.stdlib.get_logger()
 
-LOOK_EVERY: Final = 5.0  # seconds; a wake that nobody heard is found out so
+CHECK_SECONDS: Final = 5.0  # so that a wake that was lost does no lasting harm
 
 
-class Depths(Protocol):
+class QueueDepths(Protocol):
+    """The depths of the job queues."""
+
     async def ensure(self) -> None: ...
-    async def waiting(self, pool: str) -> dict[str, int]: ...
+    async def count_jobs(self, pool: str) -> dict[str, int]: ...
 
 
-class Wanting(Protocol):
+class InstancePool(Protocol):
+    """The pool that loads instances."""
+
     @property
-    def here(self) -> set[str]: ...
-    def want(self, service: str) -> None: ...
-    def want_more(self, service: str) -> bool: ...
+    def services(self) -> set[str]: ...
+    def request(self, service: str) -> None: ...
+    def request_more(self, service: str) -> bool: ...
 
 
-class Taken(Protocol):
-    async def taken(self) -> set[str]: ...
+class LeaseTable(Protocol):
+    """The leases of all hosts."""
+
+    async def leased_services(self) -> set[str]: ...
 
 
-class Wire(Protocol):
+class Publisher(Protocol):
+    """The connection to the other hosts."""
+
     async def publish(self, subject: str, payload: bytes = b"") -> None: ...
 
 
-class Demand:
+class Autoscaler:
+    """The link between job queues and the pool of instances.
+
+    It requests instances when a gateway sends a wake, when another host asks for more, and by a regular look at all
+    queues.
+    """
+
     def __init__(
         self,
-        link: Wire,
-        streams: Depths,
-        claims: Taken,
-        pool: Wanting,
-        name: str,
+        connection: Publisher,
+        streams: QueueDepths,
+        leases: LeaseTable,
+        pool: InstancePool,
+        pool_name: str,
         releases: Callable[[], Mapping[str, Release]],
+        check: asyncio.Event,
     ) -> None:
-        self._link = link
+        """`releases` are those that may be served here, by service; setting `check` has it look at once."""
+        self._connection = connection
         self._streams = streams
-        self._claims = claims
+        self._leases = leases
         self._pool = pool
-        self._name = name
+        self._pool_name = pool_name
         self._releases = releases
-        self._look = asyncio.Event()
+        self._check = check
 
-    async def woken(self, msg: Msg) -> None:
-        """wake.<pool>.<version>"""
+    async def receive_wake(self, msg: Msg) -> None:
+        """Request the service of a message on wake.<pool>.<version>."""
         if (service := self._service(*msg.subject.split(".")[1:])) is not None:
-            self._pool.want(service)
+            self._pool.request(service)
 
-    async def more(self, msg: Msg) -> None:
-        """runners.more.<pool>.<version>"""
+    async def receive_more(self, msg: Msg) -> None:
+        """Request one more instance for a message on runners.more.<pool>.<version>."""
         if (service := self._service(*msg.subject.split(".")[2:])) is not None:
-            self._pool.want_more(service)
+            self._pool.request_more(service)
 
-    async def ask_for_more(self, service: str) -> None:
-        """Of hosts that have room: its queue here is deep."""
+    async def ask_other_hosts(self, service: str) -> None:
+        """Ask hosts that have room for one more instance, as the queue is long."""
         try:
-            pool = subjects.pool_of(service) or self._name
-            await self._link.publish(subjects.more(pool, subjects.version_of(service)))
+            pool = subjects.pool_of(service) or self._pool_name
+            await self._connection.publish(subjects.more_instances(pool, subjects.version_of(service)))
         except RunnerError as error:
-            log.debug("nobody was asked for more", service=service, reason=str(error))
+            log.debug("could not ask other hosts for an instance", service=service, reason=str(error))
 
-    def look(self) -> None:
-        """Now, and not at the next time."""
-        self._look.set()
+    def check_now(self) -> None:
+        """Look at the queues at once."""
+        self._check.set()
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
+        """Look at the queues regularly until canceled."""
         while True:
             try:
-                await self._want()
+                await self.request_waiting()
             except RunnerError as error:
-                log.debug("cannot see what waits", reason=str(error))
-                await self.prepare()
+                log.debug("cannot read the depths of the queues", reason=str(error))
+                await self.ensure_streams()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._look.wait()
-            self._look.clear()
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._check.wait()
+            self._check.clear()
 
-    async def _want(self) -> None:
-        """What waits and is nobody's. Of what somebody has, the queue is theirs to work off."""
-        found = await self._streams.waiting("*" if self._releases() else self._name)
-        queues = [queue for subject in found if (queue := subjects.queue_of(subject)) is not None]
+    async def request_waiting(self) -> None:
+        """Request the services that have jobs and no instance on other hosts, which would work those off."""
+        depths = await self._streams.count_jobs("*" if self._releases() else self._pool_name)
+        queues = [queue for subject in depths if (queue := subjects.queue_of(subject)) is not None]
         waiting = {service for each in queues if (service := self._service(each.pool, each.version)) is not None}
-        elsewhere = (await self._claims.taken() if waiting else set[str]()) - self._pool.here
-        for service in waiting - elsewhere:
-            self._pool.want(service)
+        leased = await self._leases.leased_services() if waiting else set[str]()
+        for service in waiting - (leased - self._pool.services):
+            self._pool.request(service)
 
-    def _service(self, pool: str, version: str) -> str | None:
-        """None for one that is not for this host."""
-        service = subjects.service(pool, version)
-        return service if pool == self._name or service in self._releases() else None
-
-    async def prepare(self) -> None:
-        """Make the streams if they are missing."""
+    async def ensure_streams(self) -> None:
+        """Create the streams if they are missing."""
         try:
             await self._streams.ensure()
         except RunnerError as error:
             log.warning("JetStream does not answer", reason=str(error))
+
+    def _service(self, pool: str, version: str) -> str | None:
+        """Return the service; None if it is not for this host."""
+        service = subjects.service(pool, version)
+        return service if pool == self._pool_name or service in self._releases() else None

@@ -1,4 +1,4 @@
-"""Looks after what is resident: how much memory it has, what was learnt of it, who may go and who is missing."""
+"""The monitor of this host's instances: their memory, what is learned from it, and which are missing or unneeded."""
 
 import asyncio
 import time
@@ -10,134 +10,140 @@ import structlog
 
 from runners import units
 from runners.instances.pool import Pool
-from runners.instances.slot import Resident
-from runners.placement.memory_profiles import Needs
+from runners.instances.pool_entry import PoolEntry
+from runners.placement.memory_profiles import MemoryProfiles
 from runners.placement.planner import CPU, Host
 from runners.process import memory
 
 log = structlog.stdlib.get_logger()
 
-EVERY: Final = 0.25  # seconds between two looks at memory; a look costs some 30 µs for each process of the host
-AT_REST: Final = 1.0  # the same while nothing is done, and between two looks at queues
-SEEK: Final = 5.0  # seconds in which a process is found that a worker has started while nothing is done
-MUCH: Final = 0.02  # of what a seat has: less than that is not worth a word to the system
+MEASURE_SECONDS: Final = 0.25  # between two measurements; one costs some 30 µs for each process of the host
+REST_SECONDS: Final = 1.0  # the same while nothing runs, and between two looks at queues
+RESCAN_SECONDS: Final = 5.0  # in which a process is found that a worker has started while nothing runs
+MIN_LIMIT_CHANGE: Final = 0.02  # of a limit: less is not worth a system call
 
 
-class Upkeep:
-    def __init__(self, host: Host, pool: Pool, needs: Needs, more: Callable[[str], Awaitable[None]]) -> None:
+class Monitor:
+    """The regular check of all instances.
+
+    It measures their memory, records memory profiles, resizes slots and limits, and has the pool scale.
+    """
+
+    def __init__(
+        self, host: Host, pool: Pool, profiles: MemoryProfiles, ask_other_hosts: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """`ask_other_hosts` asks for one more instance of a service, as this host has no room."""
         self._host = host
         self._pool = pool
-        self._needs = needs
-        self._more = more
-        """Asks other hosts for one more instance of a version."""
-        self._grew = asyncio.Event()
-        self._scale = memory.Scale()
-        self._walls: dict[int, int] = {}
-        self._learnt: dict[int, int] = {}
-        """By process: the largest batch whose memory has been counted."""
-        self.used = 0
+        self._scheduler = pool.scheduler
+        self._profiles = profiles
+        self._ask_other_hosts = ask_other_hosts
+        self._meter = memory.MemoryMeter()
+        self._limits: dict[int, int] = {}
+        """The memory limit of each worker process."""
+        self._measured_batches: dict[int, int] = {}
+        """The largest batch of each worker process whose memory has been counted."""
+        self.used_bytes = 0
 
-    def grew(self) -> None:
-        """A worker says so, or one is about to start: look at once."""
-        self._grew.set()
-
-    async def keep(self) -> None:
-        """Until cancelled. What goes wrong in one look does not end it."""
-        chores_at = sought_at = 0.0
+    async def run(self) -> None:
+        """Check until canceled. What goes wrong in one check does not end it."""
+        scaled_at = scanned_at = 0.0
+        growth = self._pool.memory_growth
         while True:
-            active = self._pool.active
+            is_active = self._pool.is_active
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY if active else AT_REST):
-                    await self._grew.wait()
-            anew = active or self._grew.is_set() or time.monotonic() - sought_at >= SEEK
-            sought_at = time.monotonic() if anew else sought_at
-            self._grew.clear()
+                async with asyncio.timeout(MEASURE_SECONDS if is_active else REST_SECONDS):
+                    await growth.wait()
+            rescan = is_active or growth.is_set() or time.monotonic() - scanned_at >= RESCAN_SECONDS
+            scanned_at = time.monotonic() if rescan else scanned_at
+            growth.clear()
             try:
-                self.weigh(anew=anew)
-                if time.monotonic() - chores_at >= AT_REST:
-                    chores_at = time.monotonic()
-                    await self._chores()
+                self.check_memory(rescan=rescan)
+                if time.monotonic() - scaled_at >= REST_SECONDS:
+                    scaled_at = time.monotonic()
+                    await self._scale()
             except Exception:
-                log.exception("residents were not looked after")
+                log.exception("a check of the instances failed")
 
-    async def _chores(self) -> None:
-        self._pool.dismiss()
-        self._pool.keep_least()
-        for version in self._pool.deepen():
-            await self._more(version)
+    async def _scale(self) -> None:
+        self._pool.evict_unneeded()
+        self._pool.ensure_minimum()
+        for service in self._pool.scale_up():
+            await self._ask_other_hosts(service)
 
-    def weigh(self, *, anew: bool = True) -> None:
-        """Look at all workers once; whoever has more than its seat gets a larger one, or is replaced.
+    def check_memory(self, *, rescan: bool = True) -> None:
+        """Measure all workers once; one that exceeds its slot gets a larger slot, or is replaced.
 
-        `anew`: also for processes that they have started since the last time.
+        Without `rescan`, processes that workers have started since then may be left out.
         """
-        workers = {pid: each for each in self._pool.residents if each.keeper and (pid := each.keeper.pid)}
-        found = self._scale.weigh(workers.keys(), anew=anew)
-        self.used = sum(found.values())
-        for pid, size in found.items():
-            workers[pid].resident = size
-            if workers[pid].seat is not None:
-                self._judge(workers[pid], pid, size)
-        self._wall(workers)
-        if self.used > self._host.limit:
-            self._shed(workers)
-        for gone in self._walls.keys() - found.keys():
-            del self._walls[gone]
-            self._learnt.pop(gone, None)
-        self._pool.seating.arrange()
+        workers = {pid: each for each in self._pool.entries if each.instance and (pid := each.instance.pid)}
+        sizes = self._meter.measure(workers.keys(), rescan=rescan)
+        self.used_bytes = sum(sizes.values())
+        for pid, size in sizes.items():
+            workers[pid].resident_bytes = size
+            if workers[pid].slot is not None:
+                self._check_slot(workers[pid], pid, size)
+        self._update_limits(workers)
+        if self.used_bytes > self._host.limit:
+            self._kill_largest(workers)
+        for pid in self._limits.keys() - sizes.keys():
+            del self._limits[pid]
+            self._measured_batches.pop(pid, None)
+        self._scheduler.assign_slots()
 
-    def _judge(self, resident: Resident, pid: int, size: int) -> None:
-        assert resident.keeper is not None
-        assert resident.seat is not None
-        new = not resident.keeper.ready or resident.keeper.largest > self._learnt.get(pid, -1)
-        if size > resident.seat.host and not self._pool.seating.grow(resident, size, push=new):
-            self._outgrown(resident, size)
-        if resident.keeper.ready and new:
-            self._learn(resident, pid, size)
+    def _check_slot(self, entry: PoolEntry, pid: int, size: int) -> None:
+        assert entry.instance is not None
+        assert entry.slot is not None
+        instance = entry.instance
+        is_new_peak = not instance.is_ready or instance.largest_batch > self._measured_batches.get(pid, -1)
+        if size > entry.slot.host and not self._scheduler.grow(entry, size, may_evict=is_new_peak):
+            self._replace(entry, size)
+        if instance.is_ready and is_new_peak:
+            self._record(entry, pid, size)
 
-    def _learn(self, resident: Resident, pid: int, size: int) -> None:
-        """Of a batch larger than any before, and of being loaded. Growing without that is no need, but a leak."""
-        keeper = resident.keeper
-        assert keeper is not None
-        assert resident.seat is not None
-        known = self._needs.of(resident.version)
-        fresh = pid not in self._learnt
-        self._learnt[pid] = keeper.largest
-        self._needs.learn(
-            resident.version,
-            host=max(known.host, size),
-            device=max(known.device, keeper.device_bytes),
-            load_seconds=round(keeper.load_seconds, 3) if fresh else known.load_seconds,
+    def _record(self, entry: PoolEntry, pid: int, size: int) -> None:
+        """Record the memory of being loaded, and of a batch larger than any before; other growth is a leak, no need."""
+        instance = entry.instance
+        assert instance is not None
+        profile = self._profiles.get(entry.version)
+        is_first = pid not in self._measured_batches
+        self._measured_batches[pid] = instance.largest_batch
+        self._profiles.update(
+            entry.version,
+            host=max(profile.host, size),
+            device=max(profile.device, instance.device_bytes),
+            load_seconds=round(instance.load_seconds, 3) if is_first else profile.load_seconds,
         )
-        if resident.hints.memory is None:
-            self._pool.seating.shrink(resident)
+        if entry.hints.memory is None:
+            self._scheduler.shrink(entry)
 
-    def _outgrown(self, resident: Resident, size: int) -> None:
-        assert resident.keeper is not None
-        assert resident.seat is not None
-        if not resident.keeper.ready or resident.replaced == resident.keeper.pid:
+    def _replace(self, entry: PoolEntry, size: int) -> None:
+        """Replace a worker that has outgrown its slot, once."""
+        assert entry.instance is not None
+        assert entry.slot is not None
+        if not entry.instance.is_ready or entry.replaced_pid == entry.instance.pid:
             return
-        resident.replaced = resident.keeper.pid
-        given = f"it was given {units.said(resident.seat.host)}, and no more is free"
-        resident.keeper.replace(f"it grew to {units.said(size)}; {given}")
+        entry.replaced_pid = entry.instance.pid
+        slot = f"its slot has {units.format_bytes(entry.slot.host)}, and no more is free"
+        entry.instance.replace(f"it grew to {units.format_bytes(size)}; {slot}")
 
-    def _shed(self, workers: dict[int, Resident]) -> None:
-        """Together they have more than they may: who has taken most beyond its seat ends now; its jobs run again."""
-        worst = max(workers.values(), key=lambda each: each.resident - (each.seat.host if each.seat else 0))
-        assert worst.keeper is not None
-        self._pool.count("killed")
-        limit = f"workers have {units.said(self.used)}, and may have {units.said(self._host.limit)}"
-        worst.keeper.kill(f"{limit}; this one has {units.said(worst.resident)}")
+    def _kill_largest(self, workers: dict[int, PoolEntry]) -> None:
+        """Kill the worker that exceeds its slot most, as all together use too much; its jobs run again."""
+        largest = max(workers.values(), key=lambda each: each.resident_bytes - (each.slot.host if each.slot else 0))
+        assert largest.instance is not None
+        self._pool.increment("killed")
+        used, limit = units.format_bytes(self.used_bytes), units.format_bytes(self._host.limit)
+        reason = f"all workers together use {used}, and their limit is {limit}"
+        largest.instance.kill(f"{reason}; this one uses {units.format_bytes(largest.resident_bytes)}")
 
-    def _wall(self, workers: dict[int, Resident]) -> None:
+    def _update_limits(self, workers: dict[int, PoolEntry]) -> None:
         if self._host.kind != CPU:
-            return  # what a driver maps is nobody's growth
-        seating = self._pool.seating
-        spare = seating.spare
-        for pid, resident in workers.items():
-            if resident.seat is None:
+            return  # the mappings of a driver would count as growth
+        free = self._scheduler.free_bytes
+        for pid, entry in workers.items():
+            if entry.slot is None:
                 continue
-            limit = seating.limit(resident, spare)
-            if abs(limit - self._walls.get(pid, 0)) > MUCH * limit:
-                self._walls[pid] = limit
-                memory.wall(pid, limit)
+            limit = self._scheduler.memory_limit(entry, free)
+            if abs(limit - self._limits.get(pid, 0)) > MIN_LIMIT_CHANGE * limit:
+                self._limits[pid] = limit
+                memory.limit_allocations(pid, limit)

@@ -1,435 +1,420 @@
-"""Which services have instances here, from their being wanted until they have gone."""
+"""The pool of instances on this host: from the request for one until it is gone."""
 
 import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
 from msgspec import Struct
 
-from runners.broker.leases import Claim
-from runners.errors import Outgrown, RunnerError, Unavailable
-from runners.instances.scheduler import Seating
-from runners.instances.slot import Keeper, Resident, Ticking
-from runners.placement.limits import Given
-from runners.placement.memory_profiles import Hints, Needs
+from runners.broker.leases import Lease
+from runners.errors import RunnerError, SetupOutOfMemory, VersionUnavailable
+from runners.instances.backoff import Backoff, refusal_seconds
+from runners.instances.instance import InstanceObserver
+from runners.instances.pool_entry import HeldQueue, PooledInstance, PoolEntry
+from runners.instances.scaling_policy import ScalingPolicy
+from runners.instances.scheduler import Scheduler
+from runners.instances.trial_slots import TrialSlots
+from runners.placement.memory_profiles import Hints, MemoryProfiles
 from runners.placement.planner import Host
 from runners.settings import Settings
 from schemas import phases, subjects
-from schemas.models import Release
+from schemas.models import InstanceStatus, Release
 
 log = structlog.stdlib.get_logger()
 
-FIRST_PAUSE: Final = 10.0  # seconds for which a version whose set-up failed is not tried again
-LONGEST_PAUSE: Final = 300.0
-RETIRING: Final = 30.0  # seconds in which jobs of a deleted version end, which are told to by a gateway
-FAULT_PAUSE: Final = 1.0  # before a version that a fault of ours dropped is tried again here; others may take its jobs
-POLITE: Final = 0.1  # seconds that a host waits which has to make room, for one that has some
-NOT_OURS: Final = 5.0  # seconds for which it is not asked again whether a version can be had
-LEFT_ALONE: Final = 1.0  # seconds for which a version is not asked for again that another host has
-EXTRA_IDLE: Final = 60.0  # seconds without work after which an instance beside the first one goes
-DEEP: Final = 2.0  # seconds of work in a queue from which on another instance is worth while
+RETIRE_SECONDS: Final = 30.0  # in which jobs of a deleted version end, which a gateway has canceled
+FAULT_RETRY_SECONDS: Final = 1.0  # after a fault of ours dropped a version; others may take its jobs meanwhile
+YIELD_SECONDS: Final = 0.1  # that a host waits which has to make room, for one that has some
+UNKNOWN_VERSION_SECONDS: Final = 5.0  # until it is checked again whether a version can be served
+LEASED_ELSEWHERE_SECONDS: Final = 1.0  # until a lease that another host has is requested again
+MIN_BACKLOG_SECONDS: Final = 2.0  # of work in a queue, from which on another instance is worthwhile
 
-COUNTED: Final = ("loads", "parks", "unparks", "evictions", "replaced", "killed")
+COUNTERS: Final = ("loads", "parks", "unparks", "evictions", "replaced", "killed")
 
 _VERSION: Final = re.compile("[0-9a-f]{64}")
 
 
-class Finding(Protocol):
-    """Where versions come from."""
+class VersionSource(Protocol):
+    """The source of versions and of their instances."""
 
-    async def ours(self, version: str) -> bool: ...
-    async def find(self, service: str, say: Callable[[str], None]) -> Keeper | None: ...
+    async def can_serve(self, version: str) -> bool: ...
+    async def create_instance(
+        self, service: str, observer: InstanceObserver, on_phase: Callable[[str], None]
+    ) -> PooledInstance | None: ...
     def hints(self) -> Mapping[str, Hints]: ...
 
 
-class Claiming(Protocol):
-    async def take(self, service: str, numbers: range, /) -> Claim | None: ...
-    async def release(self, claim: Claim) -> None: ...
+class LeaseStore(Protocol):
+    """The leases of the fleet's instances."""
+
+    async def acquire(self, service: str, numbers: range, /) -> Lease | None: ...
+    async def release(self, lease: Lease) -> None: ...
 
 
-class Parts(Struct, frozen=True, kw_only=True):
+class PoolServices(Struct, frozen=True, kw_only=True):
+    """The services that a pool needs."""
+
     host: Host
     settings: Settings
-    serving: Finding
-    claims: Claiming
-    needs: Needs
+    factory: VersionSource
+    leases: LeaseStore
+    profiles: MemoryProfiles
     releases: Callable[[], Mapping[str, Release]]
-    """Those that may be served here, by service; they come and go."""
-    left: Callable[[], None]
-    """A version has gone, and what waits for it may be anybody's."""
+    """The releases that may be served here, by service; they come and go."""
+    on_vacancy: Callable[[], None]
+    """Called when an instance has left: any host may take what waits for it."""
 
 
 class Pool:
-    def __init__(self, versions: Iterable[str], parts: Parts) -> None:
+    """The instances of this host.
+
+    It owns each entry's lifecycle: lease, slot, load, park, leave. The autoscaler requests instances, the scheduler has
+    them make room, the monitor evicts those that are unneeded; builds and trainings borrow slots for their workers.
+    """
+
+    def __init__(self, versions: Iterable[str], services: PoolServices) -> None:
+        """`versions` are those that this host offers to the gateways."""
         self.versions = sorted(versions)
-        self._parts = parts
-        self._settings = parts.settings
-        self.seating = Seating(parts.host, parts.settings, parts.needs, parts.serving.hints, self)
-        self._residents = self.seating.residents
-        self._least = self._wanted()
-        """How many instances models want in any case; those that want none, as nearly all do, are left out."""
-        self._failures: dict[str, int] = {}
-        self._reasons: dict[str, str] = {}
-        """Of services that could not be set up when that was tried last."""
-        self._elsewhere: dict[str, float] = {}
-        """Until when a service is left to the host that has claimed it: every create of a cold one wakes all hosts."""
-        self._closing = False
-        self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
+        self._services = services
+        self._settings = services.settings
+        self.scheduler = Scheduler(services.host, services.settings, services.profiles, services.factory.hints, self)
+        self._entries = self.scheduler.entries
+        self._policy = ScalingPolicy(services.settings, services.factory.hints, services.releases)
+        self._backoff = Backoff()
+        self._is_closing = False
+        self.counts: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.changed = asyncio.Event()
-        """Set when something became warm or cold, or when more is offered."""
+        """Set when the status for the gateways has changed."""
+        self.memory_growth = asyncio.Event()
+        """Set when a worker's memory has grown, or is about to."""
+        self.trial_slots = TrialSlots(self.scheduler, services.profiles, self.changed)
 
-    def want(self, service: str) -> None:
-        """There is work for it: have it here, unless it is or cannot be ours."""
-        mine = self._of(service)
-        for resident in mine:
-            if resident.parked and not resident.leaving:
-                self._call_back(resident)
-        if not mine and time.monotonic() >= self._elsewhere.get(service, 0.0):
-            self._begin(service, range(1))
+    def request(self, service: str) -> None:
+        """Have an instance here, as there is work for it, unless there is one or another host serves it."""
+        entries = self._entries_of(service)
+        for entry in entries:
+            if entry.is_parked and not entry.is_leaving:
+                self._request_return(entry)
+        if not entries and not self._backoff.is_blocked(service):
+            self._add_entry(service, range(1))
 
-    def want_more(self, service: str) -> bool:
-        """Its queue is deep: one more instance, on a device that has none of it. False: there is no room."""
-        mine = self._of(service)
-        devices = len(self._parts.host.devices)
-        if any(each.seat is None for each in mine) or len(self.seating.used(service)) >= devices:
+    def request_more(self, service: str) -> bool:
+        """Have one more instance, as the queue is long, on a device that has none; return False if there is no room."""
+        entries = self._entries_of(service)
+        devices = len(self._services.host.devices)
+        if any(each.slot is None for each in entries) or len(self.scheduler.devices_of(service)) >= devices:
             return False
-        if not self.seating.has_room(subjects.version_of(service)):
+        if not self.scheduler.has_room(subjects.version_of(service)):
             return False
-        most = self._most(service)
-        return most > 1 and self._begin(service, range(1, most), modest=True)
+        maximum = self._max_instances(service)
+        return maximum > 1 and self._add_entry(service, range(1, maximum), only_if_free=True)
 
-    def offer(self, version: str) -> None:
-        """From now on it is said to be here."""
+    def add_version(self, version: str) -> None:
+        """Offer one more version to the gateways."""
         self.versions = sorted({*self.versions, version})
-        self._least = self._wanted()
-        self._elsewhere = {each: at for each, at in self._elsewhere.items() if subjects.version_of(each) != version}
-        self._said()
+        self._policy.refresh_models()
+        self._backoff.unblock_version(version)
+        self.changed.set()
 
     async def retire(self, version: str) -> None:
-        """It was deleted: what runs may come to its end, the rest goes back. Done once nothing of it is left."""
+        """End a deleted version: what runs may finish, the rest goes back to the queue. Return once it is gone."""
         if version not in self.versions:
-            mine = [each for each in self._residents if each.version == version and each.task is not None]
-            tasks = [self._leave(resident, RETIRING) for resident in mine]
+            entries = [each for each in self._entries if each.version == version and each.task is not None]
+            tasks = [self._leave(entry, RETIRE_SECONDS) for entry in entries]
             if tasks:
                 await asyncio.wait(tasks)
-        for service in [each for each in self._failures if subjects.version_of(each) == version]:
-            self._failures.pop(service)
-            self._reasons.pop(service, None)
+        self._backoff.clear_version(version)
 
-    def count(self, what: str) -> None:
-        self.counts[what] += 1
+    def increment(self, counter: str) -> None:
+        """Count an event of this host (`COUNTERS`)."""
+        self.counts[counter] += 1
 
     @property
     def edition(self) -> str:
-        """Of the versions: others have another; empty for none."""
+        """A hash of the offered versions; empty if there are none."""
         return hashlib.sha256("".join(self.versions).encode()).hexdigest()[:16] if self.versions else ""
 
     @property
-    def warm(self) -> list[str]:
-        return sorted({resident.service for resident in self._residents if resident.ready})
+    def ready_services(self) -> list[str]:
+        """Services that take jobs here."""
+        return sorted({entry.service for entry in self._entries if entry.is_ready})
 
     @property
-    def failed(self) -> dict[str, str]:
+    def failures(self) -> dict[str, str]:
         """Services that could not be set up, and why."""
-        trying = {each.service: each.keeper.failure for each in self._residents if each.keeper is not None}
-        failed = self._reasons | {service: reason for service, reason in trying.items() if reason is not None}
-        releases = self._parts.releases()
-        return {each: why for each, why in failed.items() if subjects.pool_of(each) is None or each in releases}
+        errors = {each.service: each.instance.setup_error for each in self._entries if each.instance is not None}
+        failed = self._backoff.setup_errors | {each: error for each, error in errors.items() if error is not None}
+        return {service: error for service, error in failed.items() if self._policy.is_served(service)}
 
     @property
-    def residents(self) -> list[Resident]:
-        return list(self._residents)
+    def entries(self) -> list[PoolEntry]:
+        """The entries, in the order of their requests."""
+        return list(self._entries)
 
     @property
-    def here(self) -> set[str]:
-        """Services of which there is an instance, or is about to be."""
-        return {resident.service for resident in self._residents}
+    def instances(self) -> list[InstanceStatus]:
+        """The status of every instance that is not leaving, for the gateways."""
+        return [entry.describe() for entry in self._entries if not entry.is_leaving]
 
     @property
-    def active(self) -> bool:
-        """Something runs, or is on its way in or out."""
-        return any(each.busy or not (each.ready or each.parked) for each in self._residents)
+    def device_bytes(self) -> dict[str, int]:
+        """The bytes of each device that slots have, by device name."""
+        totals: dict[str, int] = {}
+        for entry in self._entries:
+            if entry.slot is not None and not entry.is_parked:
+                for name, size in entry.slot.device.items():
+                    totals[name] = totals.get(name, 0) + size
+        return totals
 
     @property
-    def inboxes(self) -> list[Ticking]:
-        return [resident.keeper.inbox for resident in self._residents if resident.keeper is not None]
+    def services(self) -> set[str]:
+        """Services that have an instance here, or are about to."""
+        return {entry.service for entry in self._entries}
 
-    def keep_least(self) -> None:
-        """Have the instances that models and deployments ask for in any case."""
-        now = time.monotonic()
-        asked = self._least | {each: release.min_instances for each, release in self._parts.releases().items()}
-        for service, least in asked.items():
-            if least > len(self._of(service)) and now >= self._elsewhere.get(service, 0.0):
-                self._begin(service, range(least))
+    @property
+    def is_active(self) -> bool:
+        """Whether something runs, or is on its way in or out."""
+        return any(each.is_busy or not (each.is_ready or each.is_parked) for each in self._entries)
 
-    def least(self, resident: Resident) -> int:
-        """How many of it there are in any case."""
-        if subjects.pool_of(resident.service) is None:
-            return resident.hints.min_instances
-        release = self._parts.releases().get(resident.service)
-        return release.min_instances if release is not None else 0
+    @property
+    def queues(self) -> list[HeldQueue]:
+        """The queues of all instances."""
+        return [entry.instance.queue for entry in self._entries if entry.instance is not None]
 
-    @asynccontextmanager
-    async def lent(
-        self, version: str, hints: Hints, offload: Path, phase: str = phases.LOADING
-    ) -> AsyncGenerator[Given]:
-        """A seat for a worker that is only tried, or trains, and takes no jobs."""
-        resident = Resident(version, range(1), asks=hints)
-        self._residents.append(resident)
-        try:
-            await self._seated(resident)
-            self._say(resident, phase)
-            yield self.seating.given(resident, offload)
-        finally:
-            self._residents.remove(resident)
-            self.seating.arrange()
+    def on_instance_changed(self) -> None:
+        """Have the status reported."""
+        self.changed.set()
 
-    def learn(self, version: str, *, host: int, device: int) -> None:
-        """What a worker took that was tried."""
-        self._parts.needs.learn(version, host=host, device=device)
+    def on_instance_idle(self) -> None:
+        """Assign slots again: the instance may leave for others now."""
+        self.scheduler.assign_slots()
 
-    def enlarge(self, version: str) -> bool:
-        """Its seat was too small to be set up in: the next one is all there is. False: it was."""
-        small = not self._parts.needs.of(version).whole
-        self._parts.needs.learn(version, whole=True)
-        return small
+    def on_worker_replaced(self) -> None:
+        """Count the replacement."""
+        self.increment("replaced")
+
+    def on_memory_growth(self) -> None:
+        """Have the monitor measure memory at once."""
+        self.memory_growth.set()
+
+    def ensure_minimum(self) -> None:
+        """Have the instances that models and deployments want in any case."""
+        for service, minimum in self._policy.minimums().items():
+            if minimum > len(self._entries_of(service)) and not self._backoff.is_blocked(service):
+                self._add_entry(service, range(minimum))
+
+    def min_instances(self, entry: PoolEntry) -> int:
+        """Return how many instances of an entry's service are wanted in any case."""
+        return self._policy.min_instances(entry)
 
     async def close(self) -> None:
-        """Give everything back and end every worker, at the same time."""
-        self._closing = True
+        """Return all jobs to their queues and end all workers, at the same time."""
+        self._is_closing = True
         if not self._settings.drain_seconds:
-            for resident in self._residents:
-                resident.hurry.set()
-        mine = [resident for resident in self._residents if resident.task is not None]
-        tasks = [self._leave(resident, self._settings.drain_seconds) for resident in mine]
+            for entry in self._entries:
+                entry.stop_waiting.set()
+        entries = [entry for entry in self._entries if entry.task is not None]
+        tasks = [self._leave(entry, self._settings.drain_seconds) for entry in entries]
         if tasks:
             await asyncio.wait(tasks)
 
-    def dismiss(self) -> None:
-        """Let those go that nobody needs: idle for too long, somebody else's by now, or of a release that is gone."""
-        for resident in self._residents:
-            keeper = resident.keeper
-            if self._let_go(resident):
-                self.evict(resident, "its deployment wants it no longer")
+    def evict_unneeded(self) -> None:
+        """Evict instances that are idle for too long, leased to another host, or of a release that is gone."""
+        for entry in self._entries:
+            instance = entry.instance
+            if self._is_surplus(entry):
+                self.evict(entry, "its deployment no longer wants it")
                 continue
-            if keeper is None or resident.leaving or resident.granted is not None:
+            if instance is None or entry.is_leaving or entry.grant is not None:
                 continue
-            if resident.claim is not None and resident.claim.lost.is_set():
-                self.evict(resident, "another host has it")
-            elif self._idle(resident, keeper):
-                self.evict(resident, "idle")
+            if entry.lease is not None and entry.lease.lost.is_set():
+                self.evict(entry, "another host has its lease")
+            elif self._is_idle_too_long(entry, instance):
+                self.evict(entry, "idle")
 
-    def deepen(self) -> list[str]:
-        """Services whose queue would take long, and that found no room here for one more instance."""
-        deep: list[str] = []
-        for resident in list(self._residents):
-            if resident.ready and resident.keeper is not None:
-                worth = max(DEEP, 3 * self._parts.needs.of(resident.version).load_seconds)
-                if resident.keeper.backlog > worth and not self.want_more(resident.service):
-                    deep.append(resident.service)
-        return deep
+    def scale_up(self) -> list[str]:
+        """Add an instance for each long queue; return the services that found no room for one here."""
+        remaining: list[str] = []
+        for entry in list(self._entries):
+            if entry.is_ready and entry.instance is not None:
+                load_seconds = self._services.profiles.get(entry.version).load_seconds
+                is_long = entry.instance.backlog_seconds > max(MIN_BACKLOG_SECONDS, 3 * load_seconds)
+                if is_long and not self.request_more(entry.service):
+                    remaining.append(entry.service)
+        return remaining
 
-    def park(self, resident: Resident) -> None:
-        """Off its device, to make room there."""
-        resident.parked = True
-        self.count("parks")
-        resident.moving = asyncio.get_running_loop().create_task(self._parked(resident))
+    def park(self, entry: PoolEntry) -> None:
+        """Move an instance off its device, to make room there."""
+        entry.is_parked = True
+        self.increment("parks")
+        entry.move_task = asyncio.get_running_loop().create_task(self._park(entry))
 
-    def evict(self, resident: Resident, reason: str) -> None:
-        """It goes, once what it has begun has ended."""
-        log.info("to be evicted", **resident.about, reason=reason)
-        self.count("evictions")
-        resident.evicted = True
-        self._leave(resident, self._settings.run_limit)
+    def evict(self, entry: PoolEntry, reason: str) -> None:
+        """End an instance once what it has started has finished."""
+        log.info("evicting", **entry.log_fields, reason=reason)
+        self.increment("evictions")
+        entry.is_evicted = True
+        self._leave(entry, self._settings.run_limit)
 
-    def _wanted(self) -> dict[str, int]:
-        hints = self._parts.serving.hints()
-        return {version: each.min_instances for version, each in hints.items() if each.min_instances}
+    def _entries_of(self, service: str) -> list[PoolEntry]:
+        return [entry for entry in self._entries if entry.service == service]
 
-    def _of(self, service: str) -> list[Resident]:
-        return [resident for resident in self._residents if resident.service == service]
+    def _max_instances(self, service: str) -> int:
+        return self._policy.max_instances(service, (each.hints for each in self._entries_of(service)))
 
-    def _most(self, service: str) -> int:
-        """How many of it there may be in the whole fleet."""
-        if subjects.pool_of(service) is not None:
-            release = self._parts.releases().get(service)
-            return release.max_instances if release is not None else 0
-        mine = self._of(service)
-        return max((each.hints.max_instances or self._settings.max_instances for each in mine), default=64)
-
-    def _let_go(self, resident: Resident) -> bool:
-        """Of a release that is gone, or has fewer instances than before."""
-        if subjects.pool_of(resident.service) is None or resident.leaving or resident.task is None:
+    def _is_surplus(self, entry: PoolEntry) -> bool:
+        """Return whether its release is gone, or has fewer instances than before."""
+        if subjects.pool_of(entry.service) is None or entry.is_leaving or entry.task is None:
             return False
-        return resident.key[1] >= self._most(resident.service)
+        return entry.key[1] >= self._max_instances(entry.service)
 
-    def _begin(self, service: str, numbers: range, *, modest: bool = False) -> bool:
+    def _is_idle_too_long(self, entry: PoolEntry, instance: PooledInstance) -> bool:
+        """Return whether it may leave for want of work; one that is still loading may not, however long that takes."""
+        is_loaded = entry.is_ready or entry.is_parked
+        if not is_loaded or self.scheduler.is_protected(entry):
+            return False
+        return 0 < self._policy.idle_limit(entry) <= instance.idle_seconds
+
+    def _add_entry(self, service: str, numbers: range, *, only_if_free: bool = False) -> bool:
         if subjects.pool_of(service) is not None:
-            known = numbers.start < self._most(service)
+            is_known = numbers.start < self._max_instances(service)
         else:
-            known = service in self.versions or _VERSION.fullmatch(service) is not None
-        if self._closing or not known:
+            is_known = service in self.versions or _VERSION.fullmatch(service) is not None
+        if self._is_closing or not is_known:
             return False
-        resident = Resident(service, numbers, modest=modest)
-        self._residents.append(resident)
-        resident.task = asyncio.get_running_loop().create_task(self._live(resident))
+        entry = PoolEntry(service, numbers, only_if_free=only_if_free)
+        self._entries.append(entry)
+        entry.task = asyncio.get_running_loop().create_task(self._run(entry))
         return True
 
-    async def _live(self, resident: Resident) -> None:
-        """From its being wanted until it has gone."""
+    async def _run(self, entry: PoolEntry) -> None:
+        """Run an entry from its request until it is gone."""
         pause = 0.0
+        version = entry.version[:12]
         try:
-            if await self._claimed(resident):
-                pause = await self._kept(resident)
-        except Unavailable as error:
-            pause = self._failed(resident.service, FAULT_PAUSE)
-            log.warning("a version cannot be had yet", version=resident.version[:12], again_in=pause, reason=str(error))
-        except Outgrown as error:
-            self.enlarge(resident.version)
-            log.warning("a version gets all there is", version=resident.version[:12], reason=str(error))
+            if await self._acquire_lease(entry):
+                await self._load_and_serve(entry)
+        except VersionUnavailable as error:
+            pause = self._backoff.record_failure(entry.service, FAULT_RETRY_SECONDS)
+            log.warning("a version is not available yet", version=version, retry_seconds=pause, reason=str(error))
+        except SetupOutOfMemory as error:
+            self.trial_slots.request_whole_host(entry.version)
+            log.warning("a version gets the memory of the whole host", version=version, reason=str(error))
         except RunnerError as error:
-            pause = FAULT_PAUSE
-            log.warning("a version was dropped", version=resident.version[:12], reason=str(error))
+            pause = FAULT_RETRY_SECONDS
+            log.warning("a version was dropped", version=version, reason=str(error))
         except Exception:
-            pause = FAULT_PAUSE
-            log.exception("a version was dropped", version=resident.version[:12])
+            pause = FAULT_RETRY_SECONDS
+            log.exception("a version was dropped", version=version)
         finally:
-            await self._gone(resident, pause)
+            await self._remove(entry, pause)
 
-    async def _claimed(self, resident: Resident) -> bool:
-        """Ours to load. A host that has to make room for it lets others go first."""
-        if not await self._parts.serving.ours(resident.version):
-            self._leave_alone(resident.service, NOT_OURS)
+    async def _acquire_lease(self, entry: PoolEntry) -> bool:
+        """Acquire the lease to load it; a host that would have to make room lets others go first."""
+        if not await self._services.factory.can_serve(entry.version):
+            self._backoff.block(entry.service, UNKNOWN_VERSION_SECONDS)
             return False
-        if not self.seating.has_room(resident.version):
-            await asyncio.sleep(POLITE)
-        resident.claim = await self._parts.claims.take(resident.service, resident.numbers)
-        if resident.claim is None:
-            self._leave_alone(resident.service, LEFT_ALONE)
-        return resident.claim is not None
+        if not self.scheduler.has_room(entry.version):
+            await asyncio.sleep(YIELD_SECONDS)
+        entry.lease = await self._services.leases.acquire(entry.service, entry.numbers)
+        if entry.lease is None:
+            self._backoff.block(entry.service, LEASED_ELSEWHERE_SECONDS)
+        return entry.lease is not None
 
-    def _leave_alone(self, service: str, seconds: float) -> None:
-        now = time.monotonic()
-        self._elsewhere = {each: until for each, until in self._elsewhere.items() if until > now}
-        self._elsewhere[service] = now + seconds
-
-    async def _kept(self, resident: Resident) -> float:
-        """How long to leave it alone then."""
-        resident.keeper = keeper = await self._parts.serving.find(
-            resident.service, lambda phase: self._say(resident, phase)
+    async def _load_and_serve(self, entry: PoolEntry) -> None:
+        """Create the instance, wait for its slot, and run it."""
+        service = entry.service
+        entry.instance = instance = await self._services.factory.create_instance(
+            service, self, lambda phase: self._set_phase(entry, phase)
         )
-        if keeper is None:
-            return 0.0
-        if not await self._seated(resident):
-            return 0.0
-        self._say(resident, phases.LOADING)
-        self.count("loads")
-        failures = self._failures.get(resident.service, 0)
-        good = await keeper.keep(
-            min(LONGEST_PAUSE, FIRST_PAUSE * 2**failures), lambda folder: self.seating.given(resident, folder)
+        if instance is None or not await self._wait_for_slot(entry):
+            return
+        self._set_phase(entry, phases.LOADING)
+        self.increment("loads")
+        failures = self._backoff.count_failures(service)
+        is_set_up = await instance.run(
+            refusal_seconds(failures), lambda offload: self.scheduler.worker_limits(entry, offload)
         )
-        if good:
-            self._failures.pop(resident.service, None)
-            self._reasons.pop(resident.service, None)
+        if is_set_up:
+            self._backoff.clear(service)
         else:
-            self._failures[resident.service] = failures + 1
-            self._reasons[resident.service] = keeper.failure or ""
-        return 0.0
+            self._backoff.record_setup_failure(service, failures + 1, instance.setup_error or "")
 
-    async def _seated(self, resident: Resident) -> bool:
-        """Wait for a seat, and for those to have gone who leave for it. False: it is modest, and there is none."""
-        if resident.modest and not self.seating.possible(resident):
+    async def _wait_for_slot(self, entry: PoolEntry) -> bool:
+        """Wait for a slot; return False if it may only take free memory, and there is too little."""
+        if entry.only_if_free and not self.scheduler.has_slot_now(entry):
             return False
-        self._say(resident, phases.WAITING)
-        await self.seating.take(resident)
+        self._set_phase(entry, phases.WAITING)
+        await self.scheduler.wait_for_slot(entry)
         return True
 
-    def _idle(self, resident: Resident, keeper: Keeper) -> bool:
-        """For too long. One that is being loaded is not, however long that takes."""
-        there = resident.ready or resident.parked
-        return there and not self.seating.protected(resident) and 0 < self._idle_limit(resident) <= keeper.idle_for
+    def _request_return(self, entry: PoolEntry) -> None:
+        if entry.grant is None and (entry.move_task is None or entry.move_task.done()):
+            entry.move_task = asyncio.get_running_loop().create_task(self._unpark(entry))
 
-    def _idle_limit(self, resident: Resident) -> float:
-        """Seconds; 0: it may stay for good."""
-        hint = resident.hints.idle_timeout
-        limit = self._settings.idle_timeout if hint is None else hint
-        return limit if resident.key[1] == 0 else min(limit or EXTRA_IDLE, EXTRA_IDLE)
-
-    def _call_back(self, resident: Resident) -> None:
-        if resident.granted is None and (resident.moving is None or resident.moving.done()):
-            resident.moving = asyncio.get_running_loop().create_task(self._unpark(resident))
-
-    async def _unpark(self, resident: Resident) -> None:
-        assert resident.keeper is not None
+    async def _unpark(self, entry: PoolEntry) -> None:
+        assert entry.instance is not None
         try:
-            await self.seating.take(resident)
-            resident.parked = False
-            if await resident.keeper.unpark():
-                self.count("unparks")
+            await self.scheduler.wait_for_slot(entry)
+            entry.is_parked = False
+            if await entry.instance.unpark():
+                self.increment("unparks")
         finally:
-            resident.moving = None
-            self._said()
+            entry.move_task = None
+            self.changed.set()
 
-    async def _parked(self, resident: Resident) -> None:
-        assert resident.keeper is not None
+    async def _park(self, entry: PoolEntry) -> None:
+        assert entry.instance is not None
         try:
-            await resident.keeper.park()
+            await entry.instance.park()
         finally:
-            resident.moving = None
-            self._said()
-            self._parts.left()
+            entry.move_task = None
+            self.changed.set()
+            self._services.on_vacancy()
 
-    def _leave(self, resident: Resident, drain: float) -> asyncio.Task[None]:
-        """What has begun gets so many seconds."""
-        assert resident.task is not None
-        if resident.paused:
-            resident.hurry.set()
-        elif not resident.leaving:
-            resident.leaving = True
-            resident.drain = drain
-            if resident.moving is not None:
-                resident.moving.cancel()
-            resident.task.cancel()
-        return resident.task
+    def _leave(self, entry: PoolEntry, drain_seconds: float) -> asyncio.Task[None]:
+        """Have an entry leave; jobs that have started get so many seconds."""
+        assert entry.task is not None
+        if entry.is_backing_off:
+            entry.stop_waiting.set()
+        elif not entry.is_leaving:
+            entry.is_leaving = True
+            entry.drain_seconds = drain_seconds
+            if entry.move_task is not None:
+                entry.move_task.cancel()
+            entry.task.cancel()
+        return entry.task
 
-    async def _gone(self, resident: Resident, pause: float) -> None:
-        """Its worker, its seat, its claim, and at last itself."""
-        resident.leaving, began = True, time.monotonic()
+    async def _remove(self, entry: PoolEntry, pause: float) -> None:
+        """End its worker, free its slot and lease, and remove the entry after the pause."""
+        entry.is_leaving, started = True, time.monotonic()
         try:
-            if resident.keeper is not None:
-                self._said()
-                await resident.keeper.close(resident.drain, resident.hurry)
+            if entry.instance is not None:
+                self.changed.set()
+                await entry.instance.close(entry.drain_seconds, entry.stop_waiting)
         except Exception:
-            log.exception("a version did not leave well", version=resident.version[:12])
+            log.exception("closing an instance failed", version=entry.version[:12])
         finally:
-            if resident.evicted:
-                log.info("evicted", **resident.about, seconds=round(time.monotonic() - began, 3))
-            resident.seat = None
-            resident.paused = True
-            self.seating.arrange()
-            if resident.claim is not None:
-                await self._parts.claims.release(resident.claim)
+            if entry.is_evicted:
+                log.info("evicted", **entry.log_fields, seconds=round(time.monotonic() - started, 3))
+            entry.slot = None
+            entry.is_backing_off = True
+            self.scheduler.assign_slots()
+            if entry.lease is not None:
+                await self._services.leases.release(entry.lease)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await resident.hurry.wait()
-            self._residents.remove(resident)
-            if resident.keeper is not None:
-                self._said()
-                self._parts.left()
+                    await entry.stop_waiting.wait()
+            self._entries.remove(entry)
+            if entry.instance is not None:
+                self.changed.set()
+                self._services.on_vacancy()
 
-    def _failed(self, service: str, first: float) -> float:
-        failures = self._failures[service] = self._failures.get(service, 0) + 1
-        return min(LONGEST_PAUSE, first * 2 ** (failures - 1))
-
-    def _say(self, resident: Resident, phase: str) -> None:
-        resident.say(phase)
-        self._said()
-
-    def _said(self) -> None:
+    def _set_phase(self, entry: PoolEntry, phase: str) -> None:
+        entry.phase = phase
         self.changed.set()

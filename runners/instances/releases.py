@@ -1,7 +1,6 @@
-"""The releases of deployments that this host may serve, as gateways tell of them."""
+"""The releases of deployments that this host may serve, as gateways publish them."""
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -13,37 +12,47 @@ from schemas.models import Release, Releases, decode_releases
 
 log = structlog.stdlib.get_logger()
 
-TRUSTED: Final = 30.0  # seconds for which nothing older is believed than what was heard last
+TRUST_SECONDS: Final = 30.0  # for which an older list than the last one is ignored
 
 
-class Served:
-    """What was heard last holds until something newer is: a host that hears nothing goes on as before."""
+class DeployedReleases:
+    """The last list of releases that a gateway published.
 
-    def __init__(self, hardware: str, changed: Callable[[], None]) -> None:
+    It holds until a newer one comes: a host that receives nothing goes on as before.
+    """
+
+    def __init__(self, hardware: str) -> None:
+        """`hardware` is the name of this host's hardware."""
         self._hardware = hardware
-        self._changed = changed
         self._last: Releases | None = None
-        self._heard_at = 0.0
-        self._fitting: dict[str, Release] = {}
+        self._received_at = 0.0
+        self._by_service: dict[str, Release] = {}
 
-    def fitting(self) -> dict[str, Release]:
-        """By service; those that ask for this host's hardware, or for none."""
-        return self._fitting
+    def by_service(self) -> dict[str, Release]:
+        """Return the releases for this host's hardware or for any, by service."""
+        return self._by_service
 
-    async def heard(self, msg: Msg) -> None:
+    def update(self, msg: Msg) -> bool:
+        """Take over a published list; return whether the releases for this host have changed."""
         try:
-            said = decode_releases(msg.data)
+            releases = decode_releases(msg.data)
         except (DecodeError, ValidationError, UnicodeDecodeError) as error:
-            log.error("a message that cannot be read", subject=msg.subject, reason=str(error))
-            return
-        if self._last is not None and said.at < self._last.at and time.monotonic() - self._heard_at < TRUSTED:
-            return  # several gateways speak at once, and messages overtake each other
-        self._last, self._heard_at = said, time.monotonic()
-        fitting = {
+            log.error("cannot decode a list of releases", subject=msg.subject, reason=str(error))
+            return False
+        if self._is_outdated(releases):
+            return False
+        self._last, self._received_at = releases, time.monotonic()
+        by_service = {
             subjects.service(each.pool, each.version): each
-            for each in said.releases
+            for each in releases.releases
             if each.hardware in ("", self._hardware)
         }
-        if fitting != self._fitting:
-            self._fitting = fitting
-            self._changed()
+        has_changed = by_service != self._by_service
+        self._by_service = by_service
+        return has_changed
+
+    def _is_outdated(self, releases: Releases) -> bool:
+        """Return whether a newer list came before: several gateways publish, and messages overtake each other."""
+        if self._last is None or releases.at >= self._last.at:
+            return False
+        return time.monotonic() - self._received_at < TRUST_SECONDS

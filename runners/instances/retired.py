@@ -1,4 +1,4 @@
-"""Versions that were deleted: what this agent has of them goes."""
+"""The removal of deleted versions from this host."""
 
 import asyncio
 from typing import Protocol
@@ -7,43 +7,50 @@ import structlog
 from msgspec import DecodeError
 from nats.aio.msg import Msg
 
-from schemas.models import decode_retired
+from schemas.models import decode_retired_versions
 
 log = structlog.stdlib.get_logger()
 
 
-class Serving(Protocol):
+class VersionPool(Protocol):
+    """The pool, which ends a version's instances."""
+
     async def retire(self, version: str) -> None: ...
 
 
-class Keeping(Protocol):
-    async def forget(self, version: str) -> None: ...
+class VersionCache(Protocol):
+    """The disk cache, which removes a version's files."""
+
+    async def remove_version(self, version: str) -> None: ...
 
 
-class Retired:
-    def __init__(self, pool: Serving, packs: Keeping) -> None:
+class VersionRemover:
+    """The queue of deleted versions that this host still has to remove."""
+
+    def __init__(self, pool: VersionPool, cache: VersionCache) -> None:
         self._pool = pool
-        self._packs = packs
-        self._told: asyncio.Queue[str] = asyncio.Queue()
+        self._cache = cache
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
 
-    async def heard(self, msg: Msg) -> None:
+    async def receive(self, msg: Msg) -> None:
+        """Queue the versions of a gateway's message."""
         try:
-            versions = decode_retired(msg.data).versions
+            versions = decode_retired_versions(msg.data).versions
         except (DecodeError, UnicodeDecodeError) as error:
-            log.error("a message that cannot be read", subject=msg.subject, reason=str(error))
+            log.error("cannot decode a list of deleted versions", subject=msg.subject, reason=str(error))
             return
         for version in versions:
-            self._told.put_nowait(version)
+            self._queue.put_nowait(version)
 
-    async def forget(self) -> None:
-        """Each on its own: jobs of one may take their time to end."""
+    async def run(self) -> None:
+        """Remove versions until canceled, each on its own: jobs of one may take their time to end."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                tasks.create_task(self._forget(await self._told.get()))
+                tasks.create_task(self._remove(await self._queue.get()))
 
-    async def _forget(self, version: str) -> None:
+    async def _remove(self, version: str) -> None:
         try:
             await self._pool.retire(version)
-            await self._packs.forget(version)
+            await self._cache.remove_version(version)
         except Exception:
-            log.exception("a deleted version was not forgotten", version=version[:12])
+            log.exception("a deleted version was not removed", version=version[:12])

@@ -1,4 +1,4 @@
-"""Who has which seat on this host, and who waits for one."""
+"""The scheduler of this host: which instance has which slot, and which ones wait for one."""
 
 import asyncio
 import time
@@ -9,222 +9,241 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from runners import units
-from runners.instances.slot import Resident
-from runners.placement import limits, planner
-from runners.placement import memory_profiles as needs
-from runners.placement.limits import Given
-from runners.placement.memory_profiles import Hints, Needs
-from runners.placement.planner import Host, Need, Plan, Seat, Sitting
+from runners.instances.pool_entry import PoolEntry
+from runners.placement import limits, memory_profiles, planner
+from runners.placement.limits import WorkerLimits
+from runners.placement.memory_profiles import Hints, MemoryProfiles
+from runners.placement.planner import Host, MemoryNeed, PlacedInstance, Plan, Slot
 from runners.process import memory
 from runners.settings import Settings
 
-LEARNING: Final = 10.0  # seconds to wait, rather than to have others leave, for one that is being measured
+MEASURING_SECONDS: Final = 10.0  # to wait for one that is being measured, rather than to have others leave
 
 
-class Ushers(Protocol):
-    """What is asked of those who have to make room."""
+class Evictor(Protocol):
+    """The pool, which moves instances out of the way."""
 
-    def park(self, resident: Resident) -> None: ...
-    def evict(self, resident: Resident, reason: str) -> None: ...
-    def least(self, resident: Resident) -> int: ...
+    def park(self, entry: PoolEntry) -> None: ...
+    def evict(self, entry: PoolEntry, reason: str) -> None: ...
+    def min_instances(self, entry: PoolEntry) -> int: ...
 
 
-class Seating:
+class Scheduler:
+    """The assignment of this host's memory and devices to instances.
+
+    It owns the list of the pool's entries and their slots. Where and for whom is decided by the pure planner
+    (`runners.placement.planner`); the pool and the monitor use it.
+    """
+
     def __init__(
         self,
         host: Host,
         settings: Settings,
-        needs: Needs,
+        profiles: MemoryProfiles,
         hints: Callable[[], Mapping[str, Hints]],
-        ushers: Ushers,
+        evictor: Evictor,
     ) -> None:
+        """`hints` returns those of local models, by version."""
         self.host = host
-        self.residents: list[Resident] = []
+        self.entries: list[PoolEntry] = []
         self._settings = settings
-        self._needs = needs
+        self._profiles = profiles
         self._hints = hints
-        """What models of this host's own folders say of themselves, by version."""
-        self._ushers = ushers
+        self._evictor = evictor
 
-    async def take(self, resident: Resident) -> None:
-        """Wait for a seat, and for those to have gone who leave for it."""
-        await self._room(resident, await self._asked(resident))
+    async def wait_for_slot(self, entry: PoolEntry) -> None:
+        """Wait for a slot, and for the instances that leave for it to be gone."""
+        plan = await self._request_slot(entry)
+        await self._wait_until_free(entry, plan)
 
-    def possible(self, resident: Resident) -> bool:
-        """There is a seat for it just now."""
-        return self._planned(resident, force=False) is not None
+    def has_slot_now(self, entry: PoolEntry) -> bool:
+        """Return whether there is a slot for it just now."""
+        return self._plan(entry, force=False) is not None
 
-    def arrange(self) -> None:
-        """Give seats to those who wait for one, in the order in which they came, as far as there is room."""
-        for resident in sorted(self.residents, key=lambda each: each.asked_at):
-            if resident.granted is None or resident.granted.done():
+    def assign_slots(self) -> None:
+        """Assign slots to the entries that wait, in the order in which they came, as far as there is room."""
+        for entry in sorted(self.entries, key=lambda each: each.waiting_since):
+            if entry.grant is None or entry.grant.done():
                 continue
-            patience = time.monotonic() - resident.asked_at
-            plan = self._planned(resident, force=patience > self._settings.turn_limit)
-            if plan is not None and not (_disturbs(plan) and self._learning and patience < LEARNING):
-                self._grant(resident, plan)
-            elif patience > self._settings.turn_limit:
-                return  # or those who need less would always come first
+            waited = time.monotonic() - entry.waiting_since
+            plan = self._plan(entry, force=waited > self._settings.turn_limit)
+            if plan is not None and not (_moves_others(plan) and self._is_measuring and waited < MEASURING_SECONDS):
+                self._grant(entry, plan)
+            elif waited > self._settings.turn_limit:
+                return  # or those that need less would always come first
 
     def has_room(self, version: str) -> bool:
-        """For one more instance, without anybody leaving."""
-        return planner.plan(self.host, self._sitting(leavable=False), self._need(version)) is not None
+        """Return whether one more instance fits without any other leaving."""
+        return planner.plan_slot(self.host, self._placed(can_leave=False), self._need(version)) is not None
 
-    def used(self, service: str) -> set[str]:
-        """Devices that have it."""
-        mine = (each.seat for each in self.residents if each.service == service)
-        return {name for seat in mine if seat is not None for name in seat.device}
+    def devices_of(self, service: str) -> set[str]:
+        """Return the names of the devices that a service's instances use."""
+        slots = (each.slot for each in self.entries if each.service == service)
+        return {name for slot in slots if slot is not None for name in slot.device}
 
-    def protected(self, resident: Resident) -> bool:
-        """As many are asked for in any case."""
-        return resident.key[1] < self._ushers.least(resident)
+    def is_protected(self, entry: PoolEntry) -> bool:
+        """Return whether it is among the instances that are wanted in any case."""
+        return entry.key[1] < self._evictor.min_instances(entry)
 
-    def given(self, resident: Resident, offload: Path) -> Given:
-        assert resident.seat is not None
-        others = self._sitting(but=resident)
-        given = limits.given(self.host, resident.seat, others, self._settings, offload)
+    def worker_limits(self, entry: PoolEntry, offload: Path) -> WorkerLimits:
+        """Return the limits of a worker in this entry's slot."""
+        assert entry.slot is not None
+        others = self._placed(without=entry)
+        worker_limits = limits.worker_limits(self.host, entry.slot, others, self._settings, offload)
         if self.host.kind != planner.CPU:
-            return given
-        return structs.replace(given, wall=self.limit(resident, self.spare))
+            return worker_limits
+        return structs.replace(worker_limits, memory_limit=self.memory_limit(entry, self.free_bytes))
 
-    def limit(self, resident: Resident, spare: int) -> int:
-        """Bytes that it may allocate just now: its seat, what nobody was given, and a little that is never touched."""
-        assert resident.seat is not None
-        return resident.seat.host + spare + memory.slack(self.host.limit)
+    def memory_limit(self, entry: PoolEntry, free: int) -> int:
+        """Return the bytes that it may allocate now: its slot, what is free, and some slack that is never touched."""
+        assert entry.slot is not None
+        return entry.slot.host + free + memory.slack_bytes(self.host.limit)
 
     @property
-    def spare(self) -> int:
-        """Bytes that nobody was given."""
-        return max(0, planner.free(self.host, self._sitting(leavable=False)))
+    def free_bytes(self) -> int:
+        """The bytes of the host's memory that no slot has."""
+        return max(0, planner.free_bytes(self.host, self._placed(can_leave=False)))
 
-    def grow(self, resident: Resident, size: int, *, push: bool) -> bool:
-        """Give it a seat for so many bytes, and some to spare, or for just as many: of what nobody was given, or, if it
-        may `push`, of what idle ones have. False: there is too little.
+    def grow(self, entry: PoolEntry, size: int, *, may_evict: bool) -> bool:
+        """Give it a slot of `size` bytes, with some headroom if possible; return False if there is too little memory.
+
+        The memory comes from what is free or, if it `may_evict`, from idle instances.
         """
-        assert resident.seat is not None
-        sitting = self._sitting(leavable=push, but=resident)
-        wanted = (min(int(size * needs.SPARE), self.host.memory), size)
-        plans = (planner.within(self.host, sitting, Seat(host=each, device={})) for each in wanted if each >= size)
-        plan = next((found for found in plans if found is not None), None)
+        assert entry.slot is not None
+        placed = self._placed(can_leave=may_evict, without=entry)
+        sizes = (min(int(size * memory_profiles.HEADROOM), self.host.memory), size)
+        plans = (planner.plan_in_slot(self.host, placed, Slot(host=each, device={})) for each in sizes if each >= size)
+        plan = next((each for each in plans if each is not None), None)
         if plan is None:
             return False
-        by_key = {each.key: each for each in self.residents if each.seat is not None}
-        for key in (*plan.parked, *plan.evicted):
-            self._ushers.evict(by_key[key], f"for {resident.version[:12]}, which grew to {units.said(size)}")
-        cpu = self.host.kind == planner.CPU
-        device = {name: min(size, self.host.device(name).memory) for name in resident.seat.device}
-        resident.seat = Seat(host=plan.seat.host, device=device if cpu else resident.seat.device)
+        entries = self._by_key()
+        for key in (*plan.to_park, *plan.to_evict):
+            self._evictor.evict(entries[key], f"for {entry.version[:12]}, which grew to {units.format_bytes(size)}")
+        on_cpu = self.host.kind == planner.CPU
+        device = {name: min(size, self.host.device(name).memory) for name in entry.slot.device}
+        entry.slot = Slot(host=plan.slot.host, device=device if on_cpu else entry.slot.device)
         return True
 
-    def shrink(self, resident: Resident) -> None:
-        """Give it the seat that it is known to need by now, if that is smaller."""
-        assert resident.seat is not None
-        need = self._need(resident.version, resident.hints)
-        cpu = self.host.kind == planner.CPU
+    def shrink(self, entry: PoolEntry) -> None:
+        """Give it the slot that it is now known to need, if that is smaller."""
+        assert entry.slot is not None
+        need = self._need(entry.version, entry.hints)
+        on_cpu = self.host.kind == planner.CPU
         device = {
-            name: min(size, need.host if cpu else need.device) if not need.whole else size
-            for name, size in resident.seat.device.items()
+            name: min(size, need.host if on_cpu else need.device) if not need.needs_all_devices else size
+            for name, size in entry.slot.device.items()
         }
-        resident.seat = Seat(host=min(resident.seat.host, need.host), device=device)
-        self.arrange()
+        entry.slot = Slot(host=min(entry.slot.host, need.host), device=device)
+        self.assign_slots()
 
-    async def _asked(self, resident: Resident) -> Plan:
-        resident.asked_at = time.monotonic()
-        resident.granted = asyncio.get_running_loop().create_future()
-        self.arrange()
+    async def _request_slot(self, entry: PoolEntry) -> Plan:
+        entry.waiting_since = time.monotonic()
+        entry.grant = asyncio.get_running_loop().create_future()
+        self.assign_slots()
         try:
-            return await resident.granted
+            return await entry.grant
         finally:
-            resident.granted = None
-            resident.asked_at = 0.0
+            entry.grant = None
+            entry.waiting_since = 0.0
 
-    def _planned(self, resident: Resident, *, force: bool) -> Plan | None:
-        sitting = self._sitting(leavable=not resident.modest, force=force, but=resident)
-        if resident.parked and resident.seat is not None:
-            return planner.back(self.host, [*sitting, self._as_sitting(resident, leavable=False)], resident.key)
+    def _plan(self, entry: PoolEntry, *, force: bool) -> Plan | None:
+        placed = self._placed(can_leave=not entry.only_if_free, force=force, without=entry)
+        if entry.is_parked and entry.slot is not None:
+            return planner.plan_return(self.host, [*placed, self._as_placed(entry, can_leave=False)], entry.key)
         host = self.host
-        used = self.used(resident.service)
+        used = self.devices_of(entry.service)
         if used and len(host.devices) > len(used):
             host = structs.replace(host, devices=tuple(each for each in host.devices if each.name not in used))
-        plan = planner.plan(host, sitting, self._need(resident.version, resident.hints))
-        if plan is None or _disturbs(plan) or self._measured(resident):
+        plan = planner.plan_slot(host, placed, self._need(entry.version, entry.hints))
+        if plan is None or _moves_others(plan) or self._has_known_need(entry):
             return plan
-        # It may well be larger than one would guess: what is free is its own until that is known.
-        spare = min(planner.free(host, sitting), needs.GUESS) - plan.seat.host
-        return structs.replace(plan, seat=planner.larger(host, plan.seat, max(0, spare)))
+        # It may well be larger than estimated: it gets what is free until its need is known.
+        spare = min(planner.free_bytes(host, placed), memory_profiles.DEFAULT_BYTES) - plan.slot.host
+        return structs.replace(plan, slot=planner.enlarge_slot(host, plan.slot, max(0, spare)))
 
     @property
-    def _learning(self) -> bool:
-        """One is being loaded that nobody has measured: what it was given beyond its need is soon there for others."""
+    def _is_measuring(self) -> bool:
+        """Whether an unmeasured instance is being loaded: what it has beyond its need is soon free for others."""
         return any(
-            each.seat and not each.ready and not each.leaving and not self._measured(each) for each in self.residents
+            each.slot and not each.is_ready and not each.is_leaving and not self._has_known_need(each)
+            for each in self.entries
         )
 
-    def _measured(self, resident: Resident) -> bool:
-        return resident.hints.memory is not None or self._needs.of(resident.version).host > 0
+    def _has_known_need(self, entry: PoolEntry) -> bool:
+        return entry.hints.memory is not None or self._profiles.get(entry.version).host > 0
 
-    def _grant(self, resident: Resident, plan: Plan) -> None:
-        assert resident.granted is not None
-        by_key = {each.key: each for each in self.residents if each.seat is not None}
-        for key in plan.parked:
-            self._ushers.park(by_key[key])
-        for key in plan.evicted:
-            self._ushers.evict(by_key[key], f"for {resident.version[:12]}")
-        resident.seat = plan.seat
-        resident.granted.set_result(plan)
+    def _grant(self, entry: PoolEntry, plan: Plan) -> None:
+        assert entry.grant is not None
+        entries = self._by_key()
+        for key in plan.to_park:
+            self._evictor.park(entries[key])
+        for key in plan.to_evict:
+            self._evictor.evict(entries[key], f"for {entry.version[:12]}")
+        entry.slot = plan.slot
+        entry.grant.set_result(plan)
 
-    async def _room(self, resident: Resident, plan: Plan) -> None:
-        """Wait until whoever is on the way out is out, if there would not be room beside them."""
+    async def _wait_until_free(self, entry: PoolEntry, plan: Plan) -> None:
+        """Wait until leaving instances are gone, unless there is room beside them."""
         while True:
-            sitting = self._sitting(leavable=False, but=resident, leaving=True)
-            held = planner.occupied_bytes(self.host, sitting, plan.seat)
-            beside = all(held[name] + size <= self.host.device(name).memory for name, size in plan.seat.device.items())
-            if beside and planner.free(self.host, sitting) >= plan.seat.host:
+            placed = self._placed(can_leave=False, without=entry, with_leaving=True)
+            used = planner.occupied_bytes(placed, plan.slot)
+            devices = plan.slot.device.items()
+            fits_devices = all(used[name] + size <= self.host.device(name).memory for name, size in devices)
+            if fits_devices and planner.free_bytes(self.host, placed) >= plan.slot.host:
                 return
-            going = [task for each in self.residents if each is not resident and (task := each.going)]
-            if not going:
+            departures = [task for each in self.entries if each is not entry and (task := each.departure)]
+            if not departures:
                 return
-            await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(departures, return_when=asyncio.FIRST_COMPLETED)
 
-    def _sitting(
-        self, *, leavable: bool = True, force: bool = False, but: Resident | None = None, leaving: bool = False
-    ) -> list[Sitting]:
-        """Who has a seat; with `leaving`, also those who are on their way out and have not gone yet."""
+    def _by_key(self) -> dict[planner.InstanceKey, PoolEntry]:
+        return {each.key: each for each in self.entries if each.slot is not None}
+
+    def _placed(
+        self,
+        *,
+        can_leave: bool = True,
+        force: bool = False,
+        without: PoolEntry | None = None,
+        with_leaving: bool = False,
+    ) -> list[PlacedInstance]:
+        """Return the instances that have a slot; on request, also those that are leaving and not gone yet."""
         return [
-            self._as_sitting(each, leavable=leavable and self._leavable(each, force=force), staying=leaving)
-            for each in self.residents
-            if each is not but and each.seat is not None and (leaving or not each.leaving)
+            self._as_placed(each, can_leave=can_leave and self._can_leave(each, force=force), is_moving=with_leaving)
+            for each in self.entries
+            if each is not without and each.slot is not None and (with_leaving or not each.is_leaving)
         ]
 
-    def _as_sitting(self, resident: Resident, *, leavable: bool, staying: bool = False) -> Sitting:
-        assert resident.seat is not None
-        keeper = resident.keeper
-        parked = resident.parked and not (staying and resident.moving is not None)
-        return Sitting(
-            key=resident.key,
-            seat=resident.seat,
-            used_at=time.monotonic() - (keeper.idle_for if keeper is not None else 0.0),
-            leavable=leavable,
-            parked=parked,
-            parkable=keeper is not None and keeper.parkable and not resident.busy,
+    def _as_placed(self, entry: PoolEntry, *, can_leave: bool, is_moving: bool = False) -> PlacedInstance:
+        """Return an entry as the planner sees it; with `is_moving`, one that is being parked is still on its device."""
+        assert entry.slot is not None
+        instance = entry.instance
+        return PlacedInstance(
+            key=entry.key,
+            slot=entry.slot,
+            used_at=time.monotonic() - (instance.idle_seconds if instance is not None else 0.0),
+            can_leave=can_leave,
+            is_parked=entry.is_parked and not (is_moving and entry.move_task is not None),
+            can_park=instance is not None and instance.can_park and not entry.is_busy,
         )
 
-    def _leavable(self, resident: Resident, *, force: bool) -> bool:
-        """Nothing runs or waits in it, and it has been here for a while. `force`: it has had its turn."""
-        if resident.keeper is None or resident.granted is not None or resident.moving is not None:
+    def _can_leave(self, entry: PoolEntry, *, force: bool) -> bool:
+        """Return whether it is idle and has been here for a while; with `force`, whether it has had its turn."""
+        if entry.instance is None or entry.grant is not None or entry.move_task is not None:
             return False
-        if not (resident.parked or resident.ready) or self.protected(resident):
+        if not (entry.is_parked or entry.is_ready) or self.is_protected(entry):
             return False
-        stayed = time.monotonic() - resident.keeper.ready_at
-        if resident.busy:
+        stayed = time.monotonic() - entry.instance.ready_at
+        if entry.is_busy:
             return force and stayed >= self._settings.turn_limit
-        # As long as loading it took: so no more than half of the time goes into loading, whoever takes turns.
-        return resident.parked or stayed >= min(self._settings.min_residency, resident.keeper.load_seconds)
+        # As long as its loading took: so at most half of the time goes into loading, however models take turns.
+        return entry.is_parked or stayed >= min(self._settings.min_residency, entry.instance.load_seconds)
 
-    def _need(self, version: str, hints: Hints | None = None) -> Need:
-        known = hints if hints is not None else self._hints().get(version, Hints())
-        return needs.need(self.host, known, self._needs.of(version), self._needs.guess())
+    def _need(self, version: str, hints: Hints | None = None) -> MemoryNeed:
+        model_hints = hints if hints is not None else self._hints().get(version, Hints())
+        estimate = self._profiles.estimate_unmeasured()
+        return memory_profiles.memory_need(self.host, model_hints, self._profiles.get(version), estimate)
 
 
-def _disturbs(plan: Plan) -> bool:
-    return bool(plan.parked or plan.evicted)
+def _moves_others(plan: Plan) -> bool:
+    return bool(plan.to_park or plan.to_evict)

@@ -1,1 +1,1 @@
-"""The way of a job through the agent, from its delivery to its final event."""
+"""The path of a job through the agent, from its delivery to its final event."""

@@ -1,4 +1,4 @@
-"""An input as its worker gets it: secrets opened, our own files fetched."""
+"""The inputs of jobs, with secrets opened and our own files downloaded."""
 
 import asyncio
 import re
@@ -11,84 +11,90 @@ from typing import Any, Final, Protocol
 from msgspec import Struct, json
 
 from runners.errors import BadInput, FileStoreError
-from runners.jobs.json_strings import mapped
-from runners.jobs.secrets import Secrets
+from runners.jobs.json_strings import map_strings
+from runners.jobs.secrets import SecretBox
 from runners.process import scratch
 from schemas import keys
-from schemas.inputs import FILE, SEALED
+from schemas.inputs import FILE_PREFIX, SEALED_PREFIX
 
-AT_ONCE: Final = 8
+MAX_CONCURRENT_DOWNLOADS: Final = 8
 _KEYS: Final = re.compile(r"(up|out|in)/[^\0]+")
-_MARKS: Final = (f'"{FILE}'.encode(), f'"{SEALED}'.encode())
+_MARKS: Final = (f'"{FILE_PREFIX}'.encode(), f'"{SEALED_PREFIX}'.encode())
 
 
-class Store(Protocol):
-    async def fetch_to(self, key: str, path: Path, limit: int) -> str: ...
+class Downloader(Protocol):
+    """The part of the file store that inputs use."""
+
+    async def download(self, key: str, path: Path, limit: int) -> str: ...
 
 
-class Given(Struct, frozen=True):
+class OpenedInput(Struct, frozen=True):
+    """An input as its worker gets it."""
+
     text: bytes
     files: dict[str, str] = {}
-    """Paths of fetched files, by the strings that stand for them in the text."""
+    """Paths of downloaded files, by their placeholders in the text."""
 
 
-class Inputs:
-    def __init__(self, store: Store, secrets: Secrets, *, limit: int, timeout: float) -> None:
+class InputOpener:
+    """Opens the inputs of jobs, with at most `limit` bytes and `timeout` seconds for each file."""
+
+    def __init__(self, store: Downloader, secrets: SecretBox, *, limit: int, timeout: float) -> None:
         self._store = store
         self._secrets = secrets
         self._limit = limit
         self._timeout = timeout
 
     @asynccontextmanager
-    async def given(self, id: str, text: bytes) -> AsyncGenerator[Given]:
-        """For as long as the prediction needs its files. Raises `BadInput` and `FileStoreError`."""
+    async def open(self, id: str, text: bytes) -> AsyncGenerator[OpenedInput]:
+        """Open an input; its files exist during the `with` block. Raises `BadInput` and `FileStoreError`."""
         if not any(mark in text for mark in _MARKS):
-            yield Given(text)
+            yield OpenedInput(text)
             return
         value = json.decode(text)
-        wanted: dict[str, None] = {}
-        mapped(value, lambda found: _note(wanted, found))
-        folder = Path(scratch.inputs()) if wanted else None
+        placeholders: dict[str, None] = {}
+        map_strings(value, lambda text: _collect(placeholders, text))
+        folder = Path(scratch.create_inputs_folder()) if placeholders else None
         try:
-            files = await self._fetched(list(wanted), folder) if folder is not None else {}
-            yield Given(json.encode(self._opened(value, id)), files)
+            files = await self._download_all(list(placeholders), folder) if folder is not None else {}
+            yield OpenedInput(json.encode(self._open_secrets(value, id)), files)
         finally:
             if folder is not None:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    def _opened(self, value: Any, id: str) -> Any:
-        return mapped(value, lambda text: self._secrets.opened(text, id) if text.startswith(SEALED) else text)
+    def _open_secrets(self, value: Any, id: str) -> Any:
+        return map_strings(value, lambda text: self._secrets.open(text, id) if text.startswith(SEALED_PREFIX) else text)
 
-    async def _fetched(self, marked: list[str], folder: Path) -> dict[str, str]:
-        """Some at a time, each in a folder of its own: they may have one name."""
-        limit = asyncio.Semaphore(AT_ONCE)
+    async def _download_all(self, placeholders: list[str], folder: Path) -> dict[str, str]:
+        """Download some files at a time, each into a folder of its own, as their names may be equal."""
+        limit = asyncio.Semaphore(MAX_CONCURRENT_DOWNLOADS)
 
-        async def one(number: int, text: str) -> str:
-            key = text.removeprefix(FILE)
+        async def download(number: int, placeholder: str) -> str:
+            key = placeholder.removeprefix(FILE_PREFIX)
             if not _KEYS.fullmatch(key) or ".." in key.split("/"):
-                raise BadInput(f"an input names a file that is none: {key[:200]!r}")
-            path = folder / str(number) / keys.safe(key.rpartition("/")[2])
+                raise BadInput(f"an input refers to a file that it may not use: {key[:200]!r}")
+            path = folder / str(number) / keys.safe_name(key.rpartition("/")[2])
             path.parent.mkdir()
             async with limit, asyncio.timeout(self._timeout):
-                await self._store.fetch_to(key, path, self._limit)
+                await self._store.download(key, path, self._limit)
             return str(path)
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                fetching = [tasks.create_task(one(number, text)) for number, text in enumerate(marked)]
+                downloads = [tasks.create_task(download(number, text)) for number, text in enumerate(placeholders)]
         except* (BadInput, FileStoreError) as group:
-            raise _first(group) from None
+            raise _first_error(group) from None
         except* TimeoutError:
-            raise FileStoreError(f"fetching an input file took longer than {self._timeout:g} s") from None
-        return {text: task.result() for text, task in zip(marked, fetching, strict=True)}
+            raise FileStoreError(f"downloading an input file took longer than {self._timeout:g} s") from None
+        return {text: task.result() for text, task in zip(placeholders, downloads, strict=True)}
 
 
-def _note(wanted: dict[str, None], text: str) -> str:
-    if text.startswith(FILE):
-        wanted[text] = None
+def _collect(placeholders: dict[str, None], text: str) -> str:
+    if text.startswith(FILE_PREFIX):
+        placeholders[text] = None
     return text
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[Any]) -> BaseException:
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error  # pyright: ignore[reportUnknownArgumentType]
+    return _first_error(error) if isinstance(error, BaseExceptionGroup) else error  # pyright: ignore[reportUnknownArgumentType]

@@ -1,4 +1,4 @@
-"""A job's life: run, said, one final event, settled."""
+"""A job from its delivery to its final event and its acknowledgement."""
 
 import asyncio
 import math
@@ -7,378 +7,364 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import structlog
-from msgspec import Raw, Struct, json, structs
+from msgspec import Raw, Struct, structs
 
-from runners.batching.call import Call, Death, Wish
-from runners.broker.event_publisher import QueueFull, Report, Reporter, Value, carried
+from runners.batching.call import Call, StopRequest, WorkerDeath
+from runners.broker.event_publisher import EventPublisher, QueueFull, RunEvents, Value, value_fields
 from runners.broker.job_queue import Delivery
-from runners.errors import BadInput, FileStoreError, StartOver
-from runners.jobs.cancellation import Cancels
-from runners.jobs.inputs import Given, Inputs
-from runners.jobs.json_strings import without_nul
+from runners.errors import BadInput, EventsLost, FileStoreError
+from runners.jobs import metrics
+from runners.jobs.cancellation import Cancellations
+from runners.jobs.inputs import InputOpener, OpenedInput
+from runners.jobs.json_strings import replace_nul
 from runners.worker.frames import Chunk, Done, Item
 from schemas.events import Canceled, Crashed, Failed, Run, Started, Succeeded
 from schemas.events import Final as FinalEvent
 from schemas.jobs import Job
-from schemas.subjects import INLINE
+from schemas.subjects import MAX_INLINE_BYTES
 
 log = structlog.stdlib.get_logger()
 
-FRESH: Final = 1.0  # seconds for which a job is new: nobody can have ended it yet
-CRASHES: Final = 3
-LONGEST_ERROR: Final = 8_000  # characters
-LONGEST_METRICS: Final = 8_000  # bytes
-ELSEWHERE: Final = Raw(b"null")  # in the place of a value that is kept in the file store
+NEW_JOB_SECONDS: Final = 1.0  # in which nobody else can have ended a job
+MAX_CRASHES: Final = 3
+MAX_ERROR_CHARACTERS: Final = 8_000
+STORED_ELSEWHERE: Final = Raw(b"null")  # in the place of a value that is in the file store
 
 
-class Store(Protocol):
-    """What a life needs of the file store."""
+class OutputStore(Protocol):
+    """The part of the file store that runs use."""
 
     async def fetch(self, key: str) -> bytes: ...
-    async def keep(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]: ...
-    async def spill(self, id: str, value: bytes) -> str: ...
+    async def upload_files(self, id: str, value: bytes, paths: list[str]) -> tuple[Raw, list[str]]: ...
+    async def upload_value(self, id: str, value: bytes) -> str: ...
 
 
-class Runs(Protocol):
-    """What a life needs of whatever its job is run by."""
+class CallRunner(Protocol):
+    """Runs calls: the batcher of an instance, a builder or a trainer."""
 
     def put(self, call: Call) -> None: ...
-    def stop(self, call: Call, wish: Wish) -> None: ...
-    def leave(self, call: Call) -> None: ...
-    def relieve(self) -> None: ...
-    def renew(self) -> bool:
-        """Have another worker, as this one gives no memory any more. False: it is as good as a new one."""
+    def stop(self, call: Call, request: StopRequest) -> None: ...
+    def abandon(self, call: Call) -> None: ...
+    def resume(self) -> None: ...
+    def replace_worker(self) -> bool:
+        """Ask for another worker, as this one has no memory left. Returns False if a new one would have no more."""
         ...
 
 
-class Agent(Struct, frozen=True, kw_only=True):
-    """What all lives share."""
+class JobContext(Struct, frozen=True, kw_only=True):
+    """The parts of an agent that all of its job runs share."""
 
-    name: str
-    reporter: Reporter
-    cancels: Cancels
-    files: Store
-    inputs: Inputs
+    agent: str
+    events: EventPublisher
+    cancellations: Cancellations
+    files: OutputStore
+    inputs: InputOpener
     run_limit: float
+    """Seconds that a run may take."""
     max_output: int
-    """Bytes of what a run may say, its log aside."""
-    kept: float = math.inf
-    """Seconds for which all that a run said is there for certain."""
+    """Bytes of output that a run may have, without its log."""
+    event_retention: float = math.inf
+    """Seconds for which the stream keeps all events of a run for certain."""
 
 
-class Life:
-    """One job in hand, from its delivery to its final event."""
+class JobRun:
+    """A job in hand, from its delivery to its final event.
 
-    def __init__(self, agent: Agent, runs: Runs, delivery: Delivery, job: Job, *, kind: str = "predict") -> None:
-        self._agent = agent
-        self._runs = runs
+    It owns the attempts to run the job. `JobsInHand` creates one for each job, and `stop` cancels it from outside.
+    """
+
+    def __init__(
+        self, context: JobContext, runner: CallRunner, delivery: Delivery, job: Job, *, kind: str = "predict"
+    ) -> None:
+        self._context = context
+        self._runner = runner
         self._kind = kind
         self._delivery = delivery
         self._job = job
         self._call: Call | None = None
-        self._wish: Wish | None = None
-        self._drawn = 0
-        self._alone = False
-        self._renewed = False
-        """It had its second worker for want of memory in the first."""
-        self._left = False
-        """The next attempt has been published: it is a life of its own."""
+        self._stop_request: StopRequest | None = None
+        self._last_run_at = 0
+        self._runs_alone = False
+        self._has_new_worker = False
+        """Whether it got another worker already, for want of memory in the first."""
+        self._is_republished = False
+        """Whether the next attempt waits in the queue, for another `JobRun`."""
 
-    def adopt(self, delivery: Delivery, job: Job) -> bool:
-        """The same job came again; what is said of one delivery holds for both. False: it is the next attempt's.
+    def merge(self, delivery: Delivery, job: Job) -> bool:
+        """Take over another delivery of the same job. Returns False if it is the next attempt, which runs by itself.
 
-        The attempt counts on from there, as JetStream swallows one that is published twice.
+        The attempt counts on from there, as JetStream drops one that is published twice.
         """
-        if self._left and job.attempt >= self._job.attempt:
+        if self._is_republished and job.attempt >= self._job.attempt:
             return False
-        self._delivery.adopt(delivery)
+        self._delivery.merge(delivery)
         self._job = structs.replace(self._job, attempt=max(self._job.attempt, job.attempt))
         return True
 
-    def stop(self, wish: Wish) -> None:
-        self._wish = self._wish or wish
+    def stop(self, request: StopRequest) -> None:
+        """Stop the job, whether it runs or not."""
+        self._stop_request = self._stop_request or request
         if self._call is not None:
-            self._runs.stop(self._call, wish)
+            self._runner.stop(self._call, request)
 
-    async def live(self) -> None:
-        """Until its final event is stored, or its next attempt waits in the queue; then it is settled."""
-        with self._agent.cancels.watch(self._job.id, self.stop):
-            if not await self._over():
-                final = await self._final()
+    async def run(self) -> None:
+        """Run the job to its final event, or until its next attempt waits in the queue; then acknowledge it."""
+        with self._context.cancellations.watch(self._job.id, self.stop):
+            if not await self._has_final():
+                final = await self._run_to_final()
                 if final is not None:
-                    await self._agent.reporter.end(final)
-        await self._delivery.settle()
+                    await self._context.events.publish_final(final)
+        await self._delivery.acknowledge()
 
     async def fail(self, reason: str, text: str) -> None:
-        """End it without a run, as its version cannot be set up."""
-        if not await self._over():
+        """Fail the job without a run, as its version cannot be set up."""
+        if not await self._has_final():
             final = Failed(
-                id=self._job.id, run=self._draw(), at=now(), error=reason, log=text, metrics=self._measured()
+                id=self._job.id, run=self._new_run(), at=now(), error=reason, log=text, metrics=self._metrics()
             )
-            await self._agent.reporter.end(final)
-        await self._delivery.settle()
+            await self._context.events.publish_final(final)
+        await self._delivery.acknowledge()
 
-    async def _over(self) -> bool:
-        """A repeated or an old job may have its final event already."""
+    async def _has_final(self) -> bool:
+        """Return whether the job has its final event already, which a repeated or an old one may have."""
         age = self._delivery.pulled_at - self._job.created_at.timestamp()
-        repeated = self._delivery.redelivered or self._job.attempt > 1
-        return (repeated or age > FRESH) and await self._agent.reporter.ended(self._job.id)
+        is_repeated = self._delivery.is_redelivered or self._job.attempt > 1
+        return (is_repeated or age > NEW_JOB_SECONDS) and await self._context.events.has_final(self._job.id)
 
-    async def _final(self) -> FinalEvent | None:
-        """None: the job has been published again."""
+    async def _run_to_final(self) -> FinalEvent | None:
+        """Run the job and return its final event; None if its next attempt waits in the queue."""
         if self._job.deadline is not None and self._job.deadline <= now():
             return self._canceled("deadline reached before start")
         if self._job.kind != self._kind:
-            return self._refused(f"this runner cannot {self._job.kind} here")
+            return self._rejected(f"this runner cannot {self._job.kind} here")
         try:
-            async with self._agent.inputs.given(self._job.id, await self._input()) as given:
-                return await self._answered(given)
+            async with self._context.inputs.open(self._job.id, await self._read_input()) as input:
+                return await self._run_attempts(input)
         except (BadInput, FileStoreError) as error:
-            return self._refused(str(error))
+            return self._rejected(str(error))
 
-    async def _answered(self, given: Given) -> FinalEvent | None:
-        """Run after run, until one has an end that counts."""
-        while True:
-            if self._wish is not None:
-                return self._canceled(self._wish.reason)
-            report = Report(self._agent.reporter, self._job.id, self._draw())
-            call = Call(Item(self._job.id, given.text, given.files), alone=self._alone or self._job.crashes > 0)
+    async def _run_attempts(self, input: OpenedInput) -> FinalEvent | None:
+        """Repeat the run until it has an outcome that counts, or until its next attempt waits in the queue."""
+        while self._stop_request is None and not self._is_republished:
+            events = RunEvents(self._context.events, self._job.id, self._new_run())
+            runs_alone = self._runs_alone or self._job.crashes > 0
+            call = Call(Item(self._job.id, input.text, input.files), runs_alone=runs_alone)
             try:
-                end = await self._run(call, report)
-                if isinstance(end, Done):
-                    if not self._counts_not(end, call):
-                        return await self._ending(call, end, report)
-                elif end.ours:
-                    log.info("runs again, as another job's worker was killed", id=self._job.id)
-                elif await self._crashed(end, report):
-                    return self._canceled(self._wish.reason) if self._wish is not None else None
-                elif self._job.crashes >= CRASHES:
-                    return await self._failed(report, call, f"the worker died {CRASHES} times: {self._job.reason}")
-            except StartOver:
-                await self._outlast(call)
-                if self._wish is not None:
-                    continue
-                if await self._again("it said more than could be kept, and the broker lost it", report, crashes=0):
-                    return self._canceled(self._wish.reason) if self._wish is not None else None
+                final = await self._run_attempt(call, events)
+            except EventsLost:
+                await self._wait_until_stopped(call)
+                if self._stop_request is None:
+                    reason = "the broker lost events of this run, which has published too much to publish it again"
+                    await self._publish_next_attempt(reason, events, crashes=0)
+            else:
+                if final is not None:
+                    return final
+        return self._canceled(self._stop_request.reason) if self._stop_request is not None else None
 
-    def _counts_not(self, end: Done, call: Call) -> bool:
-        """It says nothing of the job, which runs again."""
-        if call.wish is not None and call.wish.failed:
-            return False
-        if end.status == "again":
-            log.info("runs again, as its batch failed after it had said something", id=self._job.id)
-            self._alone = True
-            return True
-        if not end.short or self._renewed or not self._runs.renew():
-            return False
-        log.info("runs again, as its worker had grown and it got no memory there", id=self._job.id)
-        self._renewed = True
-        return True
+    async def _run_attempt(self, call: Call, events: RunEvents) -> FinalEvent | None:
+        """Run the job once and return its final event; None if it has to run again."""
+        outcome = await self._run_call(call, events)
+        if isinstance(outcome, Done):
+            return None if self._must_repeat(outcome, call) else await self._final_of(call, outcome, events)
+        if outcome.by_agent:
+            log.info("runs again, as another job's worker was killed", id=self._job.id)
+            return None
+        return await self._count_crash(call, outcome, events)
 
-    def _canceled(self, reason: str | None) -> Canceled:
-        """Before a run, or between two."""
-        return Canceled(id=self._job.id, run=None, at=now(), error=reason, metrics=self._measured())
-
-    def _refused(self, error: str) -> Failed:
-        return Failed(id=self._job.id, run=None, at=now(), error=error, metrics=self._measured())
-
-    def _measured(self, call: Call | None = None, done: Done | None = None) -> dict[str, Any]:
-        """What the model measured and what we did; of two numbers with one name ours counts."""
-        said = dict(done.metrics) if done is not None else {}
-        if self._kind == "build":
-            return said
-        pulled = self._delivery.pulled_at
-        ours: dict[str, Any] = {"queue_time": _seconds(pulled - self._job.created_at.timestamp())}
-        if call is not None and call.began is not None:
-            ended = done.at if done is not None else time.time()
-            ours["wait_time"] = _seconds(call.began - pulled)
-            ours["predict_time"] = said.pop("predict_time", _seconds(ended - call.began))
-            together = said.pop("batch_size", call.together)
-            if self._kind == "predict":
-                ours["batch_size"] = together
-        return {**_bounded(said), **ours}
-
-    async def _outlast(self, call: Call) -> None:
-        """Wait until the worker has stopped it: a second run of the same id beside it would be taken for the first."""
-        while call.end is None:
-            await call.news()
-            self._runs.relieve()
-
-    async def _run(self, call: Call, report: Report) -> Done | Death:
-        """Say what a worker says of this call until it ends."""
+    async def _run_call(self, call: Call, events: RunEvents) -> Done | WorkerDeath:
+        """Publish what the worker reports of the call, until the call has an outcome."""
         limit: asyncio.TimerHandle | None = None
         self._call = call
-        self._runs.put(call)
+        self._runner.put(call)
         try:
-            while call.end is None:
-                await call.news()
-                if call.end is None and call.lasting and limit is None:
-                    report.started = Started(id=call.id, run=report.run, at=_time(call.began))
-                    limit = self._limit(call)
-                if call.end is None:
-                    await self._pass_on(call, report)
-                    if report.trouble is not None:
-                        self._runs.stop(call, Wish(report.trouble, failed=True))
-                    await report.say(logs=True)
-                    self._runs.relieve()
-            return call.end
+            while call.outcome is None:
+                await call.wait_for_change()
+                if call.outcome is None and call.is_lasting and limit is None:
+                    events.started_event = Started(id=call.id, run=events.run, at=_datetime(call.started_at))
+                    limit = self._start_run_limit(call)
+                if call.outcome is None:
+                    await self._forward(call, events)
+                    if events.failure is not None:
+                        self._runner.stop(call, StopRequest(events.failure, as_failed=True))
+                    await events.flush(include_logs=True)
+                    self._runner.resume()
+            return call.outcome
         finally:
             self._call = None
             if limit is not None:
                 limit.cancel()
-            self._runs.relieve()
-            if call.end is None:
-                self._runs.leave(call)
+            self._runner.resume()
+            if call.outcome is None:
+                self._runner.abandon(call)
 
-    async def _pass_on(self, call: Call, report: Report) -> None:
-        """From the call to the report, in order, up to the first chunk that cannot be said."""
-        if call.log_due or call.end is not None:
-            report.text(call.take_text())
+    def _start_run_limit(self, call: Call) -> asyncio.TimerHandle:
+        limit = self._context.run_limit
+        request = StopRequest(f"the run limit of {limit:g} s was reached", as_failed=True)
+        return asyncio.get_running_loop().call_later(
+            limit - (time.time() - (call.started_at or time.time())), self._runner.stop, call, request
+        )
+
+    async def _wait_until_stopped(self, call: Call) -> None:
+        """Wait until the worker has stopped the call: it could not tell a second one of the same id from the first."""
+        while call.outcome is None:
+            await call.wait_for_change()
+            self._runner.resume()
+
+    async def _forward(self, call: Call, events: RunEvents) -> None:
+        """Move log and chunks from the call to its events, in order, up to the first chunk that cannot be published."""
+        if call.is_log_due or call.outcome is not None:
+            events.add_log(call.take_log())
         try:
             for chunk in call.take_chunks():
-                if report.trouble is None:
-                    report.value(await self._value(chunk, report))
-        except (FileStoreError, TooLarge) as error:
-            report.trouble = str(error)
+                if events.failure is None:
+                    events.add_value(await self._prepare_value(chunk, events))
+        except (FileStoreError, OutputTooLarge) as error:
+            events.failure = str(error)
 
-    async def _value(self, said: Chunk | Done, report: Report) -> Value:
-        assert said.value is not None
-        report.size += len(said.value)
-        if report.size > self._agent.max_output:
-            raise TooLarge(report.size, self._agent.max_output)
-        value, files = Raw(without_nul(said.value)), said.files
+    async def _prepare_value(self, frame: Chunk | Done, events: RunEvents) -> Value:
+        """Store the files of a value, and a value that is too large for an event."""
+        assert frame.value is not None
+        events.output_size += len(frame.value)
+        if events.output_size > self._context.max_output:
+            raise OutputTooLarge(events.output_size, self._context.max_output)
+        value, files = Raw(replace_nul(frame.value)), frame.files
         if files:
-            value, files = await self._agent.files.keep(self._job.id, bytes(value), files)
-        if len(text := bytes(value)) <= INLINE:
+            value, files = await self._context.files.upload_files(self._job.id, bytes(value), files)
+        if len(text := bytes(value)) <= MAX_INLINE_BYTES:
             return Value(value, files)
-        return Value(ELSEWHERE, files, await self._agent.files.spill(self._job.id, text))
+        return Value(STORED_ELSEWHERE, files, await self._context.files.upload_value(self._job.id, text))
 
-    def _limit(self, call: Call) -> asyncio.TimerHandle:
-        limit = self._agent.run_limit
-        wish = Wish(f"the run limit of {limit:g} s was reached", failed=True)
-        return asyncio.get_running_loop().call_later(
-            limit - (time.time() - (call.began or time.time())), self._runs.stop, call, wish
-        )
-
-    async def _ending(self, call: Call, done: Done, report: Report) -> FinalEvent:
-        await self._pass_on(call, report)
-        trouble = report.trouble
-        if trouble is None and call.wish is not None and call.wish.failed:
-            trouble = call.wish.reason
-        if trouble is not None:
-            return await self._failed(report, call, trouble, done)
-        try:
-            whole = [] if done.value is None else [await self._value(done, report)]
-        except (FileStoreError, TooLarge) as error:
-            return await self._failed(report, call, str(error), done)
-        self._freshen(call, report)
-        values, text = await report.rest(beside=sum(value.size for value in whole))
-        said: dict[str, Any] = {
-            "id": call.id,
-            "run": report.run,
-            "at": _time(done.at),
-            "created_at": self._job.created_at,
-            "started_at": _time(call.began) if call.began is not None else None,
-            "pulled_at": _time(self._delivery.pulled_at),
-            "batched_at": _time(call.sent) if call.sent is not None else None,
-            "outputs": report.outputs,
-            **carried(values + whole),
-            "many": done.many or report.outputs > 0 or bool(values),
-            "logs": report.logs,
-            "log": text,
-            "metrics": self._measured(call, done),
-        }
-        match done.status:
-            case "ok":
-                return Succeeded(**said)
-            case "stopped":
-                return Canceled(**said, error=call.wish.reason if call.wish is not None else None)
-            case _:
-                return Failed(**said, error=(done.error or "the model gave no reason")[:LONGEST_ERROR])
-
-    async def _failed(self, report: Report, call: Call, error: str, done: Done | None = None) -> Failed:
-        self._freshen(call, report)
-        values, text = await report.rest()
-        return Failed(
-            id=call.id,
-            run=report.run,
-            at=now(),
-            created_at=self._job.created_at,
-            started_at=_time(call.began) if call.began is not None else None,
-            pulled_at=_time(self._delivery.pulled_at),
-            batched_at=_time(call.sent) if call.sent is not None else None,
-            outputs=report.outputs,
-            **carried(values),
-            many=report.outputs > 0 or bool(values),
-            logs=report.logs,
-            log=text,
-            error=error,
-            metrics=self._measured(call, done),
-        )
-
-    def _freshen(self, call: Call, report: Report) -> None:
-        """A final event counts only with all that it speaks of, and a long run outlives what it said first."""
-        if call.began is not None and time.time() - call.began > self._agent.kept:
-            report.again(self._draw())
-
-    async def _crashed(self, death: Death, report: Report) -> bool:
-        """Count it. True: the job waits in the queue for its next attempt."""
-        log.warning("a worker died of this job", id=self._job.id, crashes=self._job.crashes + 1, reason=death.reason)
-        if self._job.crashes + 1 >= CRASHES:
-            self._job = structs.replace(self._job, crashes=self._job.crashes + 1, reason=death.reason)
+    def _must_repeat(self, done: Done, call: Call) -> bool:
+        """Return whether the answer says nothing about the job, which has to run again."""
+        if call.stop_request is not None and call.stop_request.as_failed:
             return False
-        return await self._again(death.reason, report, crashes=1)
-
-    async def _again(self, reason: str, report: Report, *, crashes: int) -> bool:
-        """Publish the next attempt. False: there is no room in the queue, so it is made here."""
-        job = self._job
-        self._job = structs.replace(job, attempt=job.attempt + 1, crashes=job.crashes + crashes, reason=reason)
-        self._left = True
-        try:
-            sequence = await self._agent.reporter.submit(self._job, self._delivery.subject)
-        except QueueFull:
-            self._left = False
+        if done.status == "again":
+            log.info("runs again, as its batch failed after the first output", id=self._job.id)
+            self._runs_alone = True
+            return True
+        if not done.short or self._has_new_worker or not self._runner.replace_worker():
             return False
-        await self._agent.reporter.say(
-            Crashed(id=job.id, run=report.run, at=now(), reason=reason, attempt=self._job.attempt, job=sequence)
-        )
+        log.info("runs again, as its worker had grown and had no memory left for it", id=self._job.id)
+        self._has_new_worker = True
         return True
 
-    async def _input(self) -> bytes:
+    async def _count_crash(self, call: Call, death: WorkerDeath, events: RunEvents) -> FinalEvent | None:
+        """Publish the next attempt, or fail the job if too many workers have died of it."""
+        crashes = self._job.crashes + 1
+        log.warning("a worker died of this job", id=self._job.id, crashes=crashes, reason=death.reason)
+        if crashes < MAX_CRASHES:
+            await self._publish_next_attempt(death.reason, events, crashes=1)
+            return None
+        self._job = structs.replace(self._job, crashes=crashes, reason=death.reason)
+        return await self._failed(call, f"the worker died {MAX_CRASHES} times: {death.reason}", events)
+
+    async def _publish_next_attempt(self, reason: str, events: RunEvents, *, crashes: int) -> None:
+        """Publish the job again for its next attempt, which runs here if there is no room in the queue."""
+        job = self._job
+        self._job = structs.replace(job, attempt=job.attempt + 1, crashes=job.crashes + crashes, reason=reason)
+        self._is_republished = True
+        try:
+            sequence = await self._context.events.publish_job(self._job, self._delivery.subject)
+        except QueueFull:
+            self._is_republished = False
+            return
+        await self._context.events.publish(
+            Crashed(id=job.id, run=events.run, at=now(), reason=reason, attempt=self._job.attempt, job=sequence)
+        )
+
+    async def _final_of(self, call: Call, done: Done, events: RunEvents) -> FinalEvent:
+        """Return the final event of a call that the worker has answered."""
+        await self._forward(call, events)
+        failure = events.failure
+        if failure is None and call.stop_request is not None and call.stop_request.as_failed:
+            failure = call.stop_request.reason
+        if failure is not None:
+            return await self._failed(call, failure, events, done)
+        try:
+            last_values = [] if done.value is None else [await self._prepare_value(done, events)]
+        except (FileStoreError, OutputTooLarge) as error:
+            return await self._failed(call, str(error), events, done)
+        fields = await self._final_fields(call, events, done, last_values, at=done.at, many=done.many)
+        match done.status:
+            case "ok":
+                return Succeeded(**fields)
+            case "stopped":
+                return Canceled(**fields, error=call.stop_request.reason if call.stop_request is not None else None)
+            case _:
+                return Failed(**fields, error=(done.error or "the model gave no reason")[:MAX_ERROR_CHARACTERS])
+
+    async def _failed(self, call: Call, error: str, events: RunEvents, done: Done | None = None) -> Failed:
+        """Return the final event of a call that failed for another reason than the model's."""
+        return Failed(**await self._final_fields(call, events, done, []), error=error)
+
+    async def _final_fields(
+        self,
+        call: Call,
+        events: RunEvents,
+        done: Done | None,
+        last_values: list[Value],
+        *,
+        at: float | None = None,
+        many: bool = False,
+    ) -> dict[str, Any]:
+        """Return the fields that all final events have; `at` defaults to now."""
+        # A final event counts only with all events that it refers to, and a long run outlives its first ones.
+        if call.started_at is not None and time.time() - call.started_at > self._context.event_retention:
+            events.restart(self._new_run())
+        values, text = await events.remainder(reserved=sum(value.size for value in last_values))
+        return {
+            "id": call.id,
+            "run": events.run,
+            "at": _datetime(at),
+            "created_at": self._job.created_at,
+            "started_at": _datetime(call.started_at) if call.started_at is not None else None,
+            "pulled_at": _datetime(self._delivery.pulled_at),
+            "batched_at": _datetime(call.sent_at) if call.sent_at is not None else None,
+            "outputs": events.output_count,
+            **value_fields(values + last_values),
+            "many": many or events.output_count > 0 or bool(values),
+            "logs": events.log_length,
+            "log": text,
+            "metrics": self._metrics(call, done),
+        }
+
+    def _canceled(self, reason: str | None) -> Canceled:
+        """Return the final event of a job that was canceled before a run, or between two."""
+        return Canceled(id=self._job.id, run=None, at=now(), error=reason, metrics=self._metrics())
+
+    def _rejected(self, error: str) -> Failed:
+        """Return the final event of a job that cannot run here."""
+        return Failed(id=self._job.id, run=None, at=now(), error=error, metrics=self._metrics())
+
+    def _metrics(self, call: Call | None = None, done: Done | None = None) -> dict[str, Any]:
+        return metrics.measure(self._job, self._kind, self._delivery.pulled_at, call, done)
+
+    async def _read_input(self) -> bytes:
         if self._kind == "build":
             return self._job.version.encode()
         if self._job.input_key is not None:
-            return await self._agent.files.fetch(self._job.input_key)
+            return await self._context.files.fetch(self._job.input_key)
         return bytes(self._job.input)
 
-    def _draw(self) -> Run:
-        """A new start: later than any earlier one of this job here."""
-        self._drawn = max(int(time.time() * 1000), self._drawn + 1)
-        return Run(self._job.attempt, self._drawn, self._agent.name)
+    def _new_run(self) -> Run:
+        """Return a new start, later than any earlier one of this job here."""
+        self._last_run_at = max(int(time.time() * 1000), self._last_run_at + 1)
+        return Run(self._job.attempt, self._last_run_at, self._context.agent)
 
 
-class TooLarge(Exception):
-    """More output than a prediction may have."""
+class OutputTooLarge(Exception):
+    """A prediction has more output than it may have."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(
-            f"an output of {size} bytes is too large: {limit} are the limit (SAMOVAR_MAX_OUTPUT); return a file instead"
+            f"an output of {size} bytes is too large: the limit is {limit} (SAMOVAR_MAX_OUTPUT); return a file instead"
         )
 
 
-def _bounded(metrics: dict[str, Any]) -> dict[str, Any]:
-    """A model's own: they travel in the final event, beside the output."""
-    return metrics if len(json.encode(metrics)) <= LONGEST_METRICS else {}
-
-
-def _seconds(seconds: float) -> float:
-    """Never less than nothing, whatever two hosts' clocks say."""
-    return round(max(seconds, 0.0), 6)
-
-
 def now() -> datetime:
+    """Return the time, with its time zone."""
     return datetime.now(UTC)
 
 
-def _time(at: float | None) -> datetime:
+def _datetime(at: float | None) -> datetime:
     return datetime.fromtimestamp(at, UTC) if at is not None else now()

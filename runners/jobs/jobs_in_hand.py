@@ -1,4 +1,4 @@
-"""The jobs that an inbox has delivered: one life each."""
+"""The jobs that an agent has in hand, each with its run."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -7,102 +7,107 @@ from typing import Annotated
 import structlog
 from msgspec import DecodeError, Meta, Struct, json
 
-from runners.broker.job_queue import Delivery, Inbox
+from runners.broker.job_queue import Delivery, JobQueue
 from runners.errors import RunnerError
-from runners.jobs.job_run import Agent, Life, now
+from runners.jobs.job_run import JobContext, JobRun, now
 from schemas.events import Failed
 from schemas.jobs import Job, decode_job
 
 log = structlog.stdlib.get_logger()
 
 
-class Named(Struct, frozen=True):
+class JobId(Struct, frozen=True):
+    """The id of a job that cannot be read otherwise."""
+
     id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$")]
     """It becomes a part of a subject."""
 
 
-class Lives:
-    """`born` makes a life of a job, `live` lives it; `held` returns once a job that was given up may be given back.
+class JobsInHand:
+    """The jobs that a job queue has delivered, for an instance, for builds or for trainings.
 
-    `idle` hears that the last of them has ended.
+    It owns a task for each job. `create_run` makes the run of a job, and `run` awaits its end. When a task is canceled,
+    `wait_to_requeue` returns once the job may go back to the queue. `on_idle` is called when the last job has ended.
     """
 
     def __init__(
         self,
-        agent: Agent,
-        born: Callable[[Delivery, Job], Life],
+        context: JobContext,
+        create_run: Callable[[Delivery, Job], JobRun],
         *,
-        live: Callable[[Life], Awaitable[None]] = Life.live,
-        held: Callable[[str], Awaitable[None]] | None = None,
-        idle: Callable[[], None] = lambda: None,
+        run: Callable[[JobRun], Awaitable[None]] = JobRun.run,
+        wait_to_requeue: Callable[[str], Awaitable[None]] | None = None,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._agent = agent
-        self._born = born
-        self._live = live
-        self._held = held
-        self._idle = idle
-        self._lives: dict[str, Life] = {}
+        self._context = context
+        self._create_run = create_run
+        self._run = run
+        self._wait_to_requeue = wait_to_requeue
+        self._on_idle = on_idle
+        self._runs: dict[str, JobRun] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
 
     def __len__(self) -> int:
-        return len(self._lives)
+        return len(self._runs)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
+        """The tasks of all jobs in hand."""
         return list(self._tasks)
 
-    def begin(self, inbox: Inbox, delivery: Delivery) -> None:
+    def start(self, queue: JobQueue, delivery: Delivery) -> None:
+        """Start a job, unless the delivery is a repeated one of a job in hand."""
         try:
             job = decode_job(delivery.data)
         except (DecodeError, UnicodeDecodeError) as error:
             self._spawn("", self._reject(delivery, str(error)))
             return
-        life = self._lives.get(job.id)
-        if life is not None and life.adopt(delivery, job):
+        run = self._runs.get(job.id)
+        if run is not None and run.merge(delivery, job):
             return
-        self._lives[job.id] = life = self._born(delivery, job)
-        self._spawn(job.id, self._see(job.id, life, inbox, delivery))
+        self._runs[job.id] = run = self._create_run(delivery, job)
+        self._spawn(job.id, self._run_job(job.id, run, queue, delivery))
 
-    def give_up(self, unless: Callable[[str], bool] = lambda _: False) -> list[asyncio.Task[None]]:
-        """What is in hand goes back, but for those whose id is spared; the tasks end once it has."""
-        given_up = [task for task, id in self._tasks.items() if not unless(id)]
-        for task in given_up:
+    def requeue_all(self, is_spared: Callable[[str], bool] = lambda _: False) -> list[asyncio.Task[None]]:
+        """Requeue all jobs whose id is not spared. Returns their tasks, which end once that is done."""
+        tasks = [task for task, id in self._tasks.items() if not is_spared(id)]
+        for task in tasks:
             task.cancel()
-        return given_up
+        return tasks
 
-    async def _see(self, id: str, life: Life, inbox: Inbox, delivery: Delivery) -> None:
-        """A life until its end. A fault of ours leaves the job to whoever gets it next."""
+    async def _run_job(self, id: str, run: JobRun, queue: JobQueue, delivery: Delivery) -> None:
+        """Run a job to its end. After an error of the agent, JetStream delivers it to another agent."""
         try:
-            await self._live(life)
+            await self._run(run)
         except asyncio.CancelledError:
-            if self._held is not None:
-                await self._held(id)
-            await delivery.give_back()
+            if self._wait_to_requeue is not None:
+                await self._wait_to_requeue(id)
+            await delivery.requeue()
         except RunnerError as error:
             log.warning("a job was left to another runner", id=id, reason=str(error))
-            inbox.let_go(delivery)
+            queue.drop(delivery)
         except Exception:
             log.exception("a job was left to another runner", id=id)
-            inbox.let_go(delivery)
+            queue.drop(delivery)
         finally:
-            if self._lives.get(id) is life:
-                del self._lives[id]
-            if not self._lives:
-                self._idle()
+            if self._runs.get(id) is run:
+                del self._runs[id]
+            if not self._runs:
+                self._on_idle()
 
     async def _reject(self, delivery: Delivery, reason: str) -> None:
-        """A message that is no job: whose it is can perhaps be read."""
-        log.error("a job that cannot be read", reason=reason)
+        """Terminate a message that is no job, and fail its prediction if at least its id can be read."""
+        log.error("cannot read a job", reason=reason)
         try:
-            id = json.decode(delivery.data, type=Named).id
-            error = f"the job could not be read by its runner: {reason}"
-            await self._agent.reporter.end(Failed(id=id, run=None, at=now(), error=error))
+            id = json.decode(delivery.data, type=JobId).id
+            error = f"the runner cannot read the job: {reason}"
+            await self._context.events.publish_final(Failed(id=id, run=None, at=now(), error=error))
         except (DecodeError, UnicodeDecodeError):
             pass
         finally:
-            await delivery.refuse()
+            await delivery.terminate()
 
-    def _spawn(self, id: str, life: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(life)
+    def _spawn(self, id: str, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks[task] = id
         task.add_done_callback(self._tasks.pop)

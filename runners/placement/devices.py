@@ -1,4 +1,4 @@
-"""What this host has for models: its memory, and its GPUs or groups of cores."""
+"""The hardware of this host that models may use: its memory, and its GPUs or groups of CPU cores."""
 
 import os
 import platform
@@ -17,21 +17,22 @@ from runners.settings import Settings
 
 log = structlog.stdlib.get_logger()
 
-SHARE: Final = 0.8  # of the host's memory; the rest is for the system, and for what of Samovar runs beside
-GIVEN: Final = 0.95  # of that; the rest is for growing before anybody has looked
-GPU_SHARE: Final = 0.92  # of a GPU's memory; contexts and fragments take the rest
-GROUP: Final = 8  # cores; more threads than that rarely make one model quicker
+HOST_MEMORY_SHARE: Final = 0.8  # the rest is for the system, and for the parts of Samovar that run beside
+PLANNED_SHARE: Final = 0.95  # of that; the rest is for workers that grow before they are measured
+GPU_MEMORY_SHARE: Final = 0.92  # contexts and fragments take the rest
+CORES_PER_GROUP: Final = 8  # more threads than that rarely make one model faster
 _CGROUPS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def found(settings: Settings) -> Host:
-    limit = settings.memory_bytes or int(_memory() * SHARE)
-    memory = int(limit * GIVEN)
-    return Host(memory=memory, limit=limit, devices=tuple(_gpus(settings)) or _groups(settings, memory))
+def detect_host(settings: Settings) -> Host:
+    """Return the memory and the devices of this host, as far as the settings let models use them."""
+    limit = settings.memory_bytes or int(_available_memory() * HOST_MEMORY_SHARE)
+    memory = int(limit * PLANNED_SHARE)
+    return Host(memory=memory, limit=limit, devices=tuple(_gpus(settings)) or _core_groups(settings, memory))
 
 
-def hardware(host: Host, settings: Settings) -> str:
-    """What deployments call a host like this one: `cpu`, `gpu-l40s`, `gpu-l40s-2x`."""
+def hardware_name(host: Host, settings: Settings) -> str:
+    """Return what deployments call a host like this one: `cpu`, `gpu-l40s`, `gpu-l40s-2x`."""
     if settings.hardware is not None:
         return settings.hardware
     if host.kind == CPU:
@@ -40,8 +41,11 @@ def hardware(host: Host, settings: Settings) -> str:
     return f"gpu-{label or 'unknown'}" + (f"-{len(host.devices)}x" if len(host.devices) > 1 else "")
 
 
-def threads(host: Host, device: Device, settings: Settings) -> int:
-    """How many a worker may use there. Alone on its host it leaves a core to whatever feeds it."""
+def thread_count(host: Host, device: Device, settings: Settings) -> int:
+    """Return how many threads a worker may compute with on a device.
+
+    On a host with one device, a worker leaves one core to the agent that feeds it.
+    """
     if settings.threads:
         return settings.threads
     cores = len(device.cores) or os.cpu_count() or 1
@@ -50,8 +54,8 @@ def threads(host: Host, device: Device, settings: Settings) -> int:
     return max(1, cores - 1) if len(host.devices) == 1 else cores
 
 
-def _memory() -> int:
-    """What there is, or what the container that we are in may take of it."""
+def _available_memory() -> int:
+    """Return the bytes of this host, or those that our container may use."""
     limits = [psutil.virtual_memory().total]
     for file in _CGROUPS:
         with suppress(OSError, ValueError):
@@ -59,29 +63,35 @@ def _memory() -> int:
     return min(limits)
 
 
-def _cores() -> list[int]:
+def _usable_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def _groups(settings: Settings, memory: int) -> tuple[Device, ...]:
-    cores = _cores()
-    wanted = settings.cpu_devices or max(1, len(cores) // GROUP)
-    each = settings.device_memory_bytes or memory
-    shares = [_share(cores, number, wanted) for number in range(wanted)]
+def _core_groups(settings: Settings, memory: int) -> tuple[Device, ...]:
+    cores = _usable_cores()
+    count = settings.cpu_devices or max(1, len(cores) // CORES_PER_GROUP)
+    group_memory = settings.device_memory_bytes or memory
+    groups = [_group_cores(cores, number, count) for number in range(count)]
     return tuple(
-        Device(name=f"cpu:{number}", kind=CPU, label=_processor(), memory=min(each, memory), cores=tuple(share))
-        for number, share in enumerate(shares)
+        Device(
+            name=f"cpu:{number}",
+            kind=CPU,
+            label=_processor_name(),
+            memory=min(group_memory, memory),
+            cores=tuple(group),
+        )
+        for number, group in enumerate(groups)
     )
 
 
-def _share(cores: Sequence[int], number: int, groups: int) -> Sequence[int]:
-    """Cores that are neighbours. More groups than cores share some."""
+def _group_cores(cores: Sequence[int], number: int, groups: int) -> Sequence[int]:
+    """Return neighboring cores for a group. If there are more groups than cores, some groups share a core."""
     if groups > len(cores):
         return [cores[number % len(cores)]]
     return cores[number * len(cores) // groups : (number + 1) * len(cores) // groups]
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -90,12 +100,12 @@ def _processor() -> str:
 
 
 def _gpus(settings: Settings) -> list[Device]:
-    """As NVML tells of them; those that `CUDA_VISIBLE_DEVICES` leaves out are not ours."""
+    """Return the GPUs that NVML lists and `CUDA_VISIBLE_DEVICES` does not exclude."""
     nvml: Any = pynvml
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        log.debug("no GPUs", reason=str(error))
+        log.debug("found no GPUs", reason=str(error))
         return []
     try:
         handles = {number: nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())}
@@ -104,17 +114,18 @@ def _gpus(settings: Settings) -> list[Device]:
                 name=f"cuda:{number}",
                 kind=CUDA,
                 label=str(nvml.nvmlDeviceGetName(handle)),
-                memory=settings.device_memory_bytes or int(nvml.nvmlDeviceGetMemoryInfo(handle).total * GPU_SHARE),
+                memory=settings.device_memory_bytes
+                or int(nvml.nvmlDeviceGetMemoryInfo(handle).total * GPU_MEMORY_SHARE),
             )
             for number, handle in handles.items()
-            if _visible(number, str(nvml.nvmlDeviceGetUUID(handle)))
+            if _is_visible(number, str(nvml.nvmlDeviceGetUUID(handle)))
         ]
     finally:
         nvml.nvmlShutdown()
 
 
-def _visible(number: int, uuid: str) -> bool:
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
+def _is_visible(number: int, uuid: str) -> bool:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
         return True
-    return any(name in (str(number), uuid) for name in map(str.strip, named.split(",")))
+    return any(name in (str(number), uuid) for name in map(str.strip, visible.split(",")))

@@ -1,4 +1,4 @@
-"""What an instance of a version needs: as its model says, else as it was measured, else as one would guess."""
+"""The memory that an instance of a version needs: declared by its model, else measured, else estimated."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,23 +6,23 @@ from statistics import median
 from typing import Any, Final
 
 import structlog
-from msgspec import DecodeError, Struct, json, structs
+from msgspec import DecodeError, Struct, field, json, structs
 
 from runners import units
-from runners.errors import NotOffered
-from runners.placement.planner import CPU, Host, Need
+from runners.errors import UnusableModel
+from runners.placement.planner import CPU, Host, MemoryNeed
 
 log = structlog.stdlib.get_logger()
 
-GUESS: Final = 1_000_000_000  # bytes, for a version that nobody has measured, where nothing else was either
-LIKE: Final = 1.5  # times what others take by the median, where some were
-SPARE: Final = 1.1  # of what was measured: no two runs are alike
-CONTEXT: Final = 600_000_000  # bytes that a process takes of a GPU before the first tensor
+DEFAULT_BYTES: Final = 1_000_000_000  # for an unmeasured version, where no other version was measured either
+MEDIAN_FACTOR: Final = 1.5  # times the median of the measured versions
+HEADROOM: Final = 1.1  # times what was measured: no two runs are alike
+CUDA_CONTEXT_BYTES: Final = 600_000_000  # that a process takes of a GPU before the first tensor
 FOLDER: Final = "needs"
 
 
 class Hints(Struct, frozen=True, kw_only=True):
-    """What a model says of itself, in the `environment` of its cog.yaml."""
+    """A model's own settings, from the `environment` of its cog.yaml."""
 
     memory: int | None = None
     device_memory: int | None = None
@@ -31,77 +31,88 @@ class Hints(Struct, frozen=True, kw_only=True):
     idle_timeout: float | None = None
 
 
-class Measured(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MemoryProfile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The measurements of a version on this host; they survive a restart as a JSON file."""
+
     host: int = 0
-    """Resident bytes of its processes, the most of them."""
+    """Resident bytes of its processes, at most."""
     device: int = 0
     """Bytes of a GPU."""
     load_seconds: float = 0.0
-    fits: int | None = None
+    largest_batch: int | None = field(default=None, name="fits")
     """The largest batch that did not run out of memory."""
-    whole: bool = False
+    needs_all_devices: bool = field(default=False, name="whole")
     """It could not be set up on one device."""
 
 
-class Needs:
-    """What was measured, by version; kept in a folder, as it is true after a restart too."""
+class MemoryProfiles:
+    """The measurements of every version on this host, kept in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, Measured] = {file.stem: self._read(file.stem) for file in folder.glob("*.json")}
+        self._profiles: dict[str, MemoryProfile] = {file.stem: self._read(file.stem) for file in folder.glob("*.json")}
 
-    def guess(self) -> int:
-        """Bytes, for a version that nobody has measured: models of one house are alike."""
-        seen = [measured.host for measured in self._known.values() if measured.host]
-        return int(LIKE * median(seen)) if seen else GUESS
+    def estimate_unmeasured(self) -> int:
+        """Estimate the bytes of a version that was never measured, from the others: models of one host are alike."""
+        sizes = [profile.host for profile in self._profiles.values() if profile.host]
+        return int(MEDIAN_FACTOR * median(sizes)) if sizes else DEFAULT_BYTES
 
-    def of(self, version: str) -> Measured:
-        if version not in self._known:
-            self._known[version] = self._read(version)
-        return self._known[version]
+    def get(self, version: str) -> MemoryProfile:
+        """Return a version's measurements, all zero if there are none."""
+        if version not in self._profiles:
+            self._profiles[version] = self._read(version)
+        return self._profiles[version]
 
-    def learn(self, version: str, **news: Any) -> None:
-        known = self.of(version)
-        learnt = structs.replace(known, **news)
-        if learnt == known:
+    def update(self, version: str, **fields: Any) -> None:
+        """Replace fields of a version's `MemoryProfile`, in memory and in its file."""
+        old = self.get(version)
+        new = structs.replace(old, **fields)
+        if new == old:
             return
-        self._known[version] = learnt
+        self._profiles[version] = new
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            new = self._file(version).with_suffix(".new")
-            new.write_bytes(json.encode(learnt))
-            new.replace(self._file(version))
+            file = self._file(version).with_suffix(".new")
+            file.write_bytes(json.encode(new))
+            file.replace(self._file(version))
         except OSError as error:
-            log.warning("cannot write to the cache", file=str(self._file(version)), reason=str(error))
+            log.warning("cannot write a memory profile to the cache", file=str(self._file(version)), reason=str(error))
 
     def _file(self, version: str) -> Path:
         return self._folder / f"{version}.json"
 
-    def _read(self, version: str) -> Measured:
+    def _read(self, version: str) -> MemoryProfile:
         try:
-            return json.decode(self._file(version).read_bytes(), type=Measured)
+            return json.decode(self._file(version).read_bytes(), type=MemoryProfile)
         except (OSError, DecodeError):
-            return Measured()
+            return MemoryProfile()
 
 
-def need(host: Host, hints: Hints, measured: Measured, guess: int = GUESS) -> Need:
-    """Never more than there is: what asks for more gets all, and what is too large goes to disk."""
-    guess = host.memory if measured.whole else guess
-    memory = min(hints.memory or int(measured.host * SPARE) or guess, host.memory)
+def memory_need(host: Host, hints: Hints, profile: MemoryProfile, estimate: int = DEFAULT_BYTES) -> MemoryNeed:
+    """Return the bytes that an instance needs, at most those of the host: what is too large for it goes to disk.
+
+    `estimate` counts where the model declares nothing and nothing was measured.
+    """
+    estimate = host.memory if profile.needs_all_devices else estimate
+    memory = min(hints.memory or int(profile.host * HEADROOM) or estimate, host.memory)
     if host.kind == CPU:
         largest = max(device.memory for device in host.devices)
-        return Need(host=memory, device=min(hints.device_memory or memory, largest))
-    device = hints.device_memory or (int(measured.device * SPARE) + CONTEXT if measured.device else 0)
-    return Need(host=memory, device=device or max(each.memory for each in host.devices), whole=measured.whole)
+        return MemoryNeed(host=memory, device=min(hints.device_memory or memory, largest))
+    device = hints.device_memory or (int(profile.device * HEADROOM) + CUDA_CONTEXT_BYTES if profile.device else 0)
+    return MemoryNeed(
+        host=memory,
+        device=device or max(each.memory for each in host.devices),
+        needs_all_devices=profile.needs_all_devices,
+    )
 
 
-def hints(environment: Mapping[str, str]) -> Hints:
-    """Raises `NotOffered`, which names the variable."""
+def parse_hints(environment: Mapping[str, str]) -> Hints:
+    """Read a model's hints from its environment. Raises `UnusableModel`, which names the variable."""
     return Hints(
         memory=_bytes(environment, "SAMOVAR_MEMORY"),
         device_memory=_bytes(environment, "SAMOVAR_DEVICE_MEMORY"),
         min_instances=_count(environment, "SAMOVAR_MIN_INSTANCES") or 0,
-        max_instances=_count(environment, "SAMOVAR_MAX_INSTANCES", least=1),
+        max_instances=_count(environment, "SAMOVAR_MAX_INSTANCES", minimum=1),
         idle_timeout=_seconds(environment, "SAMOVAR_IDLE_TIMEOUT"),
     )
 
@@ -110,17 +121,17 @@ def _bytes(environment: Mapping[str, str], name: str) -> int | None:
     if name not in environment:
         return None
     try:
-        return units.read(environment[name])
+        return units.parse_bytes(environment[name])
     except ValueError as error:
-        raise _wrong(name, str(error)) from None
+        raise _bad_hint(name, str(error)) from None
 
 
-def _count(environment: Mapping[str, str], name: str, least: int = 0) -> int | None:
+def _count(environment: Mapping[str, str], name: str, minimum: int = 0) -> int | None:
     text = environment.get(name)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise _wrong(name, f"{text!r} is no number of instances; write {least} or more")
+    if not text.isascii() or not text.isdigit() or int(text) < minimum:
+        raise _bad_hint(name, f"{text!r} is not a number of instances; write {minimum} or more")
     return int(text)
 
 
@@ -133,9 +144,9 @@ def _seconds(environment: Mapping[str, str], name: str) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise _wrong(name, f"{text!r} is no number of seconds; write 0 (never) or more")
+        raise _bad_hint(name, f"{text!r} is not a number of seconds; write 0 (never) or more")
     return value
 
 
-def _wrong(name: str, reason: str) -> NotOffered:
-    return NotOffered(f"cog.yaml: environment: {name}: {reason}", stage="config", file="cog.yaml")
+def _bad_hint(name: str, reason: str) -> UnusableModel:
+    return UnusableModel(f"cog.yaml: environment: {name}: {reason}", stage="config", file="cog.yaml")

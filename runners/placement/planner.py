@@ -1,4 +1,4 @@
-"""Who sits where: a pure plan of the devices and the memory of one host."""
+"""The pure plan of which instances share the devices and the memory of one host."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -8,197 +8,206 @@ from msgspec import Struct
 CPU: Final = "cpu"
 CUDA: Final = "cuda"
 
-Key = tuple[str, int]
-"""A service, and which of its instances."""
+InstanceKey = tuple[str, int]
+"""A service, and the number of one of its instances."""
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """A GPU, or a group of cores."""
+    """A GPU, or a group of CPU cores."""
 
     name: str
     kind: str
     """cpu | cuda"""
     label: str
-    """As its maker calls it."""
+    """The manufacturer's name for it."""
     memory: int
-    """Bytes that models may take of it; of a group of cores, of the host's."""
+    """Bytes of it that models may use; for a group of cores, bytes of the host's memory."""
     cores: tuple[int, ...] = ()
 
 
 class Host(Struct, frozen=True, kw_only=True):
+    """The memory and the devices of this host that models may use."""
+
     memory: int
-    """Bytes that are given out."""
+    """Bytes to plan with."""
     devices: tuple[Device, ...]
     limit: int = 0
-    """Bytes that all workers together may ever have: a little more, as nobody keeps quite to what it was given."""
+    """Bytes that all workers together may ever use: a little more than `memory`, as nobody keeps to a plan exactly."""
 
     def device(self, name: str) -> Device:
+        """Return the device with this name."""
         return next(device for device in self.devices if device.name == name)
 
     @property
     def kind(self) -> str:
+        """The kind of this host's devices: they are all the same."""
         return self.devices[0].kind
 
 
-class Need(Struct, frozen=True, kw_only=True):
-    """Bytes that an instance takes."""
+class MemoryNeed(Struct, frozen=True, kw_only=True):
+    """The bytes that an instance needs."""
 
     host: int
     device: int
-    """Of its device; on a CPU the same bytes as `host`."""
-    whole: bool = False
-    """One device was not enough for it: it gets all there is."""
+    """Bytes of its device; on a CPU they are the same bytes as `host`."""
+    needs_all_devices: bool = False
+    """One device was not enough for it, so it gets all of them."""
 
 
-class Seat(Struct, frozen=True, kw_only=True):
-    """What an instance is given."""
+class Slot(Struct, frozen=True, kw_only=True):
+    """The place of an instance on a host: its bytes of the host's memory and of its devices."""
 
     host: int
     device: dict[str, int]
-    """By the names of its devices, while it is hot."""
+    """Bytes by device name, in use while the instance is not parked."""
 
 
-class Sitting(Struct, frozen=True, kw_only=True):
-    """An instance that has a seat, as the plan sees it."""
+class PlacedInstance(Struct, frozen=True, kw_only=True):
+    """An instance that has a slot, as the planner sees it."""
 
-    key: Key
-    seat: Seat
+    key: InstanceKey
+    slot: Slot
     used_at: float
-    leavable: bool
-    """It may be asked to go: it does not work, and nothing protects it."""
-    parked: bool = False
-    parkable: bool = False
+    can_leave: bool
+    """It may be parked or evicted: it is idle, and nothing protects it."""
+    is_parked: bool = False
+    can_park: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    seat: Seat
-    parked: tuple[Key, ...] = ()
-    """These leave their devices first."""
-    evicted: tuple[Key, ...] = ()
-    """These end first."""
+    """A slot for one more instance, and what has to happen before it is free."""
+
+    slot: Slot
+    to_park: tuple[InstanceKey, ...] = ()
+    """Instances that leave their devices first."""
+    to_evict: tuple[InstanceKey, ...] = ()
+    """Instances that end first."""
 
 
-def plan(host: Host, sitting: Sequence[Sitting], need: Need) -> Plan | None:
-    """A seat for one more, and who has to leave for it; None: not now.
+def plan_slot(host: Host, placed: Sequence[PlacedInstance], need: MemoryNeed) -> Plan | None:
+    """Plan a slot for one more instance; None means that there is no room now.
 
-    Whoever was used last leaves last, and as few as possible do.
+    As few instances as possible leave, the least recently used first.
     """
-    plans = [found for seat in seats(host, sitting, need) if (found := within(host, sitting, seat))]
-    return min(plans, key=lambda plan: _cost(host, sitting, plan), default=None)
+    plans = [plan for slot in candidate_slots(host, need) if (plan := plan_in_slot(host, placed, slot))]
+    return min(plans, key=lambda plan: _cost(placed, plan), default=None)
 
 
-def back(host: Host, sitting: Sequence[Sitting], key: Key) -> Plan | None:
-    """The same for one that is parked: where it was."""
-    seat = next(each.seat for each in sitting if each.key == key)
-    others = [each for each in sitting if each.key != key]
-    return within(host, others, seat)
+def plan_return(host: Host, placed: Sequence[PlacedInstance], key: InstanceKey) -> Plan | None:
+    """Plan the way back for a parked instance, to the slot it had; None means that there is no room now."""
+    slot = next(each.slot for each in placed if each.key == key)
+    others = [each for each in placed if each.key != key]
+    return plan_in_slot(host, others, slot)
 
 
-def within(host: Host, sitting: Sequence[Sitting], seat: Seat) -> Plan | None:
-    """Who has to leave for this very seat; None: not now."""
-    leavers = sorted((each for each in sitting if each.leavable), key=lambda each: each.used_at)
-    off = _off_devices(host, sitting, leavers, seat)
-    if off is None:
+def plan_in_slot(host: Host, placed: Sequence[PlacedInstance], slot: Slot) -> Plan | None:
+    """Plan which instances have to leave to free exactly this slot; None means that there is no room now."""
+    candidates = sorted((each for each in placed if each.can_leave), key=lambda each: each.used_at)
+    moving = _off_devices(host, placed, candidates, slot)
+    if moving is None:
         return None
-    parked = {each.key for each in off if each.parkable}
-    gone = {each.key for each in off if not each.parkable}
+    parked = {each.key for each in moving if each.can_park}
+    required = {each.key for each in moving if not each.can_park}
 
-    def short(evicted: set[Key]) -> int:
-        stay = [each for each in sitting if each.key not in evicted]
-        held = sum(resident(host, each, parked=each.parked or each.key in parked) for each in stay)
-        return seat.host + held - host.memory
+    def fits(evicted: set[InstanceKey]) -> bool:
+        remaining = [each for each in placed if each.key not in evicted]
+        used = sum(resident_bytes(host, each, parked=each.is_parked or each.key in parked) for each in remaining)
+        return slot.host + used <= host.memory
 
-    # Who is off its device already goes before who would have to be loaded again from there.
-    order = sorted(leavers, key=lambda each: (not each.parked and each.key not in parked, each.used_at))
+    # An instance that is off its device goes before one that would have to be loaded onto a device again.
+    order = sorted(candidates, key=lambda each: (not each.is_parked and each.key not in parked, each.used_at))
+    evicted = set(required)
     for each in order:
-        if short(gone) <= 0:
+        if fits(evicted):
             break
-        gone.add(each.key)
-    if short(gone) > 0:
+        evicted.add(each.key)
+    if not fits(evicted):
         return None
-    must = {each.key for each in off if not each.parkable}
-    gone = _fewest([each.key for each in order if each.key in gone], must, lambda keys: short(keys) <= 0)
-    return Plan(seat=seat, parked=tuple(sorted(parked - gone)), evicted=tuple(sorted(gone)))
+    evicted = _smallest_set([each.key for each in order if each.key in evicted], required, fits)
+    return Plan(slot=slot, to_park=tuple(sorted(parked - evicted)), to_evict=tuple(sorted(evicted)))
 
 
-def seats(host: Host, sitting: Sequence[Sitting], need: Need) -> Iterator[Seat]:
-    """Where it could go, were everybody to leave: one device if one is large enough, else as many as it takes."""
-    single = [device for device in host.devices if device.memory >= need.device and not need.whole]
+def candidate_slots(host: Host, need: MemoryNeed) -> Iterator[Slot]:
+    """Yield the slots of an empty host: each device that is large enough, else one slot over as many as it takes."""
+    single = [device for device in host.devices if device.memory >= need.device and not need.needs_all_devices]
     for device in single:
-        yield Seat(host=need.host, device={device.name: need.device})
+        yield Slot(host=need.host, device={device.name: need.device})
     if not single:
-        yield _spread(host, need)
+        yield _spread_slot(host, need)
 
 
-def occupied_bytes(host: Host, sitting: Sequence[Sitting], seat: Seat) -> dict[str, int]:
-    """Bytes of each of a seat's devices that others have."""
-    return {name: sum(each.seat.device.get(name, 0) for each in sitting if not each.parked) for name in seat.device}
+def occupied_bytes(placed: Sequence[PlacedInstance], slot: Slot) -> dict[str, int]:
+    """Return the bytes that other instances use of each of a slot's devices."""
+    return {name: sum(each.slot.device.get(name, 0) for each in placed if not each.is_parked) for name in slot.device}
 
 
-def larger(host: Host, seat: Seat, spare: int) -> Seat:
-    """The same with more of the host's memory, which on a CPU is the device's as well."""
+def enlarge_slot(host: Host, slot: Slot, spare: int) -> Slot:
+    """Return the slot with `spare` more bytes of the host's memory, which on a CPU is the device's memory as well."""
     if host.kind == CUDA:
-        return Seat(host=seat.host + spare, device=seat.device)
-    device = {name: min(size + spare, max(size, host.device(name).memory)) for name, size in seat.device.items()}
-    return Seat(host=seat.host + spare, device=device)
+        return Slot(host=slot.host + spare, device=slot.device)
+    device = {name: min(size + spare, max(size, host.device(name).memory)) for name, size in slot.device.items()}
+    return Slot(host=slot.host + spare, device=device)
 
 
-def resident(host: Host, each: Sitting, *, parked: bool | None = None) -> int:
-    """Bytes of the host's memory that it has. What a GPU had is there too once it is parked."""
-    away = each.parked if parked is None else parked
-    return each.seat.host + (sum(each.seat.device.values()) if away and host.kind == CUDA else 0)
+def resident_bytes(host: Host, instance: PlacedInstance, *, parked: bool | None = None) -> int:
+    """Return the bytes of the host's memory that an instance uses. Once parked, its bytes of a GPU are there too."""
+    is_parked = instance.is_parked if parked is None else parked
+    on_gpu = is_parked and host.kind == CUDA
+    return instance.slot.host + (sum(instance.slot.device.values()) if on_gpu else 0)
 
 
-def free(host: Host, sitting: Sequence[Sitting]) -> int:
-    """Bytes of the host's memory that nobody was given; less than nothing if too much was."""
-    return host.memory - sum(resident(host, each) for each in sitting)
+def free_bytes(host: Host, placed: Sequence[PlacedInstance]) -> int:
+    """Return the bytes of the host's memory that no slot has; negative if the slots have more than there is."""
+    return host.memory - sum(resident_bytes(host, each) for each in placed)
 
 
-def _spread(host: Host, need: Need) -> Seat:
-    """Over devices, the largest first; what is left over goes to the host's memory, and then to disk."""
-    left, device = need.device, dict[str, int]()
+def _spread_slot(host: Host, need: MemoryNeed) -> Slot:
+    """Spread a slot over devices, the largest first; the rest goes to the host's memory, and then to disk."""
+    remaining, device = need.device, dict[str, int]()
     for each in sorted(host.devices, key=lambda device: -device.memory):
-        if left > 0 or need.whole:
+        if remaining > 0 or need.needs_all_devices:
             device[each.name] = each.memory
-            left -= each.memory
-    rest = max(left, 0) if host.kind == CUDA else 0
-    return Seat(host=min(need.host + rest, host.memory), device=device)
+            remaining -= each.memory
+    on_host = max(remaining, 0) if host.kind == CUDA else 0
+    return Slot(host=min(need.host + on_host, host.memory), device=device)
 
 
 def _off_devices(
-    host: Host, sitting: Sequence[Sitting], leavers: Sequence[Sitting], seat: Seat
-) -> list[Sitting] | None:
-    """Who has to leave a device, so that each has room."""
-    hot = [each for each in leavers if not each.parked]
+    host: Host, placed: Sequence[PlacedInstance], candidates: Sequence[PlacedInstance], slot: Slot
+) -> list[PlacedInstance] | None:
+    """Choose the instances that have to leave a device so that each device of the slot has room."""
+    active = [each for each in candidates if not each.is_parked]
 
-    def enough(keys: set[Key]) -> bool:
-        there = occupied_bytes(host, [each for each in sitting if each.key not in keys], seat)
-        return all(there[name] + given <= host.device(name).memory for name, given in seat.device.items())
+    def fits(keys: set[InstanceKey]) -> bool:
+        used = occupied_bytes([each for each in placed if each.key not in keys], slot)
+        return all(used[name] + size <= host.device(name).memory for name, size in slot.device.items())
 
-    keys: set[Key] = set()
-    for each in hot:
-        if enough(keys):
+    keys: set[InstanceKey] = set()
+    for each in active:
+        if fits(keys):
             break
-        if set(each.seat.device) & set(seat.device):
+        if set(each.slot.device) & set(slot.device):
             keys.add(each.key)
-    if not enough(keys):
+    if not fits(keys):
         return None
-    keys = _fewest([each.key for each in hot if each.key in keys], set(), enough)
-    return [each for each in hot if each.key in keys]
+    keys = _smallest_set([each.key for each in active if each.key in keys], set(), fits)
+    return [each for each in active if each.key in keys]
 
 
-def _fewest(keys: Sequence[Key], must: set[Key], enough: Callable[[set[Key]], bool]) -> set[Key]:
-    """Without those that it would do without: whoever came last may have made enough room alone."""
-    chosen = set(keys) | must
+def _smallest_set(
+    keys: Sequence[InstanceKey], required: set[InstanceKey], fits: Callable[[set[InstanceKey]], bool]
+) -> set[InstanceKey]:
+    """Drop the keys that are not needed: the last one added may have made enough room alone."""
+    chosen = set(keys) | required
     for key in keys:
-        if key not in must and enough(chosen - {key}):
+        if key not in required and fits(chosen - {key}):
             chosen.discard(key)
     return chosen
 
 
-def _cost(host: Host, sitting: Sequence[Sitting], plan: Plan) -> tuple[int, int, float, int, tuple[str, ...]]:
-    """The cheaper plan ends fewer, then parks fewer, then takes those unused for longest, then the emptier device."""
-    leaving = {*plan.parked, *plan.evicted}
-    latest = max((each.used_at for each in sitting if each.key in leaving), default=0.0)
-    crowd = sum(occupied_bytes(host, [each for each in sitting if each.key not in leaving], plan.seat).values())
-    return len(plan.evicted), len(plan.parked), latest, crowd, tuple(plan.seat.device)
+def _cost(placed: Sequence[PlacedInstance], plan: Plan) -> tuple[int, int, float, int, tuple[str, ...]]:
+    """Rank a plan: by evictions, then by parkings, then by how recently those were used, then by the emptier device."""
+    leaving = {*plan.to_park, *plan.to_evict}
+    latest = max((each.used_at for each in placed if each.key in leaving), default=0.0)
+    crowd = sum(occupied_bytes([each for each in placed if each.key not in leaving], plan.slot).values())
+    return len(plan.to_evict), len(plan.to_park), latest, crowd, tuple(plan.slot.device)

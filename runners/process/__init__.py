@@ -1,1 +1,1 @@
-"""Processes that the agent starts, and the memory they use."""
+"""Worker processes: started, limited, watched."""

@@ -1,4 +1,4 @@
-"""Asks a worker now and then whether it is well, and ends one that is not."""
+"""The periodic health check of a worker, which ends one that is unhealthy."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,27 +8,34 @@ import structlog
 
 log = structlog.stdlib.get_logger()
 
-EVERY: Final = 10.0  # seconds
+CHECK_SECONDS: Final = 10.0
 
 
-class Patient(Protocol):
+class CheckedWorker(Protocol):
+    """The worker process that a health check needs."""
+
     @property
     def pid(self) -> int: ...
-    async def healthy(self) -> str | None: ...
+    async def check_health(self) -> str | None: ...
     def kill(self) -> None: ...
 
 
-async def watch(worker: Patient, quiet: Callable[[], bool], *, beside: bool, every: float = EVERY) -> None:
-    """Ask, and kill, while nothing runs; `beside`: it can answer while something does, and is asked then, too."""
+async def watch_health(
+    worker: CheckedWorker, is_quiet: Callable[[], bool], *, while_running: bool, interval: float = CHECK_SECONDS
+) -> None:
+    """Check a worker every `interval` seconds, and kill it once it is unhealthy and nothing runs in it.
+
+    With `while_running`, the worker can answer while something runs in it, and is checked then, too.
+    """
     while True:
-        await asyncio.sleep(every)
-        if not beside and not quiet():
+        await asyncio.sleep(interval)
+        if not while_running and not is_quiet():
             continue
-        reason = await worker.healthy()
+        reason = await worker.check_health()
         if reason is None:
             continue
-        replaced = quiet()
-        log.warning("a worker is not well", pid=worker.pid, reason=reason, replaced=replaced)
+        replaced = is_quiet()
+        log.warning("a worker is unhealthy", pid=worker.pid, reason=reason, replaced=replaced)
         if replaced:
             worker.kill()
             return

@@ -1,41 +1,41 @@
-"""What a worker printed and did not pass on itself: what is left in its pipes once it is gone."""
+"""The last output of a worker process: what it printed and did not pass on itself before it ended."""
 
 import os
 from contextlib import suppress
 from typing import Final
 
-LONGEST: Final = 100_000  # bytes of each pipe
+MAX_PIPE_BYTES: Final = 100_000  # of each pipe
 
 
-class Words:
-    """Two pipes. The worker reads its own stdout and stderr from the first; the second is for a dying interpreter.
+class LastOutput:
+    """Two pipes: the worker reads its own stdout and stderr from the first; a dying interpreter writes to the second.
 
-    With one alone, a worker could take its own last words out of the pipe and be dead before it said them.
+    With one pipe alone, a worker could take its own fatal error out of the pipe and be dead before it passed it on.
     """
 
     def __init__(self) -> None:
-        self.printed, self.output = os.pipe()
-        self._dying, self.fault = os.pipe()
-        self._open = [self.printed, self._dying]
-        # A full pipe must not keep the dying alive.
-        for fd in (self.printed, self._dying, self.fault):
+        self.output_reader, self.output_writer = os.pipe()
+        self._fault_reader, self.fault_writer = os.pipe()
+        self._open = [self.output_reader, self._fault_reader]
+        # A dying process must not block on a full pipe.
+        for fd in (self.output_reader, self._fault_reader, self.fault_writer):
             os.set_blocking(fd, False)
 
-    def passed_on(self) -> None:
-        """The worker has its ends."""
-        os.close(self.output)
-        os.close(self.fault)
+    def close_worker_ends(self) -> None:
+        """Close our copies of the writing ends, once the worker has its own."""
+        os.close(self.output_writer)
+        os.close(self.fault_writer)
 
-    def take(self) -> str:
-        """All that is left; nothing, the second time."""
+    def read_rest(self) -> str:
+        """Return what is left in both pipes and close them; empty the second time."""
         pipes, self._open = self._open, []
-        return "".join(_rest(fd) for fd in pipes).replace("\0", "\ufffd")
+        return "".join(_read_rest(fd) for fd in pipes).replace("\0", "\ufffd")
 
 
-def _rest(fd: int) -> str:
-    said = b""
+def _read_rest(fd: int) -> str:
+    rest = b""
     with suppress(BlockingIOError):
         while piece := os.read(fd, 65536):
-            said = (said + piece)[-LONGEST:]
+            rest = (rest + piece)[-MAX_PIPE_BYTES:]
     os.close(fd)
-    return said.decode(errors="replace")
+    return rest.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Folders for what lives as long as a worker or a prediction; what a killed agent left of them is swept away."""
+"""Temporary folders that live as long as a worker or a prediction."""
 
 import os
 import re
@@ -12,23 +12,26 @@ import psutil
 _NAME: Final = re.compile(r"samovar-(worker|inputs)-(?P<pid>\d{1,9})-\w+")
 
 
-def worker() -> str:
-    """A new one for the files of a worker's runs."""
-    return _made("worker")
+def create_worker_folder() -> str:
+    """Create a folder for the files of a worker's runs."""
+    return _create("worker")
 
 
-def inputs() -> str:
-    """A new one for the files that a prediction brings."""
-    return _made("inputs")
+def create_inputs_folder() -> str:
+    """Create a folder for the files in a prediction's input."""
+    return _create("inputs")
 
 
-def sweep() -> None:
-    """Remove those of processes that are gone. One whose number was given to another process stays, until that ends."""
+def remove_stale_folders() -> None:
+    """Remove the folders that killed agents left behind.
+
+    If another process has the number of a killed agent by now, its folders stay until that process ends.
+    """
     for folder in Path(tempfile.gettempdir()).iterdir():
-        named = _NAME.fullmatch(folder.name)
-        if named and not psutil.pid_exists(int(named["pid"])) and folder.lstat().st_uid == os.geteuid():
+        match = _NAME.fullmatch(folder.name)
+        if match and not psutil.pid_exists(int(match["pid"])) and folder.lstat().st_uid == os.geteuid():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _made(kind: str) -> str:
+def _create(kind: str) -> str:
     return tempfile.mkdtemp(prefix=f"samovar-{kind}-{os.getpid()}-")

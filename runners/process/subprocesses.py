@@ -1,38 +1,50 @@
-"""Other people's programs: run in a process group of their own, heard as they speak, ended when we are."""
+"""Commands of other programs, each run in its own process group and ended with its caller."""
 
 import asyncio
 import codecs
+import os
+import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from runners.process.worker_process import kill_group
+
+class CommandFailed(Exception):
+    """A command could not be started, or ended with a status other than 0; the message says which."""
 
 
-class ToolFailed(Exception):
-    """It ended with another status than 0; the message says how."""
+async def run_command(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], on_output: Callable[[str], None]
+) -> None:
+    """Run a command to its end and pass on its output as it comes. Raises `CommandFailed`.
 
-
-async def run(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Raises `ToolFailed`. Canceled, it leaves nothing of the program's process group behind."""
+    When canceled, it leaves nothing of the command's process group behind.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=cwd, env=dict(environment), stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True
         )
     except OSError as error:
-        raise ToolFailed(f"{command[0]} cannot be started: {error.strerror}") from error
+        raise CommandFailed(f"{command[0]} cannot be started: {error.strerror}") from error
     try:
-        await _heard(process, say)
+        await _read_output(process, on_output)
         code = await process.wait()
     finally:
-        kill_group(process.pid)
+        kill_process_group(process.pid)
         await process.wait()
     if code:
-        raise ToolFailed(f"ended with exit code {code}" if code > 0 else f"was killed by signal {-code}")
+        raise CommandFailed(f"ended with exit code {code}" if code > 0 else f"was killed by signal {-code}")
 
 
-async def _heard(process: Process, say: Callable[[str], None]) -> None:
-    """Until it has ended: who it left behind may hold its pipe open."""
+def kill_process_group(pid: int) -> None:
+    """Kill a process and all the processes in its group, if there are any."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+async def _read_output(process: Process, on_output: Callable[[str], None]) -> None:
+    """Read until the process has ended: its children may hold its pipe open."""
     assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     ended = asyncio.ensure_future(process.wait())
@@ -42,11 +54,11 @@ async def _heard(process: Process, say: Callable[[str], None]) -> None:
             reading = asyncio.ensure_future(process.stdout.read(65536))
             await asyncio.wait([reading, ended], return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                # What it said last may still be in the pipe.
+                # Its last output may still be in the pipe.
                 await asyncio.wait([reading], timeout=0.2)
             if not reading.done() or not (piece := reading.result()):
                 return
-            say(decoder.decode(piece))
+            on_output(decoder.decode(piece))
     finally:
         ended.cancel()
         if reading is not None:

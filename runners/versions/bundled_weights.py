@@ -1,7 +1,6 @@
-"""Makes bundled weights quick to load, ahead of the first use: `python -m runners.versions.bundled_weights`.
+"""Conversion of the bundled models' weights ahead of their first use: `python -m runners.versions.bundled_weights`.
 
-A model that has something to prepare has a script `convert.py`; a process of its own runs it, so that torch stays
-out of this one.
+A model whose weights need it has a script `convert.py`, which runs in its own process: torch stays out of this one.
 """
 
 import os
@@ -15,25 +14,26 @@ BUNDLED: Final = Path(__file__).parents[1] / "models"
 _SCRIPT: Final = "convert.py"
 
 
-class Unconverted(Exception):
-    """A model's script failed; what it said stands above."""
+class ConversionFailed(Exception):
+    """A model's script failed; its output precedes this."""
 
 
 def convert(folders: Iterable[Path], cache: Path | None = None) -> None:
-    """Quick when there is nothing to do. Raises `Unconverted`."""
+    """Run each folder's script, which is quick when there is nothing to do. Raises `ConversionFailed`."""
     environment = os.environ | ({"SAMOVAR_CACHE_DIR": str(cache)} if cache else {})
     for folder in folders:
         script = folder / _SCRIPT
         if script.is_file():
-            ended = subprocess.run([sys.executable, str(script)], cwd=folder, env=environment, check=False)
-            if ended.returncode:
-                raise Unconverted(f"{script} ended with {ended.returncode}")
+            result = subprocess.run([sys.executable, str(script)], cwd=folder, env=environment, check=False)
+            if result.returncode:
+                raise ConversionFailed(f"{script} ended with {result.returncode}")
 
 
 def main() -> None:
+    """Convert the weights of all bundled models."""
     try:
         convert(sorted(BUNDLED.iterdir()))
-    except Unconverted as error:
+    except ConversionFailed as error:
         sys.exit(str(error))
 
 

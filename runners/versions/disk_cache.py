@@ -1,4 +1,4 @@
-"""Folders that are made once, shared by all agents of a host, and removed when they have not been used for long."""
+"""Folders on disk that are created once, shared by all agents of a host, and removed when unused for long."""
 
 import asyncio
 import fcntl
@@ -15,106 +15,112 @@ from msgspec import DecodeError, Struct, ValidationError, json
 
 log = structlog.stdlib.get_logger()
 
-_DONE: Final = ".done"
-_LOCK: Final = ".lock"
-_AGAIN: Final = 0.1  # seconds after which a lock that somebody has is tried again
+_MARKER_SUFFIX: Final = ".done"
+_LOCK_SUFFIX: Final = ".lock"
+_LOCK_RETRY_SECONDS: Final = 0.1
 
 
-class Mark(Struct, frozen=True):
-    """Stands beside a folder that is whole. Its time of change is when the folder was last used."""
+class Marker(Struct, frozen=True):
+    """The content of the file beside a complete folder. That file's mtime is when the folder was last used."""
 
     bytes: int
 
 
-class Kept(Struct, frozen=True):
-    """A folder on a shelf."""
+class CacheEntry(Struct, frozen=True):
+    """A complete folder in a cache."""
 
-    shelf: "Shelf"
+    cache: "DiskCache"
     key: str
     bytes: int
     used_at: float
 
 
-class Shelf:
-    """Whoever uses a folder holds a shared lock on it, and whoever makes or removes it an exclusive one."""
+class DiskCache:
+    """Folders by key below one root, which processes share by locks.
+
+    Whoever uses a folder holds a shared lock on it, and whoever creates or removes it an exclusive one. Archives,
+    weights and environments are kept in such caches.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._locks: dict[str, int] = {}
         self._users: dict[str, int] = {}
 
-    async def hold(self, key: str, make: Callable[[Path], Awaitable[None]]) -> tuple[Path, bool]:
-        """The folder of `key`, and whether it was made just now; it stays until it is released."""
-        while not await self._shared(key):
-            await self._made(key, make)
-            if await self._shared(key):
+    async def acquire(self, key: str, create: Callable[[Path], Awaitable[None]]) -> tuple[Path, bool]:
+        """Return the folder of `key`, and whether it was created just now; it stays until it is released."""
+        while not await self._acquire_shared(key):
+            await self._create(key, create)
+            if await self._acquire_shared(key):
                 return self._root / key, True
         return self._root / key, False
 
     def release(self, key: str) -> None:
+        """Release a folder once for each time it was acquired."""
         self._users[key] -= 1
         if not self._users[key]:
             del self._users[key]
             os.close(self._locks.pop(key))
             with suppress(OSError):
-                os.utime(self._mark(key))
+                os.utime(self._marker_file(key))
 
-    def kept(self) -> list[Kept]:
-        found: list[Kept] = []
-        for mark in self._root.glob(f"*{_DONE}"):
+    def entries(self) -> list[CacheEntry]:
+        """Return all complete folders."""
+        entries: list[CacheEntry] = []
+        for marker in self._root.glob(f"*{_MARKER_SUFFIX}"):
             with suppress(OSError, DecodeError, ValidationError):
-                size = json.decode(mark.read_bytes(), type=Mark).bytes
-                found.append(Kept(self, mark.name.removesuffix(_DONE), size, mark.stat().st_mtime))
-        return found
+                size = json.decode(marker.read_bytes(), type=Marker).bytes
+                entries.append(CacheEntry(self, marker.name.removesuffix(_MARKER_SUFFIX), size, marker.stat().st_mtime))
+        return entries
 
     def remove(self, key: str) -> bool:
-        """False: somebody uses it."""
-        lock = self._opened(key)
+        """Remove a folder; return False if it is in use."""
+        lock = self._open_lock(key)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
         else:
-            self._mark(key).unlink(missing_ok=True)
+            self._marker_file(key).unlink(missing_ok=True)
             shutil.rmtree(self._root / key, ignore_errors=True)
             return True
         finally:
             os.close(lock)
 
-    async def _shared(self, key: str) -> bool:
-        """False: it has to be made first."""
+    async def _acquire_shared(self, key: str) -> bool:
+        """Acquire a folder that is complete; return False if it has to be created first."""
         if key in self._users:
             self._users[key] += 1
             return True
-        lock = self._opened(key)
-        kept = False
+        lock = self._open_lock(key)
+        acquired = False
         try:
-            await _locked(lock, fcntl.LOCK_SH)
-            kept = self._mark(key).exists() and key not in self._users
-            if kept:
-                os.utime(self._mark(key))
+            await _lock(lock, fcntl.LOCK_SH)
+            acquired = self._marker_file(key).exists() and key not in self._users
+            if acquired:
+                os.utime(self._marker_file(key))
                 self._locks[key], self._users[key] = lock, 1
         finally:
-            if not kept:
+            if not acquired:
                 os.close(lock)
-        if not kept and key in self._users:
+        if not acquired and key in self._users:
             self._users[key] += 1
             return True
-        return kept
+        return acquired
 
-    async def _made(self, key: str, make: Callable[[Path], Awaitable[None]]) -> None:
+    async def _create(self, key: str, create: Callable[[Path], Awaitable[None]]) -> None:
         folder = self._root / key
-        lock = self._opened(key)
+        lock = self._open_lock(key)
         try:
-            await _locked(lock, fcntl.LOCK_EX)
-            if self._mark(key).exists():
+            await _lock(lock, fcntl.LOCK_EX)
+            if self._marker_file(key).exists():
                 return
-            # What somebody left half made.
+            # An incomplete folder may be there, from a process that was killed.
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             try:
-                await make(folder)
-                size = await asyncio.to_thread(size_of, folder)
-                self._mark(key).write_bytes(json.encode(Mark(size)))
+                await create(folder)
+                size = await asyncio.to_thread(folder_size, folder)
+                self._marker_file(key).write_bytes(json.encode(Marker(size)))
             except BaseException:
                 # Not in a thread: a canceled task could not wait for it.
                 shutil.rmtree(folder, ignore_errors=True)
@@ -122,29 +128,29 @@ class Shelf:
         finally:
             os.close(lock)
 
-    def _opened(self, key: str) -> int:
+    def _open_lock(self, key: str) -> int:
         self._root.mkdir(parents=True, exist_ok=True)
-        return os.open(self._root / f"{key}{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(self._root / f"{key}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def _mark(self, key: str) -> Path:
-        return self._root / f"{key}{_DONE}"
+    def _marker_file(self, key: str) -> Path:
+        return self._root / f"{key}{_MARKER_SUFFIX}"
 
 
-def tidy(shelves: Iterable[Shelf], limit: int) -> None:
-    """Remove what was not used for longest, and is not in use, until what is left fits into `limit` bytes."""
-    kept = sorted((kept for shelf in shelves for kept in shelf.kept()), key=lambda kept: kept.used_at)
-    total = sum(one.bytes for one in kept)
-    for one in kept:
+def trim(caches: Iterable[DiskCache], limit: int) -> None:
+    """Remove the least recently used folders that are not in use, until the rest fits into `limit` bytes."""
+    entries = sorted((entry for cache in caches for entry in cache.entries()), key=lambda entry: entry.used_at)
+    total = sum(entry.bytes for entry in entries)
+    for entry in entries:
         if total <= limit:
             return
-        if one.shelf.remove(one.key):
-            total -= one.bytes
-            idle = round(time.time() - one.used_at)
-            log.info("removed from the cache", key=one.key[:12], bytes=one.bytes, unused_seconds=idle)
+        if entry.cache.remove(entry.key):
+            total -= entry.bytes
+            idle = round(time.time() - entry.used_at)
+            log.info("removed a folder from the cache", key=entry.key[:12], bytes=entry.bytes, unused_seconds=idle)
 
 
-def size_of(folder: Path) -> int:
-    """What its files take, links not followed."""
+def folder_size(folder: Path) -> int:
+    """Return the bytes of a folder's files; links are not followed."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
@@ -153,11 +159,11 @@ def size_of(folder: Path) -> int:
     return total
 
 
-async def _locked(lock: int, kind: int) -> None:
+async def _lock(lock: int, kind: int) -> None:
     while True:
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_LOCK_RETRY_SECONDS)
         else:
             return

@@ -1,49 +1,56 @@
-"""What this agent can run: each model's folder, read and asked what it takes and gives."""
+"""Introspection: a model's inputs and outputs, as a process that imports its predictor describes them."""
 
 import asyncio
 import hashlib
 import os
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import structlog
 from msgspec import DecodeError, Raw, Struct, json, structs
 
-from runners.errors import BadFolder, NotOffered, RunnerError, place
+from runners.errors import UnusableModel, location_prefix
 from runners.placement import memory_profiles
 from runners.placement.memory_profiles import Hints
-from runners.process import worker_process
-from runners.process.worker_process import HOST, Program, kill_group
+from runners.process.program import HOST_SCRIPT, Program, download_limits, worker_environment
+from runners.process.subprocesses import kill_process_group
 from runners.settings import Settings
-from runners.versions import labels
 from runners.versions.environments import Environment
-from runners.versions.model_folder import Folder, read
-from schemas.models import Offer
+from runners.versions.labels import parse_labels
+from runners.versions.model_folder import ModelFolder
+from schemas.models import VersionInfo
 
 log = structlog.stdlib.get_logger()
 
-BUNDLED: Final = Path(__file__).parents[1] / "models"
-ANSWER_WITHIN: Final = 120  # seconds; an import of torch from a cold disk may take most of that
-AT_ONCE: Final = 2
+INTROSPECTION_SECONDS: Final = 120  # an import of torch from a cold disk may take most of that
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """A version that can be loaded here."""
+    """A version that can be loaded on this host."""
 
-    offer: Offer
+    info: VersionInfo
+    """What gateways know of it."""
     program: Program
     hints: Hints = Hints()
     trainer: Program | None = None
-    """What trains it, if something does."""
+    """The program that trains it, if it has one."""
 
     @property
     def name(self) -> str:
-        return f"{self.offer.owner}/{self.offer.name}"
+        """The name of its model, as owner/name."""
+        return f"{self.info.owner}/{self.info.name}"
+
+    @property
+    def version(self) -> str:
+        """The id of the version, of 64 hex digits."""
+        return self.info.version
 
 
-class Fault(Struct, frozen=True):
+class IntrospectionFault(Struct, frozen=True):
+    """The reason why a predictor could not be described."""
+
     stage: str = "import"
     message: str = ""
     file: str | None = None
@@ -51,206 +58,140 @@ class Fault(Struct, frozen=True):
     trace: str = ""
 
 
-class Told(Struct, frozen=True):
+class Introspection(Struct, frozen=True):
     """A worker's answer to `introspect`."""
 
     schema: Raw = Raw(b"")
     cog_version: str = ""
-    error: Fault | None = None
+    error: IntrospectionFault | None = None
 
 
-async def found(settings: Settings) -> list[Folder]:
-    """The folders to offer, one of a name. One that cannot be read is told of and left out."""
-    folders: list[Folder] = []
-    names: set[str] = set()
-    for path in _folders(settings):
-        try:
-            folder = await asyncio.to_thread(read, path)
-        except (BadFolder, OSError) as error:
-            left_out(path, NotOffered(str(error)))
-            continue
-        if folder.name in names:
-            log.warning("a second folder of this name is left out", model=folder.name, folder=str(path))
-            continue
-        names.add(folder.name)
-        folders.append(folder)
-    return folders
-
-
-async def offered(folders: Iterable[Folder], environment: Environment, settings: Settings) -> list[Model]:
-    """Those of them that can be offered in this environment, some asked at a time."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(folder: Folder) -> Model | None:
-        async with limit:
-            try:
-                return await model_of(folder, environment, settings)
-            except NotOffered as error:
-                left_out(folder.path, error)
-                return None
-
-    models = await asyncio.gather(*map(one, folders))
-    return [model for model in models if model is not None]
-
-
-def left_out(path: Path, error: RunnerError) -> None:
-    log.error("a model is left out", folder=str(path), reason=str(error))
-
-
-async def model_of(
-    folder: Folder, environment: Environment, settings: Settings, say: Callable[[str], None] = lambda _: None
+async def introspect_model(
+    folder: ModelFolder, environment: Environment, settings: Settings, on_output: Callable[[str], None] = lambda _: None
 ) -> Model:
-    """A folder that is ready to be loaded. Raises `NotOffered`."""
-    hints, said = memory_profiles.hints(folder.environment), labels.read(folder.environment)
-    program = program_of(folder, environment, settings)
-    told = await introspected(folder, program, Path(settings.cache_dir), say)
-    offer = Offer(
+    """Return the model of a folder, ready to be loaded. Raises `UnusableModel`."""
+    hints, model_labels = memory_profiles.parse_hints(folder.environment), parse_labels(folder.environment)
+    program = build_program(folder, environment, settings)
+    result = await introspect(folder, program, Path(settings.cache_dir), on_output)
+    info = VersionInfo(
         owner=folder.owner,
         name=folder.name,
         version=folder.version,
-        openapi_schema=told.schema,
-        cog_version=told.cog_version,
+        openapi_schema=result.schema,
+        cog_version=result.cog_version,
         description=folder.description,
         readme=folder.readme,
-        labels=said,
+        labels=model_labels,
         pool=settings.pool,
     )
     trainer = structs.replace(program, ref=folder.train, train=True) if folder.train else None
-    return Model(offer=offer, program=program, hints=hints, trainer=trainer)
+    return Model(info=info, program=program, hints=hints, trainer=trainer)
 
 
-def program_of(folder: Folder, environment: Environment, settings: Settings) -> Program:
-    own = folder.environment
+def build_program(folder: ModelFolder, environment: Environment, settings: Settings) -> Program:
+    """Return the program that a worker of this folder runs, with its environment variables."""
+    declared = folder.environment
     if folder.concurrency is not None:
-        own = {"COG_MAX_CONCURRENCY": str(folder.concurrency)} | own
-    limits = worker_process.limits(settings.input_bytes, settings.input_timeout, private=settings.private_inputs)
-    variables = worker_process.environment(os.environ, settings.cache_dir, own, limits)
+        declared = {"COG_MAX_CONCURRENCY": str(folder.concurrency)} | declared
+    limits = download_limits(settings.input_bytes, settings.input_timeout, private=settings.private_inputs)
+    variables = worker_environment(os.environ, settings.cache_dir, declared, limits)
     if environment.digest is not None:
-        home = environment.python.parent
-        # What it starts by name comes from its environment, too.
-        path = f"{home}{os.pathsep}{variables.get('PATH', os.defpath)}"
-        variables |= {"PATH": path, "VIRTUAL_ENV": str(home.parent)}
+        bin_folder = environment.python.parent
+        # Commands that it runs by name come from its environment, too.
+        path = f"{bin_folder}{os.pathsep}{variables.get('PATH', os.defpath)}"
+        variables |= {"PATH": path, "VIRTUAL_ENV": str(bin_folder.parent)}
     return Program(folder=folder.path, ref=folder.ref, environment=variables, python=str(environment.python))
 
 
-def _folders(settings: Settings) -> Iterator[Path]:
-    """Given ones first: they win over bundled ones of the same name."""
-    given = [Path(name) for name in settings.models] + ([BUNDLED] if settings.bundled else [])
-    seen: set[Path] = set()
-    for path in given:
-        for folder in _inside(path):
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder.resolve()
+async def introspect(
+    folder: ModelFolder, program: Program, cache_dir: Path, on_output: Callable[[str], None] = lambda _: None
+) -> Introspection:
+    """Describe a folder's predictor; `on_output` gets what its import prints. Raises `UnusableModel`.
 
-
-def _inside(path: Path) -> Iterable[Path]:
-    """A path that is no folder is passed on: reading it says what is wrong."""
-    if _is_cog(path) or not path.is_dir():
-        return [path]
-    return sorted(child for child in path.iterdir() if child.is_dir() and _is_cog(child))
-
-
-def _is_cog(path: Path) -> bool:
-    return (path / "cog.yaml").is_file() or (path / "predict.py").is_file()
-
-
-async def introspected(
-    folder: Folder, program: Program, cache_dir: Path, say: Callable[[str], None] = lambda _: None
-) -> Told:
-    """What a folder's predictor takes and gives; `say` hears what its import prints. Raises `NotOffered`.
-
-    From the cache, as long as nothing has changed: the folder, its environment, and the code that reads it.
+    The answer comes from the cache as long as the folder, its environment and the code that reads it are the same.
     """
-    cached = cache_dir / "introspected" / f"{_key(folder, program)}.json"
+    cached = cache_dir / "introspected" / f"{_cache_key(folder, program)}.json"
     try:
-        return _understood(cached.read_bytes())
-    except (OSError, NotOffered):
-        text = await _asked(program, folder.train, say)
-    told = _understood(text)
+        return _parse_answer(cached.read_bytes())
+    except (OSError, UnusableModel):
+        text = await _run_introspection(program, folder.train, on_output)
+    answer = _parse_answer(text)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         new = cached.with_suffix(f".{os.getpid()}")
         new.write_bytes(text)
         new.replace(cached)
     except OSError as error:
-        log.warning("cannot write to the cache", file=str(cached), reason=str(error))
-    return told
+        log.warning("cannot write an introspection to the cache", file=str(cached), reason=str(error))
+    return answer
 
 
-async def _asked(program: Program, train: str | None, say: Callable[[str], None]) -> bytes:
-    read, write = os.pipe()
+async def _run_introspection(program: Program, train: str | None, on_output: Callable[[str], None]) -> bytes:
+    read_fd, write_fd = os.pipe()
+    arguments = ["introspect", str(program.folder), "--fd", str(write_fd), "--ref", program.ref]
     try:
         process = await asyncio.create_subprocess_exec(
             program.python,
             program.host,
-            "introspect",
-            str(program.folder),
-            "--fd",
-            str(write),
-            "--ref",
-            program.ref,
+            *arguments,
             *(["--train", train] if train else []),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=dict(program.environment),
-            pass_fds=(write,),
+            pass_fds=(write_fd,),
             start_new_session=True,
         )
     except BaseException:
-        os.close(read)
+        os.close(read_fd)
         raise
     finally:
-        os.close(write)
-    answer = asyncio.create_task(asyncio.to_thread(_all_of, read))
+        os.close(write_fd)
+    answer = asyncio.create_task(asyncio.to_thread(_read_all, read_fd))
     printed = b""
     try:
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with asyncio.timeout(INTROSPECTION_SECONDS):
             printed, _ = await process.communicate()
     except TimeoutError:
-        raise NotOffered(
-            f"importing {program.ref} took longer than {ANSWER_WITHIN:g} s", stage="import", file=_file(program.ref)
-        ) from None
+        reason = f"importing {program.ref} took longer than {INTROSPECTION_SECONDS:g} s"
+        raise UnusableModel(reason, stage="import", file=_file_of(program.ref)) from None
     finally:
         # With all that it started, which may hold the pipe open.
-        kill_group(process.pid)
+        kill_process_group(process.pid)
         await process.wait()
         text = await answer
-    words = printed.decode(errors="replace").replace("\0", "\ufffd")
-    say(words)
+    output = printed.decode(errors="replace").replace("\0", "\ufffd")
+    on_output(output)
     if not text:
         reason = f"importing {program.ref} ended the process with exit code {process.returncode}"
-        raise NotOffered(f"{reason}: {words[-2000:]}", stage="import", file=_file(program.ref), log=words)
+        raise UnusableModel(f"{reason}: {output[-2000:]}", stage="import", file=_file_of(program.ref), log=output)
     return text
 
 
-def _file(ref: str) -> str:
+def _file_of(ref: str) -> str:
     return ref.partition(":")[0]
 
 
-def _all_of(fd: int) -> bytes:
+def _read_all(fd: int) -> bytes:
     with open(fd, "rb") as pipe:
         return pipe.read()
 
 
-def _understood(text: bytes) -> Told:
+def _parse_answer(text: bytes) -> Introspection:
     try:
-        told = json.decode(text, type=Told)
+        answer = json.decode(text, type=Introspection)
     except DecodeError as error:
-        raise NotOffered(f"introspection gave an answer that cannot be read: {error}", stage="import") from error
-    if (fault := told.error) is not None:
-        where = place(fault.file, fault.line)
-        raise NotOffered(
-            f"{where}{fault.message}", stage=fault.stage, file=fault.file, line=fault.line, log=fault.trace
-        )
-    return told
+        raise UnusableModel(f"the answer of introspection cannot be read: {error}", stage="import") from error
+    if (fault := answer.error) is not None:
+        message = f"{location_prefix(fault.file, fault.line)}{fault.message}"
+        raise UnusableModel(message, stage=fault.stage, file=fault.file, line=fault.line, log=fault.trace)
+    return answer
 
 
-def _key(folder: Folder, program: Program) -> str:
-    """Changes with all that the answer depends on."""
-    words = [program.python, folder.ref, folder.train or "", *sorted(map(str, folder.environment.items()))]
-    rest = hashlib.sha256("\0".join(words).encode())
-    for file in sorted(HOST.parent.rglob("*.py")):
-        rest.update(file.read_bytes())
-    return f"{folder.version}-{rest.hexdigest()[:16]}"
+def _cache_key(folder: ModelFolder, program: Program) -> str:
+    """Return a key that changes with all that the answer depends on."""
+    inputs = [program.python, folder.ref, folder.train or "", *sorted(map(str, folder.environment.items()))]
+    digest = hashlib.sha256("\0".join(inputs).encode())
+    for file in sorted(HOST_SCRIPT.parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return f"{folder.version}-{digest.hexdigest()[:16]}"

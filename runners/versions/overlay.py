@@ -1,4 +1,4 @@
-"""What an environment lacks of what it wants, when it is laid over the runner's packages."""
+"""The packages that an environment still lacks when it is laid over the runner's own."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,16 +9,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 Packages = dict[str, Distribution]
-"""By canonical name."""
+"""Installed packages by canonical name."""
 
 
-def runners_paths() -> list[str]:
-    """Where this interpreter's own packages are."""
+def own_package_paths() -> list[str]:
+    """Return the folders of this interpreter's own packages."""
     return [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
 
 
-def found(paths: Iterable[str]) -> Packages:
-    """The first one of a name wins, as with imports."""
+def find_packages(paths: Iterable[str]) -> Packages:
+    """Return the packages in these folders; the first one of a name wins, as with imports."""
     packages: Packages = {}
     for distribution in distributions(path=list(paths)):
         name = distribution.metadata["Name"]
@@ -27,38 +27,43 @@ def found(paths: Iterable[str]) -> Packages:
     return packages
 
 
-def parsed(line: str) -> Requirement | None:
-    """None: it is no requirement by name, but an option, a path or a URL."""
+def parse_requirement(line: str) -> Requirement | None:
+    """Parse a line of a requirements file; None if it is an option, a path or a URL, and not a package by name."""
     try:
         return Requirement(line.partition(" --")[0].strip())
     except InvalidRequirement:
         return None
 
 
-def unfitting(packages: Packages, wanted: Iterable[Requirement]) -> set[str]:
-    """Names of packages that are there, and not as these want them."""
+def find_conflicts(packages: Packages, requirements: Iterable[Requirement]) -> set[str]:
+    """Return the names of installed packages that do not meet these requirements."""
     return {
-        canonicalize_name(one.name)
-        for one in wanted
-        if _applies(one, "") and canonicalize_name(one.name) in packages and not _fits(packages, one)
+        canonicalize_name(requirement.name)
+        for requirement in requirements
+        if _applies(requirement, "")
+        and canonicalize_name(requirement.name) in packages
+        and not _is_met(packages, requirement)
     }
 
 
-def missing(packages: Packages, wanted: Iterable[Requirement]) -> Iterator[tuple[Requirement, str | None]]:
-    """What is not there, or not in a version that fits, of these and of all that they need; and who needs it."""
-    waiting: list[tuple[Requirement, str | None]] = [(one, None) for one in wanted if _applies(one, "")]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        one, by = waiting.pop()
-        if not _fits(packages, one):
-            yield one, by
+def find_missing(packages: Packages, requirements: Iterable[Requirement]) -> Iterator[tuple[Requirement, str | None]]:
+    """Yield what is not installed, or not in a fitting version, and the package that requires it.
+
+    The packages that an installed one requires are checked, too.
+    """
+    queue: list[tuple[Requirement, str | None]] = [(each, None) for each in requirements if _applies(each, "")]
+    checked: set[tuple[str, str]] = set()
+    while queue:
+        requirement, required_by = queue.pop()
+        if not _is_met(packages, requirement):
+            yield requirement, required_by
             continue
-        name = canonicalize_name(one.name)
-        for extra in ("", *one.extras):
-            if (name, extra) not in seen:
-                seen.add((name, extra))
-                needs = map(parsed, packages[name].requires or [])
-                waiting += [(need, name) for need in needs if need is not None and _applies(need, extra)]
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) not in checked:
+                checked.add((name, extra))
+                dependencies = map(parse_requirement, packages[name].requires or [])
+                queue += [(each, name) for each in dependencies if each is not None and _applies(each, extra)]
 
 
 def _applies(requirement: Requirement, extra: str) -> bool:
@@ -66,11 +71,11 @@ def _applies(requirement: Requirement, extra: str) -> bool:
     return marker is None or marker.evaluate({"extra": extra})
 
 
-def _fits(packages: Packages, requirement: Requirement) -> bool:
-    there = packages.get(canonicalize_name(requirement.name))
-    if there is None:
+def _is_met(packages: Packages, requirement: Requirement) -> bool:
+    package = packages.get(canonicalize_name(requirement.name))
+    if package is None:
         return False
     if requirement.url is not None:
-        # Which file a package came from is not told reliably.
-        return there.read_text("direct_url.json") is not None
-    return requirement.specifier.contains(there.version, prereleases=True)
+        # Metadata does not say reliably which file a package came from.
+        return package.read_text("direct_url.json") is not None
+    return requirement.specifier.contains(package.version, prereleases=True)

@@ -1,4 +1,4 @@
-"""Every version that can be had here, ready to be loaded: of our own folders, as pushed, or as trained."""
+"""The resolver of versions: from local folders, as pushed, or as trained."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -7,60 +7,66 @@ from typing import Final
 
 from msgspec import structs
 
-from runners.errors import NotOffered
-from runners.process.worker_process import Program
+from runners.errors import UnusableModel
+from runners.process.program import Program
 from runners.versions.introspection import Model
-from runners.versions.pushed import Pushed
+from runners.versions.pushed import PushedVersions
 from schemas import phases
 from schemas.models import Manifest
 
-WEIGHTS: Final = "COG_WEIGHTS"
-"""What Cog tells `setup(weights)` by."""
+WEIGHTS_VARIABLE: Final = "COG_WEIGHTS"
+"""The variable by which Cog passes weights to `setup(weights)`."""
 
 
-class Library:
-    def __init__(self, models: Mapping[str, Model], pushed: Pushed) -> None:
-        self._models = models
-        """Of our own folders, by version; more may come."""
+class Resolver:
+    """A lookup of models by version, in local folders and then in the file store.
+
+    `local_models` are by version, and may grow later.
+    """
+
+    def __init__(self, local_models: Mapping[str, Model], pushed: PushedVersions) -> None:
+        self._local_models = local_models
         self._pushed = pushed
 
-    async def has(self, version: str) -> bool:
-        """Whether its folder is ours, or can be fetched. Raises `FileStoreError` and `BadPack`."""
+    async def can_resolve(self, version: str) -> bool:
+        """Return whether the version's folder is local or can be fetched. Raises `FileStoreError` and `BadArchive`."""
         root: str | None = version
-        while root is not None and root not in self._models:
-            manifest = await self._pushed.packs.manifest(root)
+        while root is not None and root not in self._local_models:
+            manifest = await self._pushed.archives.fetch_manifest(root)
             if manifest is None:
                 return False
             root = manifest.base
         return True
 
-    async def model(self, version: str, held: ExitStack, say: Callable[[str], None]) -> Model:
-        """What it needs stays until `held` is closed; `say` hears what is being done.
+    async def resolve(self, version: str, resources: ExitStack, on_phase: Callable[[str], None]) -> Model:
+        """Return the model of a version; what it needs stays until `resources` are closed.
 
-        Raises `FileStoreError`, `BadPack` and `NotOffered`.
+        `on_phase` gets each phase (`schemas.phases`). Raises `FileStoreError`, `BadArchive` and `UnusableModel`.
         """
-        if (model := self._models.get(version)) is not None:
+        if (model := self._local_models.get(version)) is not None:
             return model
-        manifest = await self._pushed.packs.manifest(version)
+        manifest = await self._pushed.archives.fetch_manifest(version)
         if manifest is None:
-            raise NotOffered("this version is no longer in the file store", stage="fetch")
-        return await self.made(manifest, held, say)
+            raise UnusableModel("this version is no longer in the file store", stage="fetch")
+        return await self.resolve_manifest(manifest, resources, on_phase)
 
-    async def made(self, manifest: Manifest, held: ExitStack, say: Callable[[str], None]) -> Model:
-        """The same of one whose manifest is at hand."""
+    async def resolve_manifest(
+        self, manifest: Manifest, resources: ExitStack, on_phase: Callable[[str], None]
+    ) -> Model:
+        """Return the model of a manifest, as `resolve` does."""
         if manifest.base is None or manifest.weights is None:
-            return await self._pushed.model(manifest, held, say)
-        base = await self.model(manifest.base, held, say)
-        say(phases.DOWNLOADING)
-        weights = await self._pushed.weights(manifest.weights, held)
+            return await self._pushed.load_model(manifest, resources, on_phase)
+        base = await self.resolve(manifest.base, resources, on_phase)
+        on_phase(phases.DOWNLOADING)
+        weights = await self._pushed.fetch_weights(manifest.weights, resources)
         return _with_weights(base, manifest, weights)
 
 
 def _with_weights(base: Model, manifest: Manifest, weights: Path) -> Model:
-    offer = structs.replace(base.offer, owner=manifest.owner, name=manifest.name, version=manifest.version)
-    trainer = _given(base.trainer, weights) if base.trainer is not None else None
-    return structs.replace(base, offer=offer, program=_given(base.program, weights), trainer=trainer)
+    info = structs.replace(base.info, owner=manifest.owner, name=manifest.name, version=manifest.version)
+    trainer = _set_weights(base.trainer, weights) if base.trainer is not None else None
+    return structs.replace(base, info=info, program=_set_weights(base.program, weights), trainer=trainer)
 
 
-def _given(program: Program, weights: Path) -> Program:
-    return structs.replace(program, environment={**program.environment, WEIGHTS: str(weights)})
+def _set_weights(program: Program, weights: Path) -> Program:
+    return structs.replace(program, environment={**program.environment, WEIGHTS_VARIABLE: str(weights)})

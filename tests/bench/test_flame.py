@@ -6,24 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flame import RIGHTS, Unseen, record, record_loaded
+from benchmarks.flame import PERMISSION_ADVICE, ProfilingFailed, record, record_loaded
 
 
-def test_a_process_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_process_is_reported(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    with pytest.raises(Unseen, match="py-spy"):
+    with pytest.raises(ProfilingFailed, match="py-spy"):
         record(gone.pid, 1, tmp_path / "flame.svg")
 
 
 @pytest.mark.slow
-def test_a_process_is_drawn(tmp_path: Path) -> None:
+def test_a_flame_graph_of_a_process_is_written(tmp_path: Path) -> None:
     out = tmp_path / "flame.svg"
     with subprocess.Popen([sys.executable, "-c", "def spin():\n  while True: pass\nspin()"]) as process:
         try:
             record(process.pid, 1, out)
-        except Unseen as error:
-            if RIGHTS in str(error):
+        except ProfilingFailed as error:
+            if PERMISSION_ADVICE in str(error):
                 pytest.skip("processes may not be looked into here")
             raise
         finally:
@@ -32,12 +32,12 @@ def test_a_process_is_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_gateway_is_drawn_under_load(tmp_path: Path) -> None:
+def test_a_flame_graph_of_a_loaded_gateway_is_written(tmp_path: Path) -> None:
     out = tmp_path / "flame.json"
     try:
         record_loaded("gateway", "no-op, 32 clients", 8, 2, out, "speedscope")
-    except Unseen as error:
-        if RIGHTS in str(error):
+    except ProfilingFailed as error:
+        if PERMISSION_ADVICE in str(error):
             pytest.skip("processes may not be looked into here")
         raise
     assert "gateway/routes/predictions.py" in out.read_text()

@@ -8,30 +8,30 @@ from pathlib import Path
 import pytest
 
 from benchmarks import machine
-from benchmarks.samples import Figure, Repeat, read
+from benchmarks.samples import Figure, Repeat, read_measurements
 
 
-def gpu(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_gpu(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("samovar")), "bench", "gpu", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
 
 
-@pytest.mark.skipif(bool(machine.gpus()), reason="there is a GPU here")
-def test_it_says_that_there_is_no_gpu() -> None:
-    done = gpu()
+@pytest.mark.skipif(bool(machine.gpu_handles()), reason="there is a GPU here")
+def test_a_missing_gpu_is_reported() -> None:
+    done = run_gpu()
     assert done.returncode == 1
     assert done.stderr == (
-        "samovar: There is no NVIDIA GPU here, so there is nothing to measure; --anyway runs it on the CPU.\n"
+        "samovar: This machine has no NVIDIA GPU, so there is nothing to measure; --anyway uses the CPU.\n"
     )
 
 
 @pytest.mark.slow
-def test_batches_are_measured_in_a_bare_loop_and_behind_everything(tmp_path: Path) -> None:
+def test_batches_are_measured_in_a_bare_loop_and_behind_the_gateway(tmp_path: Path) -> None:
     out = tmp_path / "gpu.jsonl.gz"
     wish = ["--models", "transformer", "--sizes", "1", "--sizes", "2", "--repeats", "1", "--seconds", "0.5"]
-    done = gpu(*wish, "--anyway", "--out", str(out), TRANSFORMER_LAYERS="1")
+    done = run_gpu(*wish, "--anyway", "--out", str(out), TRANSFORMER_LAYERS="1")
     assert done.returncode == 0, done.stderr
-    measured = list(read(out))
+    measured = list(read_measurements(out))
     alone = {one.name: one.values for one in measured if isinstance(one, Figure) and one.figure == "texts/s"}
     assert list(alone) == ["transformer, batches of 1", "transformer, batches of 2"]
     assert all(rate > 0 for values in alone.values() for rate in values)
@@ -41,10 +41,10 @@ def test_batches_are_measured_in_a_bare_loop_and_behind_everything(tmp_path: Pat
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not machine.gpus(), reason="NVML sees no GPU on this machine")
+@pytest.mark.skipif(not machine.gpu_handles(), reason="NVML sees no GPU on this machine")
 def test_a_gpu_is_busy_while_a_model_computes(tmp_path: Path) -> None:
     out = tmp_path / "gpu.jsonl.gz"
-    assert gpu("--models", "transformer", "--sizes", "64", "--repeats", "1", "--out", str(out)).returncode == 0
-    shares = [one for one in read(out) if isinstance(one, Figure) and one.figure.startswith("%")]
+    assert run_gpu("--models", "transformer", "--sizes", "64", "--repeats", "1", "--out", str(out)).returncode == 0
+    shares = [one for one in read_measurements(out) if isinstance(one, Figure) and one.figure.startswith("%")]
     assert {one.target for one in shares} == {"bare loop", "samovar"}
     assert all(one.values[0] > 0 for one in shares)

@@ -4,20 +4,29 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.guard import PYTHON, STEEP, Count, count, counts, growth, judge, kept
-from benchmarks.guarded import GROWING
+from benchmarks.guard import (
+    MAX_GROWTH,
+    PYTHON,
+    Count,
+    compare_with_budget,
+    count,
+    count_operations,
+    measure_growth,
+    read_budget,
+)
+from benchmarks.guarded_operations import GROWING
 
 
-def test_no_operation_takes_more_instructions_than_were_kept() -> None:
-    budget = kept()
+def test_no_operation_exceeds_its_budget() -> None:
+    budget = read_budget()
     if budget is None:
         pytest.skip(f"nothing is kept for Python {PYTHON}")
-    assert list(judge(counts(), budget)) == []
+    assert list(compare_with_budget(count_operations(), budget)) == []
 
 
 @pytest.mark.parametrize("name", GROWING)
 def test_ten_times_the_outputs_take_ten_times_as_long(name: str) -> None:
-    assert growth(GROWING[name]) <= STEEP
+    assert measure_growth(GROWING[name]) <= MAX_GROWTH
 
 
 def test_counts_are_the_same_every_time() -> None:
@@ -31,7 +40,7 @@ def test_counts_are_the_same_every_time() -> None:
     assert first.calls == 10  # `str` is a class
 
 
-def test_a_copy_for_each_output_is_steep() -> None:
+def test_a_copy_for_each_output_grows_too_fast() -> None:
     def copying(size: int) -> Callable[[], None]:
         def once() -> None:
             outputs: list[int] = []
@@ -40,27 +49,27 @@ def test_a_copy_for_each_output_is_steep() -> None:
 
         return once
 
-    assert growth(copying, attempts=1) > STEEP
+    assert measure_growth(copying, attempts=1) > MAX_GROWTH
 
 
 @pytest.mark.parametrize(
-    ("now", "words"),
+    ("now", "expected"),
     [
         pytest.param(Count(120, 10), "instructions went up from 100 to 120", id="more"),
         pytest.param(Count(80, 10), "instructions went down from 100 to 80", id="less"),
         pytest.param(Count(100, 13), "calls went up from 10 to 13", id="calls"),
     ],
 )
-def test_what_is_not_as_kept_is_said(now: Count, words: str) -> None:
-    (said,) = judge({"answer": now}, {"answer": Count(100, 10)})
-    assert words in said
-    assert "guard --update" in said
+def test_a_difference_from_the_budget_is_described(now: Count, expected: str) -> None:
+    (messages,) = compare_with_budget({"answer": now}, {"answer": Count(100, 10)})
+    assert expected in messages
+    assert "guard --update" in messages
 
 
-def test_a_little_more_is_nothing_to_speak_of() -> None:
-    assert list(judge({"answer": Count(109, 11)}, {"answer": Count(100, 10)})) == []
+def test_a_difference_within_the_slack_is_accepted() -> None:
+    assert list(compare_with_budget({"answer": Count(109, 11)}, {"answer": Count(100, 10)})) == []
 
 
-def test_an_operation_that_nobody_counts_is_said() -> None:
-    assert list(judge({}, {"answer": Count(1, 1)})) == ["answer: is not counted any more."]
-    assert list(judge({"answer": Count(1, 1)}, {})) == ["answer: nothing is kept of it."]
+def test_an_operation_that_is_not_counted_any_more_is_reported() -> None:
+    assert list(compare_with_budget({}, {"answer": Count(1, 1)})) == ["answer: is not counted any more."]
+    assert list(compare_with_budget({"answer": Count(1, 1)}, {})) == ["answer: nothing is kept of it."]

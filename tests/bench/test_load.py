@@ -12,32 +12,33 @@ from hypothesis import strategies as st
 from msgspec import Raw, structs
 
 from benchmarks.load.schedule import arrivals
-from benchmarks.measure import Unmeasurable, measure
+from benchmarks.measure import MeasurementFailed, measure
 from benchmarks.samples import Plan, Repeat, Request, Sample
 from benchmarks.targets import Target
 
 STALL = 0.3  # seconds
 
 
-def said(status: int, body: bytes) -> bytes:
+def http_answer(status: int, body: bytes) -> bytes:
+    """Return an answer as bytes."""
     return b"HTTP/1.1 %d So\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
 
 
-Say = Callable[["Server", bytes], AsyncIterator[bytes]]
-"""To a body: the answer, in pieces. An empty piece ends the connection."""
+AnswerFunction = Callable[["Server", bytes], AsyncIterator[bytes]]
+"""Yields the answer to a body in pieces; an empty piece ends the connection."""
 
 
 class Server:
-    """Counts what it is asked, and how many ask at once."""
+    """A server that counts requests, and how many of them are under way at once."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, answer: AnswerFunction) -> None:
         self.url = ""
-        self.asked: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.heads: list[bytes] = []
         self.connections = 0
-        self.most = 0
-        self._say = say
-        self._now = 0
+        self.max_concurrent = 0
+        self._answer_pieces = answer
+        self._concurrent = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -50,28 +51,28 @@ class Server:
         size = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
         body = await reader.readexactly(size)
         self.heads.append(head)
-        self.asked.append(body)
-        self._now += 1
-        self.most = max(self.most, self._now)
-        async for piece in self._say(self, body):
+        self.bodies.append(body)
+        self._concurrent += 1
+        self.max_concurrent = max(self.max_concurrent, self._concurrent)
+        async for piece in self._answer_pieces(self, body):
             writer.write(piece) if piece else writer.close()
-        self._now -= 1
+        self._concurrent -= 1
 
 
 @contextmanager
-def serving(say: Say) -> Generator[Server]:
-    """In a thread of its own: who measures waits for the load generator."""
-    server, started = Server(say), threading.Event()
+def running_server(answer: AnswerFunction) -> Generator[Server]:
+    """Run a server in a thread of its own, as this one waits for the load generator."""
+    server, started = Server(answer), threading.Event()
     ends: list[Callable[[], object]] = []
 
     async def main() -> None:
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
         ends.append(lambda: loop.call_soon_threadsafe(ended.set))
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         started.set()
         await ended.wait()
-        listening.close()
+        listener.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
@@ -83,25 +84,27 @@ def serving(say: Say) -> Generator[Server]:
         thread.join()
 
 
-async def ok(server: Server, body: bytes) -> AsyncIterator[bytes]:
+async def answer_ok(server: Server, body: bytes) -> AsyncIterator[bytes]:
+    """Answer at once."""
     await asyncio.sleep(0)
-    yield said(200, b"ok")
+    yield http_answer(200, b"ok")
 
 
-def stalled(after: int) -> Say:
-    """One answer is late, and with it all those that are asked meanwhile."""
+def stall_after(after: int) -> AnswerFunction:
+    """Return an answer function that delays one answer, and all those that are requested meanwhile."""
     gate = asyncio.Lock()
 
-    async def say(server: Server, body: bytes) -> AsyncIterator[bytes]:
+    async def answer(server: Server, body: bytes) -> AsyncIterator[bytes]:
         async with gate:
-            if len(server.asked) == after:
+            if len(server.bodies) == after:
                 await asyncio.sleep(STALL)
-        yield said(200, b"ok")
+        yield http_answer(200, b"ok")
 
-    return say
+    return answer
 
 
-def plan(server: Server, *, bodies: int = 1, seconds: float = 0.2) -> Plan:
+def create_plan(server: Server, *, bodies: int = 1, seconds: float = 0.2) -> Plan:
+    """Return a plan for the server."""
     return Plan(
         name="it",
         target="server",
@@ -114,21 +117,23 @@ def plan(server: Server, *, bodies: int = 1, seconds: float = 0.2) -> Plan:
     )
 
 
-def run(plan: Plan, token: str | None = None) -> Repeat:
+def measure_once(plan: Plan, token: str | None = None) -> Repeat:
+    """Return the one repeat of a plan."""
     (repeat,) = measure(plan, Target("server", plan.url, token))
     return repeat
 
 
-def slow(samples: list[Sample]) -> int:
+def count_slow(samples: list[Sample]) -> int:
+    """Return how many samples a stall delayed."""
     return sum(sample.latency > STALL * 1e6 / 4 for sample in samples)
 
 
-def test_clients_that_wait_ask_one_at_a_time_and_in_turns() -> None:
-    with serving(ok) as server:
-        repeat = run(structs.replace(plan(server, bodies=3), clients=4))
+def test_closed_loop_clients_send_one_request_at_a_time_in_turns() -> None:
+    with running_server(answer_ok) as server:
+        repeat = measure_once(structs.replace(create_plan(server, bodies=3), clients=4))
         assert server.connections == 5  # one has looked whether there is somebody
-        assert server.most <= 4
-        assert len(repeat.samples) == len(server.asked) - 1
+        assert server.max_concurrent <= 4
+        assert len(repeat.samples) == len(server.bodies) - 1
         turns = [sum(sample.request == which for sample in repeat.samples) for which in range(3)]
         assert max(turns) - min(turns) <= 1
         assert [sample.at for sample in repeat.samples] == sorted(sample.at for sample in repeat.samples)
@@ -136,58 +141,58 @@ def test_clients_that_wait_ask_one_at_a_time_and_in_turns() -> None:
 
 
 def test_the_warm_up_is_not_counted() -> None:
-    with serving(ok) as server:
-        repeat = run(structs.replace(plan(server), warm_up=0.2))
-        assert len(repeat.samples) < len(server.asked) - 1
+    with running_server(answer_ok) as server:
+        repeat = measure_once(structs.replace(create_plan(server), warm_up=0.2))
+        assert len(repeat.samples) < len(server.bodies) - 1
         assert server.connections == 2
 
 
 def test_the_token_travels_with_each_request_and_not_on_the_command_line() -> None:
-    with serving(ok) as server:
-        run(plan(server), token="secret")
+    with running_server(answer_ok) as server:
+        measure_once(create_plan(server), token="secret")
         assert all(b"authorization: Bearer secret\r\n" in head for head in server.heads)
 
 
 @pytest.mark.parametrize("kind", ["constant", "poisson"])
-def test_arrivals_come_when_they_are_due_whoever_has_been_answered(kind: str) -> None:
-    with serving(ok) as server:
-        wanted = structs.replace(plan(server), arrivals=kind, rate=200.0, clients=8)
-        repeat = run(wanted)
-        due = arrivals(wanted.arrivals, 200.0, wanted.seconds, wanted.seed + 1)
+def test_an_open_loop_sends_requests_when_they_are_due(kind: str) -> None:
+    with running_server(answer_ok) as server:
+        plan = structs.replace(create_plan(server), arrivals=kind, rate=200.0, clients=8)
+        repeat = measure_once(plan)
+        due = arrivals(plan.arrivals, 200.0, plan.seconds, plan.seed + 1)
         assert [sample.at for sample in repeat.samples] == [round(time * 1e6) for time in due]
         assert all(sample.error is None for sample in repeat.samples)
 
 
-def test_who_waits_for_answers_sees_one_slow_answer_of_a_server_that_stalls() -> None:
-    with serving(stalled(after=20)) as server:
-        assert 1 <= slow(run(plan(server, seconds=0.5)).samples) <= 3
+def test_a_closed_loop_sees_one_slow_answer_of_a_stalled_server() -> None:
+    with running_server(stall_after(after=20)) as server:
+        assert 1 <= count_slow(measure_once(create_plan(server, seconds=0.5)).samples) <= 3
 
 
-def test_arrivals_see_all_that_came_while_it_stalled() -> None:
+def test_an_open_loop_sees_every_answer_that_a_stall_delayed() -> None:
     """Forty-five come in the first three quarters of the stall; some more if this machine stalls, too."""
-    with serving(stalled(after=20)) as server:
-        wanted = structs.replace(plan(server, seconds=0.6), arrivals="constant", rate=200.0)
+    with running_server(stall_after(after=20)) as server:
+        due = structs.replace(create_plan(server, seconds=0.6), arrivals="constant", rate=200.0)
         for connections in (1, 64):
-            server.asked.clear()
-            samples = run(structs.replace(wanted, clients=connections)).samples
+            server.bodies.clear()
+            samples = measure_once(structs.replace(due, clients=connections)).samples
             assert len(samples) == 120
-            assert slow(samples) >= 40
+            assert count_slow(samples) >= 40
 
 
-def test_what_goes_wrong_is_a_sample() -> None:
+def test_a_wrong_answer_is_a_sample_with_its_error() -> None:
     answers = {
-        b'"0"': [said(200, b"ok")],
-        b'"1"': [said(503, b'{"detail": "full"}')],
+        b'"0"': [http_answer(200, b"ok")],
+        b'"1"': [http_answer(503, b'{"detail": "full"}')],
         b'"2"': [b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nhalf", b""],
-        b'"3"': [said(200, b"no")],
+        b'"3"': [http_answer(200, b"no")],
     }
 
-    async def say(server: Server, body: bytes) -> AsyncIterator[bytes]:
+    async def answer(server: Server, body: bytes) -> AsyncIterator[bytes]:
         for piece in answers[body]:
             yield piece
 
-    with serving(say) as server:
-        samples = run(structs.replace(plan(server, bodies=4), expect="ok", clients=2)).samples
+    with running_server(answer) as server:
+        samples = measure_once(structs.replace(create_plan(server, bodies=4), expect="ok", clients=2)).samples
     errors = {which: {sample.error for sample in samples if sample.request == which} for which in range(4)}
     assert errors == {
         0: {None},
@@ -197,61 +202,67 @@ def test_what_goes_wrong_is_a_sample() -> None:
     }
 
 
-def test_a_connection_that_the_server_ends_is_opened_anew() -> None:
-    async def say(server: Server, body: bytes) -> AsyncIterator[bytes]:
+def test_a_connection_that_the_server_closed_is_opened_again() -> None:
+    async def answer(server: Server, body: bytes) -> AsyncIterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
         yield b""
 
-    with serving(say) as server:
-        samples = run(plan(server)).samples
+    with running_server(answer) as server:
+        samples = measure_once(create_plan(server)).samples
         assert {sample.error for sample in samples} == {None}
         assert server.connections == len(samples) + 1
 
 
 def test_pieces_of_an_answer_are_events() -> None:
-    async def say(server: Server, body: bytes) -> AsyncIterator[bytes]:
+    async def answer(server: Server, body: bytes) -> AsyncIterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         for _ in range(3):
             yield b"4\r\nwhat\r\n"
         yield b"1c\r\ndata: four\r\n\r\ndata: five\r\n\r\n\r\n0\r\n\r\n"
 
-    with serving(say) as server:
-        samples = run(structs.replace(plan(server), protocol="plain-stream")).samples
+    with running_server(answer) as server:
+        samples = measure_once(structs.replace(create_plan(server), protocol="plain-stream")).samples
     assert {len(sample.gaps) for sample in samples} == {4}
     assert all(sample.first is not None and sample.first <= sample.latency for sample in samples)
 
 
-def test_what_is_wrong_from_the_start_is_told_once() -> None:
-    async def say(server: Server, body: bytes) -> AsyncIterator[bytes]:
-        yield said(422, b'{"detail": "text: missing"}')
+def test_an_error_of_every_request_is_reported_once() -> None:
+    async def answer(server: Server, body: bytes) -> AsyncIterator[bytes]:
+        yield http_answer(422, b'{"detail": "text: missing"}')
 
-    with serving(say) as server, pytest.raises(Unmeasurable, match="it: /predict: status 422: text: missing"):
-        run(structs.replace(plan(server), clients=8))
-    assert len(server.asked) == 1
+    with (
+        running_server(answer) as server,
+        pytest.raises(MeasurementFailed, match="it: /predict: status 422: text: missing"),
+    ):
+        measure_once(structs.replace(create_plan(server), clients=8))
+    assert len(server.bodies) == 1
 
 
-def test_nobody_there_is_told() -> None:
-    with serving(ok) as server:
+def test_an_unreachable_server_is_reported() -> None:
+    with running_server(answer_ok) as server:
         pass
-    with pytest.raises(Unmeasurable, match=f"cannot reach {server.url}: Connection refused"):
-        run(plan(server))
+    with pytest.raises(MeasurementFailed, match=f"cannot reach {server.url}: Connection refused"):
+        measure_once(create_plan(server))
 
 
-def test_no_address_is_told() -> None:
-    with serving(ok) as server, pytest.raises(Unmeasurable, match="an address begins with http://"):
-        run(structs.replace(plan(server), url="localhost:8000"))
+def test_an_invalid_address_is_reported() -> None:
+    with (
+        running_server(answer_ok) as server,
+        pytest.raises(MeasurementFailed, match="use an address that begins with http://"),
+    ):
+        measure_once(structs.replace(create_plan(server), url="localhost:8000"))
 
 
-def test_progress_and_results_are_told() -> None:
-    told: list[str] = []
-    with serving(ok) as server:
-        wanted = structs.replace(plan(server), repeats=2)
-        assert [repeat.number for repeat in measure(wanted, Target("server", server.url), progress=told.append)] == [
+def test_progress_and_results_are_reported() -> None:
+    lines: list[str] = []
+    with running_server(answer_ok) as server:
+        due = structs.replace(create_plan(server), repeats=2)
+        assert [repeat.number for repeat in measure(due, Target("server", server.url), progress=lines.append)] == [
             1,
             2,
         ]
-    assert told[:2] == ["it: asking once", "it: warm-up"]
-    assert told[-1].startswith("it: repeat 2 of 2: ")
+    assert lines[:2] == ["it: sending each request once", "it: warm-up"]
+    assert lines[-1].startswith("it: repeat 2 of 2: ")
 
 
 RATES = st.floats(1, 2000)
@@ -259,7 +270,7 @@ SECONDS = st.floats(0.01, 2)
 
 
 @given(RATES, SECONDS, st.integers(0, 1000))
-def test_chance_has_the_rate_that_was_asked_for(rate: float, seconds: float, seed: int) -> None:
+def test_poisson_arrivals_have_the_requested_rate(rate: float, seconds: float, seed: int) -> None:
     """Six standard deviations off would be a miss in a billion; a few arrivals are no normal distribution."""
     times = arrivals("poisson", rate, seconds, seed)
     assert times == sorted(times)
@@ -269,14 +280,14 @@ def test_chance_has_the_rate_that_was_asked_for(rate: float, seconds: float, see
 
 
 @given(RATES, SECONDS)
-def test_what_is_constant_has_one_distance(rate: float, seconds: float) -> None:
+def test_constant_arrivals_are_evenly_spaced(rate: float, seconds: float) -> None:
     times = arrivals("constant", rate, seconds, 1)
     assert times[0] == 0
     assert abs(len(times) - rate * seconds) <= 1
     assert all(abs(later - one - 1 / rate) < 1e-9 for one, later in pairwise(times))
 
 
-def test_chance_leaves_gaps_as_it_does() -> None:
+def test_poisson_gaps_are_exponential() -> None:
     """Of exponential gaps e^-1 are longer than the mean, and their standard deviation is the mean."""
     times = arrivals("poisson", 1000, 20, 1)
     gaps = [later - one for one, later in pairwise(times)]

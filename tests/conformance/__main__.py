@@ -5,7 +5,7 @@ from collections import Counter
 from typing import get_args
 
 from tests.conformance.cases import CASES
-from tests.conformance.compare import compared
+from tests.conformance.compare import compare
 from tests.conformance.reasons import REASONS, Source
 from tests.conformance.verdict import brief
 
@@ -15,7 +15,7 @@ SOURCES = get_args(Source)
 def main(names: list[str]) -> int:
     counts: Counter[str] = Counter()
     sources: Counter[str] = Counter()
-    for verdict in compared([case for case in CASES if not names or case.predictor in names]):
+    for verdict in compare([case for case in CASES if not names or case.predictor in names]):
         counts[verdict.kind] += 1
         if verdict.kind == "better":
             # A call with several reasons counts by the one that is least asked for.

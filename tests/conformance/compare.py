@@ -1,4 +1,4 @@
-"""Runs every case through both sides and judges each call."""
+"""Running every case through both sides, and judging each call."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ from typing import Final, Protocol
 from msgspec import json
 
 from tests.conformance.oracle import Oracle
-from tests.conformance.ours import Ours, introspected
+from tests.conformance.ours import Ours, introspect
 from tests.conformance.outcome import Call, Case, Outcome, failure
 from tests.conformance.scene import Scene
 from tests.conformance.venv import oracle_python
 from tests.conformance.verdict import Verdict, judge
 from tests.conformance.web import Web, serving
 
-AT_ONCE: Final = 2
+MAX_CASES: Final = 2
 
 
 class Side(Protocol):
@@ -25,9 +25,9 @@ class Side(Protocol):
     def close(self) -> None: ...
 
 
-def compared(cases: Sequence[Case]) -> Iterator[Verdict]:
+def compare(cases: Sequence[Case]) -> Iterator[Verdict]:
     python = oracle_python()
-    with serving() as web, ThreadPoolExecutor(AT_ONCE) as pool:
+    with serving() as web, ThreadPoolExecutor(MAX_CASES) as pool:
         for verdicts in pool.map(lambda case: _case(case, python, web), cases):
             yield from verdicts
 
@@ -35,13 +35,13 @@ def compared(cases: Sequence[Case]) -> Iterator[Verdict]:
 def _case(case: Case, python: Path, web: Web) -> list[Verdict]:
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as home:
         here, there = Scene(case, Path(home, "ours"), web.url), Scene(case, Path(home, "oracle"), web.url)
-        told = introspected(here)
-        document = json.encode(told["schema"]) if case.document and "schema" in told else None
-        with closing(Oracle(python, there, document, web)) as oracle, closing(Ours(here, told)) as ours:
-            return [judge(case.predictor, call, _asked(oracle, call), _asked(ours, call)) for call in case.calls]
+        introspection = introspect(here)
+        document = json.encode(introspection["schema"]) if case.document and "schema" in introspection else None
+        with closing(Oracle(python, there, document, web)) as oracle, closing(Ours(here, introspection)) as ours:
+            return [judge(case.predictor, call, _call(oracle, call), _call(ours, call)) for call in case.calls]
 
 
-def _asked(side: Side, call: Call) -> Outcome:
+def _call(side: Side, call: Call) -> Outcome:
     try:
         return side.call(call)
     except Exception as error:

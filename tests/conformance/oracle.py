@@ -20,8 +20,8 @@ import httpx
 from msgspec import json
 
 from tests.conformance.outcome import Call, Outcome
-from tests.conformance.scene import PATIENCE, SOON, Scene, alive, shown, until
-from tests.conformance.signatures import inspected
+from tests.conformance.scene import PATIENCE, SOON, Scene, alive, describe_content, until
+from tests.conformance.signatures import inspect_inputs
 from tests.conformance.web import Web
 
 SERVE: Final = (
@@ -72,14 +72,14 @@ class Oracle:
             case "health":
                 return self._health()
             case "stop":
-                return self._stopped()
+                return self._stop()
             case "document":
                 return Outcome(status="served", output=self._http.get("/openapi.json").json())
             case "signature":
                 name = self._scene.case.ref.partition(":")[2]
-                return Outcome(status="told", output=inspected(self._python, self._scene.folder, name))
+                return Outcome(status="told", output=inspect_inputs(self._python, self._scene.folder, name))
             case "predict":
-                return self._predicted(call)
+                return self._predict(call)
 
     def close(self) -> None:
         self._http.close()
@@ -90,23 +90,23 @@ class Oracle:
 
     def _await_setup(self) -> None:
         if not self._set_up:
-            until(self._settled, "the oracle did not come up")
+            until(self._has_set_up, "the oracle did not come up")
 
-    def _settled(self) -> bool:
+    def _has_set_up(self) -> bool:
         if self._process.poll() is not None:
             raise ChildProcessError(f"the oracle's server ended with exit code {self._process.returncode}")
         with suppress(httpx.TransportError):
-            found = self._http.get("/health-check").json()
-            if found["status"] not in ("UNKNOWN", "STARTING"):
-                self._set_up = found
+            health = self._http.get("/health-check").json()
+            if health["status"] not in ("UNKNOWN", "STARTING"):
+                self._set_up = health
         return bool(self._set_up)
 
     def _setup(self) -> Outcome:
         if self._set_up["status"] == "SETUP_FAILED":
-            told = self._set_up["setup"].get("logs", "")
-            lines = [line.removeprefix(_SETUP_LINE) for line in told.splitlines() if line.startswith(_SETUP_LINE)]
-            return Outcome(status="broken", logs=_without_warnings(lines), error=told)
-        until(self._told, "the oracle did not tell of its set-up")
+            log = self._set_up["setup"].get("logs", "")
+            lines = [line.removeprefix(_SETUP_LINE) for line in log.splitlines() if line.startswith(_SETUP_LINE)]
+            return Outcome(status="broken", logs=_without_warnings(lines), error=log)
+        until(self._has_setup_log, "the oracle did not log its set-up")
         return Outcome(status="ready", logs=_without_warnings(self._printed()))
 
     def _printed(self) -> list[str]:
@@ -114,28 +114,28 @@ class Oracle:
         entries = [json.decode(line, type=dict[str, Any]) for line in self._server_log.read_bytes().splitlines()]
         return [entry["fields"]["message"] for entry in entries if entry["target"] in _SETUP_TARGETS]
 
-    def _told(self) -> bool:
+    def _has_setup_log(self) -> bool:
         """It is ready moments before its log is."""
         return _LAST_LINE in self._http.get("/health-check").json()["setup"].get("logs", "")
 
     def _health(self) -> Outcome:
         until(self._idle, "the oracle stayed busy")
-        found = self._http.get("/health-check").json()
-        if found["status"] == "READY":
+        health = self._http.get("/health-check").json()
+        if health["status"] == "READY":
             return Outcome(status="healthy")
-        return Outcome(status="unhealthy", error=found.get("user_healthcheck_error") or found["status"])
+        return Outcome(status="unhealthy", error=health.get("user_healthcheck_error") or health["status"])
 
     def _idle(self) -> bool:
         """It answers a prediction moments before it is ready for the next."""
         return self._http.get("/health-check").json()["status"] != "BUSY"
 
-    def _stopped(self) -> Outcome:
+    def _stop(self) -> Outcome:
         pid = int(self._scene.setup_marks.read_text())
         self._process.terminate()
         self._process.wait(PATIENCE)
         return Outcome(status="alive" if alive(pid) else "gone")
 
-    def _predicted(self, call: Call) -> Outcome:
+    def _predict(self, call: Call) -> Outcome:
         self._scene.begin()
         inputs = self._scene.inputs(call)
         with ThreadPoolExecutor(len(inputs)) as pool:
@@ -149,7 +149,7 @@ class Oracle:
             logs=first.logs,
             error=first.error,
             fields=first.fields,
-            left=self._scene.marks.read_text(),
+            marks=self._scene.marks.read_text(),
             litter=self._scene.litter(),
             uploads=first.uploads,
         )
@@ -159,14 +159,14 @@ class Oracle:
         body = {"id": id, "input": input, "context": call.context}
         path = f"/{'trainings' if self._scene.case.train else 'predictions'}/{id}"
         if call.stream:
-            return self._outcome(self._followed(path, body))
+            return self._outcome(self._stream(path, body))
         if not call.cancel:
-            return self._answered(self._put(path, body))
+            return self._outcome_of(self._put(path, body))
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self._put, path, body)
-            self._scene.marked()
+            self._scene.wait_for_marks()
             self._http.post(f"{path}/cancel").raise_for_status()
-            return self._answered(answer.result())
+            return self._outcome_of(answer.result())
 
     def _put(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """Its slot is free again only moments after the answer before; one that crashed never is."""
@@ -175,7 +175,7 @@ class Oracle:
             time.sleep(0.005)
         return answer
 
-    def _followed(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _stream(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Read as it grows: the gate opens at the first output."""
         with self._http.stream("PUT", path, json=body, headers={"Accept": "text/event-stream"}) as answer:
             if answer.status_code != 200:
@@ -188,7 +188,7 @@ class Oracle:
                     return json.decode(data)
         raise ConnectionError("the stream ended without an end")
 
-    def _answered(self, answer: httpx.Response) -> Outcome:
+    def _outcome_of(self, answer: httpx.Response) -> Outcome:
         if answer.status_code == 422:
             detail = answer.json()["detail"]
             return Outcome(
@@ -198,28 +198,28 @@ class Oracle:
             return Outcome(status="unavailable", error=answer.text)
         return self._outcome(answer.json())
 
-    def _outcome(self, said: dict[str, Any]) -> Outcome:
-        metrics = {name: value for name, value in said.get("metrics", {}).items() if name != "predict_time"}
+    def _outcome(self, body: dict[str, Any]) -> Outcome:
+        metrics = {name: value for name, value in body.get("metrics", {}).items() if name != "predict_time"}
         return Outcome(
-            status=said["status"],
-            output=self._opened(said.get("output")),
-            uploads=json.encode(said.get("output")).count(self._upload.encode()) if self._upload else None,
+            status=body["status"],
+            output=self._replace_addresses(body.get("output")),
+            uploads=json.encode(body.get("output")).count(self._upload.encode()) if self._upload else None,
             metrics=metrics,
-            logs=said.get("logs", ""),
-            error=reason(said.get("error") or ""),
+            logs=body.get("logs", ""),
+            error=reason(body.get("error") or ""),
         )
 
-    def _opened(self, value: Any) -> Any:
+    def _replace_addresses(self, value: Any) -> Any:
         """With the content of files in the place of their addresses."""
         match value:
             case str() if value.startswith("data:") and ";base64," in value:
-                return shown(base64.b64decode(value.partition(";base64,")[2]))
+                return describe_content(base64.b64decode(value.partition(";base64,")[2]))
             case str() if self._upload and value.startswith(self._upload):
-                return shown(self._web.uploaded[urllib.parse.urlsplit(value).path])
+                return describe_content(self._web.uploaded[urllib.parse.urlsplit(value).path])
             case list():
-                return [self._opened(each) for each in value]
+                return [self._replace_addresses(each) for each in value]
             case dict():
-                return {name: self._opened(each) for name, each in value.items()}
+                return {name: self._replace_addresses(each) for name, each in value.items()}
             case _:
                 return value
 

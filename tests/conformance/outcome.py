@@ -1,4 +1,4 @@
-"""What a call is, and what came of it: the same words for both sides."""
+"""Calls and their outcomes, in the same terms for both sides."""
 
 from typing import Any, Literal
 
@@ -9,9 +9,9 @@ Input = dict[str, Any]
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One thing that both sides are asked to do with a predictor.
+    """Something that both sides do with a predictor.
 
-    In its inputs `{marks}` is a file for the predictor to write to, `{gate}` one that appears once it has said its
+    In its inputs `{marks}` is a file for the predictor to write to, `{gate}` one that appears once it has given its
     first output, `{web}` the address of a server of files.
     """
 
@@ -25,8 +25,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """Cancel it as soon as it has written to its marks."""
     stream: bool = False
     """Follow its output while it grows."""
-    own_words: bool = False
-    """Both must give a reason, each in its own words."""
+    may_differ_in_wording: bool = False
+    """Both must give a reason, but the wording may differ."""
     better: tuple[str, ...] = ()
     """Names of what ours does better, see `reasons.py`."""
 
@@ -50,21 +50,23 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of a call on one side."""
+
     status: str
     """succeeded | failed | canceled | refused | unavailable, and what else a kind of call may come to."""
     output: Any = None
     metrics: dict[str, Any] = {}
-    """The predictor's own."""
+    """The metrics that the predictor records."""
     logs: str = ""
     error: str = ""
     fields: tuple[str, ...] = ()
-    """Of a refusal: the inputs that it names."""
-    left: str = ""
+    """The inputs that a refusal names."""
+    marks: str = ""
     """What the predictor wrote to its marks."""
     litter: int = 0
     """Files that stay in the temporary folder."""
     uploads: int | None = None
-    """Files of the output that are files and not text; None where that is not asked."""
+    """How many files the output has; None where that is not compared."""
 
 
 def failure(error: BaseException) -> Outcome:

@@ -1,4 +1,4 @@
-"""What ours does better on purpose: the only differences that are allowed, and how each of them shows."""
+"""What ours does better on purpose: the only differences that are allowed, and a check for each."""
 
 from collections.abc import Callable
 from typing import Final, Literal
@@ -16,17 +16,17 @@ class Reason(Struct, frozen=True):
     text: str
     excuses: frozenset[str]
     """The fields of an outcome that may differ for it."""
-    shows: Callable[[Outcome, Outcome], bool]
-    """Asked of the oracle's outcome and of ours: is it really so?"""
+    is_shown: Callable[[Outcome, Outcome], bool]
+    """Whether the oracle's outcome and ours show it."""
 
 
-def _kept_logs(oracle: Outcome, ours: Outcome) -> bool:
+def _has_more_logs(oracle: Outcome, ours: Outcome) -> bool:
     return ours.status in ("failed", "canceled", "broken") and not oracle.logs and bool(ours.logs)
 
 
-def _all_logs(oracle: Outcome, ours: Outcome) -> bool:
-    told = [line for line in oracle.logs.splitlines() if line]
-    return len(ours.logs) > len(oracle.logs) and all(line in ours.logs for line in told)
+def _has_all_logs(oracle: Outcome, ours: Outcome) -> bool:
+    lines = [line for line in oracle.logs.splitlines() if line]
+    return len(ours.logs) > len(oracle.logs) and all(line in ours.logs for line in lines)
 
 
 def _items(outcome: Outcome) -> list[str]:
@@ -44,13 +44,13 @@ REASONS: Final[dict[str, Reason]] = {
         "the list",
         "logs are kept on failure and on cancel, with the traceback",
         frozenset({"logs"}),
-        _kept_logs,
+        _has_more_logs,
     ),
     "all logs": Reason(
         "the list",
         "logs include what child processes and native code print",
         frozenset({"logs"}),
-        _all_logs,
+        _has_all_logs,
     ),
     "replaced": Reason(
         "the list",
@@ -85,8 +85,8 @@ REASONS: Final[dict[str, Reason]] = {
     "interrupts": Reason(
         "the list",
         "a cancel interrupts time.sleep and subprocess.run",
-        frozenset({"left"}),
-        lambda oracle, ours: "slept through" in oracle.left and "interrupted" in ours.left,
+        frozenset({"marks"}),
+        lambda oracle, ours: "slept through" in oracle.marks and "interrupted" in ours.marks,
     ),
     "old names": Reason(
         "the issue",

@@ -52,7 +52,7 @@ class Scene:
         shutil.rmtree(self.temporary)
         self.temporary.mkdir()
 
-    def filled(self, input: dict[str, Any]) -> dict[str, Any]:
+    def fill(self, input: dict[str, Any]) -> dict[str, Any]:
         """With the places that it asks for."""
         text = json.encode(input).decode()
         for name, place in (("marks", self.marks), ("gate", self.gate), ("web", self._web)):
@@ -60,27 +60,27 @@ class Scene:
         return json.decode(text)
 
     def inputs(self, call: Call) -> list[dict[str, Any]]:
-        return [self.filled(input) for input in (call.input, *call.beside)]
+        return [self.fill(input) for input in (call.input, *call.beside)]
 
-    def marked(self) -> None:
+    def wait_for_marks(self) -> None:
         """Wait until the predictor has written to its marks."""
         until(lambda: self.marks.read_text() != "", "the predictor wrote no mark")
 
     def litter(self) -> int:
-        """Files that stay: what is removed goes within moments of the answer."""
+        """Count the files that stay: others are removed within moments of the answer."""
         late = time.monotonic() + SOON
-        while (left := self._files()) and time.monotonic() < late:
+        while (count := self._files()) and time.monotonic() < late:
             time.sleep(0.005)
-        return left
+        return count
 
     def _files(self) -> int:
         return sum(len(files) for _, _, files in os.walk(self.temporary))
 
 
-def until(true: Any, complaint: str) -> None:
-    """For conditions that nobody tells of."""
+def until(is_true: Any, complaint: str) -> None:
+    """Wait for a condition that nobody announces."""
     late = time.monotonic() + PATIENCE
-    while not true():
+    while not is_true():
         if time.monotonic() > late:
             raise TimeoutError(complaint)
         time.sleep(0.005)
@@ -93,6 +93,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-def shown(content: bytes) -> str:
-    """A file's content, as it stands in an outcome."""
+def describe_content(content: bytes) -> str:
+    """Return a file's content as it stands in an outcome."""
     return f"<file of {len(content)} bytes: {content[:64]!r}>"

@@ -40,8 +40,8 @@ _BOUNDS: Final = ("minimum", "maximum")
 _TYPE: Final = ("type", "format", "items", "writeOnly", "x-cog-secret", "anyOf")
 
 
-def inspected(python: Path, folder: Path, name: str) -> dict[str, Any]:
-    """By the oracle."""
+def inspect_inputs(python: Path, folder: Path, name: str) -> dict[str, Any]:
+    """Return the inputs as the oracle knows them."""
     answer = subprocess.run(
         [str(python), "-c", INSPECT, name], cwd=folder, capture_output=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -50,8 +50,8 @@ def inspected(python: Path, folder: Path, name: str) -> dict[str, Any]:
     return json.decode(answer.stdout)
 
 
-def documented(document: dict[str, Any]) -> dict[str, Any]:
-    """The same from a schema document."""
+def read_document(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs as a schema document has them."""
     schemas = document["components"]["schemas"]
     required = schemas["Input"].get("required", [])
     return {

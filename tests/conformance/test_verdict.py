@@ -12,8 +12,8 @@ FINE = Outcome(status="succeeded", output={"a": 1, "b": [2.0]}, logs="said\n")
 FAILED = Outcome(status="failed", error="ValueError: no such voice")
 
 
-def verdict(oracle: Outcome, ours: Outcome, *better: str, own_words: bool = False) -> str:
-    return judge("x", Call(name="x", better=better, own_words=own_words), oracle, ours).kind
+def verdict(oracle: Outcome, ours: Outcome, *better: str, may_differ_in_wording: bool = False) -> str:
+    return judge("x", Call(name="x", better=better, may_differ_in_wording=may_differ_in_wording), oracle, ours).kind
 
 
 SAME = [
@@ -60,9 +60,9 @@ def test_a_reason_that_does_not_show_is_a_difference() -> None:
     assert verdict(FAILED, FAILED, "logs kept") == "different"
 
 
-def test_in_its_own_words_there_must_be_a_reason() -> None:
-    assert verdict(FAILED, Outcome(status="failed", error="voice: none"), own_words=True) == "same"
-    assert verdict(FAILED, Outcome(status="failed"), own_words=True) == "different"
+def test_the_wording_may_differ_but_there_must_be_a_reason() -> None:
+    assert verdict(FAILED, Outcome(status="failed", error="voice: none"), may_differ_in_wording=True) == "same"
+    assert verdict(FAILED, Outcome(status="failed"), may_differ_in_wording=True) == "different"
 
 
 def test_every_predictor_is_called_and_every_reason_is_needed() -> None:

@@ -1,4 +1,4 @@
-"""Where the oracle lives: an environment of its own, made once from pins."""
+"""The virtual environment of the oracle, made once from pinned versions."""
 
 import fcntl
 import hashlib
@@ -12,15 +12,15 @@ HOME: Final = Path(__file__).parents[2] / ".venv-oracle"
 
 
 def oracle_python(home: Path = HOME) -> Path:
-    """The interpreter that has `cog` and `coglet`; quick when the pins are those of last time."""
+    """Return the interpreter that has `cog` and `coglet`. It is made again only if the pins have changed."""
     home.mkdir(exist_ok=True)
     stamp, python = home / ".pins", home / "bin" / "python"
-    wanted = hashlib.sha256(PINS.read_bytes() + sys.version.encode()).hexdigest()
+    pins = hashlib.sha256(PINS.read_bytes() + sys.version.encode()).hexdigest()
     with open(home / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.is_file() or stamp.read_text() != wanted:
+        if not stamp.is_file() or stamp.read_text() != pins:
             _make(home, python)
-            stamp.write_text(wanted)
+            stamp.write_text(pins)
     return python
 
 

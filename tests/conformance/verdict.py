@@ -1,4 +1,4 @@
-"""Whether ours does the same, better on purpose, or something different."""
+"""The judge of two outcomes: the same, better on purpose, or different."""
 
 from typing import Literal
 
@@ -18,16 +18,16 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 def judge(case: str, call: Call, oracle: Outcome, ours: Outcome) -> Verdict:
-    kind, why = _judged(call, oracle, ours)
+    kind, why = _kind(call, oracle, ours)
     return Verdict(case=case, call=call, oracle=oracle, ours=ours, kind=kind, why=why)
 
 
-def _judged(call: Call, oracle: Outcome, ours: Outcome) -> tuple[Literal["same", "better", "different"], str]:
+def _kind(call: Call, oracle: Outcome, ours: Outcome) -> tuple[Literal["same", "better", "different"], str]:
     differing = differences(call, oracle, ours)
     if not call.better:
         return ("different", ", ".join(sorted(differing))) if differing else ("same", "")
     reasons = [REASONS[name] for name in call.better]
-    if hidden := [reason.text for reason in reasons if not reason.shows(oracle, ours)]:
+    if hidden := [reason.text for reason in reasons if not reason.is_shown(oracle, ours)]:
         return "different", f"does not show: {'; '.join(hidden)}"
     if rest := differing.difference(*(reason.excuses for reason in reasons)):
         return "different", ", ".join(sorted(rest))
@@ -35,9 +35,9 @@ def _judged(call: Call, oracle: Outcome, ours: Outcome) -> tuple[Literal["same",
 
 
 def differences(call: Call, oracle: Outcome, ours: Outcome) -> set[str]:
-    """The fields in which the two differ."""
+    """Return the fields in which the two differ."""
     names = {name for name in Outcome.__struct_fields__ if _text(oracle, name) != _text(ours, name)}
-    if (call.own_words and oracle.error and ours.error) or _same_error(oracle.error, ours.error):
+    if (call.may_differ_in_wording and oracle.error and ours.error) or _same_error(oracle.error, ours.error):
         names.discard("error")
     if "no answer" in (oracle.status, ours.status):
         names.add("status")
@@ -56,6 +56,6 @@ def _text(outcome: Outcome, name: str) -> bytes:
 
 
 def brief(outcome: Outcome) -> str:
-    """What there is to say of an outcome, on one line."""
-    said = structs.asdict(outcome)
-    return ", ".join(f"{name}={value!r}"[:300] for name, value in said.items() if value not in ("", None, {}, (), 0))
+    """Return an outcome on one line."""
+    fields = structs.asdict(outcome)
+    return ", ".join(f"{name}={value!r}"[:300] for name, value in fields.items() if value not in ("", None, {}, (), 0))

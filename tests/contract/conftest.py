@@ -14,13 +14,13 @@ __all__ = ["api", "closed", "stack"]
 
 @pytest.fixture(scope="session")
 async def replicate(stack: Stack) -> AsyncGenerator[Client]:
-    async with connected(stack.url, stack.token) as client:
+    async with open_client(stack.url, stack.token) as client:
         yield client
 
 
 @asynccontextmanager
-async def connected(url: str, token: str) -> AsyncGenerator[Client]:
-    """The client has no `close` of its own, and a socket left open is a warning in whatever test comes next."""
+async def open_client(url: str, token: str) -> AsyncGenerator[Client]:
+    """Open a client and close its sockets: it has no `close`, and an open socket is a warning in a later test."""
     client = Client(api_token=token, base_url=url)
     try:
         yield client

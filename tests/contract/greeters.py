@@ -7,7 +7,7 @@ import httpx
 
 from benchmarks.stack import Stack
 
-GREETERS = {
+COLLECTION = {
     "name": "Greeters",
     "slug": "greeters",
     "description": "They say hello",
@@ -16,9 +16,9 @@ GREETERS = {
 
 
 @contextmanager
-def collected(stack: Stack) -> Generator[None]:
+def create_collection(stack: Stack) -> Generator[None]:
     with httpx.Client(base_url=stack.url, headers=stack.headers) as api:
-        assert api.post("/v1/collections", json=GREETERS).status_code == 201
+        assert api.post("/v1/collections", json=COLLECTION).status_code == 201
         try:
             yield
         finally:

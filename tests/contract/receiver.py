@@ -1,4 +1,4 @@
-"""A receiver of webhooks, as a user would run one: a plain HTTP server in a thread of its own."""
+"""A receiver of webhooks, as a user would run one: a plain HTTP server in its own thread."""
 
 import threading
 from collections.abc import Generator
@@ -7,47 +7,49 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from msgspec import Struct
 
-from tests.live import LIMIT
+from tests.live import TIMEOUT
 
 
-class Received(Struct, frozen=True):
+class WebhookRequest(Struct, frozen=True):
     headers: dict[str, str]
     body: str
 
 
-class Receiver:
+class WebhookReceiver:
     def __init__(self, url: str) -> None:
         self.url = url
-        self._said: list[Received] = []
-        self._changed = threading.Condition()
+        self._requests: list[WebhookRequest] = []
+        self._condition = threading.Condition()
 
-    def hear(self, received: Received) -> None:
-        with self._changed:
-            self._said.append(received)
-            self._changed.notify_all()
+    def add(self, received: WebhookRequest) -> None:
+        with self._condition:
+            self._requests.append(received)
+            self._condition.notify_all()
 
-    def wait(self, count: int) -> list[Received]:
-        """All that came, once there are so many."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self._said) >= count, LIMIT), f"{len(self._said)} came"
-            return list(self._said)
+    def wait_for(self, count: int) -> list[WebhookRequest]:
+        """Wait until `count` requests have come, and return all."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: len(self._requests) >= count, TIMEOUT), (
+                f"{len(self._requests)} came"
+            )
+            return list(self._requests)
 
 
 @contextmanager
-def receiving() -> Generator[Receiver]:
+def run_receiver() -> Generator[WebhookReceiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
-            receiver.hear(Received({name.lower(): value for name, value in self.headers.items()}, body))
+            receiver.add(WebhookRequest({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Tests say what they saw themselves."""
+            """Log nothing: a failed test says enough."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hook")
+        receiver = WebhookReceiver(f"http://127.0.0.1:{server.server_port}/hook")
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

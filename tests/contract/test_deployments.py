@@ -7,7 +7,7 @@ from replicate.client import Client
 from replicate.deployment import Deployment
 from replicate.exceptions import ReplicateError
 
-from tests.live import LIMIT
+from tests.live import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
@@ -15,16 +15,16 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def version(replicate: Client) -> str:
     """Of hello-world, once it is there."""
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            found = replicate.models.get("samovar/hello-world").latest_version
+            version_resource = replicate.models.get("samovar/hello-world").latest_version
         except ReplicateError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         else:
-            assert found is not None
-            return found.id
+            assert version_resource is not None
+            return version_resource.id
 
 
 def deploy(client: Client, name: str, version: str) -> Deployment:
@@ -39,26 +39,26 @@ def delete(client: Client, name: str) -> None:
     assert client.deployments.delete(client.accounts.current().username, name)
 
 
-def test_a_deployment_is_made_used_changed_and_deleted(replicate: Client, version: str) -> None:
-    made = deploy(replicate, "greeter", version)
-    assert (made.name, release_of(made).number, release_of(made).version) == ("greeter", 1, version)
-    prediction = replicate.deployments.predictions.create(f"{made.owner}/greeter", {"text": "Ann"})
+def test_a_deployment_is_created_used_changed_and_deleted(replicate: Client, version: str) -> None:
+    created = deploy(replicate, "greeter", version)
+    assert (created.name, release_of(created).number, release_of(created).version) == ("greeter", 1, version)
+    prediction = replicate.deployments.predictions.create(f"{created.owner}/greeter", {"text": "Ann"})
     prediction.wait()
     assert (prediction.status, prediction.output, prediction.version) == ("succeeded", "hello Ann", version)
 
-    changed = replicate.deployments.update(made.owner, "greeter", max_instances=2)
+    changed = replicate.deployments.update(created.owner, "greeter", max_instances=2)
     assert (release_of(changed).number, release_of(changed).configuration.max_instances) == (2, 2)
     assert "greeter" in [each.name for each in replicate.deployments.list().results]
-    assert release_of(replicate.deployments.get(f"{made.owner}/greeter")).number == 2
+    assert release_of(replicate.deployments.get(f"{created.owner}/greeter")).number == 2
     delete(replicate, "greeter")
     assert "greeter" not in [each.name for each in replicate.deployments.list().results]
 
 
 async def test_async_predictions_of_a_deployment_run(replicate: Client, version: str) -> None:
-    made = deploy(replicate, "waiter", version)
-    deployment = await replicate.deployments.async_get(f"{made.owner}/waiter")
+    created = deploy(replicate, "waiter", version)
+    deployment = await replicate.deployments.async_get(f"{created.owner}/waiter")
     prediction = await deployment.predictions.async_create({"text": "Bob"})
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + TIMEOUT
     while prediction.status not in ("succeeded", "failed", "canceled"):
         assert time.monotonic() < deadline
         await prediction.async_reload()

@@ -11,7 +11,7 @@ import pytest
 from msgspec import json
 
 from benchmarks.stack import Stack
-from tests.contract.greeters import collected
+from tests.contract.greeters import create_collection
 
 HERE = Path(__file__).parent / "js"
 
@@ -37,9 +37,9 @@ def installed() -> Path:
 def play(installed: Path, stack: Stack) -> Play:
     def scene(name: str) -> Any:
         env = {**os.environ, "REPLICATE_BASE_URL": stack.url, "REPLICATE_API_TOKEN": stack.token}
-        said = subprocess.run(["node", "scenes.mjs", name], cwd=installed, env=env, capture_output=True, check=False)
-        assert said.returncode == 0, said.stderr.decode()
-        return json.decode(said.stdout)
+        result = subprocess.run(["node", "scenes.mjs", name], cwd=installed, env=env, capture_output=True, check=False)
+        assert result.returncode == 0, result.stderr.decode()
+        return json.decode(result.stdout)
 
     return scene
 
@@ -82,34 +82,34 @@ def test_an_aborted_run_is_canceled(play: Play) -> None:
     assert "status" not in play("abort") or play("abort")["status"] is None
 
 
-def test_a_failed_model_throws_its_words(play: Play) -> None:
+def test_a_failed_model_throws_its_message(play: Play) -> None:
     assert "lost my voice" in play("failure")["message"]
 
 
 @pytest.mark.parametrize(
-    ("scene", "status", "words"), [("invalid", 422, "text is required"), ("missing", 404, "could not be found")]
+    ("scene", "status", "message"), [("invalid", 422, "text is required"), ("missing", 404, "could not be found")]
 )
-def test_errors_arrive_as_the_clients_errors(play: Play, scene: str, status: int, words: str) -> None:
+def test_errors_arrive_as_the_clients_errors(play: Play, scene: str, status: int, message: str) -> None:
     error = play(scene)
     assert error["name"] == "ApiError"
     assert error["status"] == status
-    assert words in error["message"]
+    assert message in error["message"]
 
 
 def test_a_failing_stream_ends_with_its_error(play: Play) -> None:
     seen = play("brokenStream")
-    said = json.encode(seen).decode()
-    assert "no more parts" in said
+    result = json.encode(seen).decode()
+    assert "no more parts" in result
 
 
 @pytest.fixture(scope="session")
 def seen(installed: Path, stack: Stack) -> dict[str, Any]:
     """What every method for the resources gave, by scene."""
     env = {**os.environ, "REPLICATE_BASE_URL": stack.url, "REPLICATE_API_TOKEN": stack.token}
-    with collected(stack):
-        said = subprocess.run(["node", "resources.mjs"], cwd=installed, env=env, capture_output=True, check=False)
-    assert said.returncode == 0, said.stderr.decode()
-    return json.decode(said.stdout)
+    with create_collection(stack):
+        result = subprocess.run(["node", "resources.mjs"], cwd=installed, env=env, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    return json.decode(result.stdout)
 
 
 @pytest.mark.parametrize(

@@ -28,23 +28,23 @@ async def async_ai(stack: Stack) -> AsyncGenerator[openai.AsyncOpenAI]:
 
 
 def test_a_chat_is_answered(ai: openai.OpenAI) -> None:
-    done = ai.chat.completions.create(model="samovar/smollm2", messages=CAPITAL, temperature=0, max_tokens=40)
-    assert "Paris" in (done.choices[0].message.content or "")
-    assert done.choices[0].finish_reason == "stop"
-    assert done.usage is not None
-    assert done.usage.prompt_tokens > 10
-    assert 0 < done.usage.completion_tokens < 40
+    completion = ai.chat.completions.create(model="samovar/smollm2", messages=CAPITAL, temperature=0, max_tokens=40)
+    assert "Paris" in (completion.choices[0].message.content or "")
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens > 10
+    assert 0 < completion.usage.completion_tokens < 40
 
 
-def test_what_was_said_before_counts(ai: openai.OpenAI) -> None:
-    said: list[Any] = [
+def test_earlier_messages_count(ai: openai.OpenAI) -> None:
+    messages: list[Any] = [
         {"role": "system", "content": "You answer in one word."},
         {"role": "user", "content": "My name is Zebulon. Remember it."},
         {"role": "assistant", "content": "I will remember that your name is Zebulon."},
         {"role": "user", "content": "What is my name?"},
     ]
-    done = ai.chat.completions.create(model="samovar/smollm2", messages=said, temperature=0, max_tokens=20)
-    assert "Zebulon" in (done.choices[0].message.content or "")
+    completion = ai.chat.completions.create(model="samovar/smollm2", messages=messages, temperature=0, max_tokens=20)
+    assert "Zebulon" in (completion.choices[0].message.content or "")
 
 
 def test_a_chat_is_streamed(ai: openai.OpenAI) -> None:
@@ -71,7 +71,7 @@ async def test_an_async_stream_is_stopped_by_a_text(async_ai: openai.AsyncOpenAI
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-async def test_a_stream_that_is_left_is_canceled(async_ai: openai.AsyncOpenAI, api: Api) -> None:
+async def test_a_stream_that_the_client_closes_is_canceled(async_ai: openai.AsyncOpenAI, api: Api) -> None:
     stream = await async_ai.chat.completions.create(
         model="samovar/smollm2",
         messages=[{"role": "user", "content": "Write a very long story."}],
@@ -80,15 +80,15 @@ async def test_a_stream_that_is_left_is_canceled(async_ai: openai.AsyncOpenAI, a
     )
     first = await anext(aiter(stream))
     await stream.close()
-    assert (await api.ended(first.id.removeprefix("chatcmpl-")))["status"] == "canceled"
+    assert (await api.wait_until_final(first.id.removeprefix("chatcmpl-")))["status"] == "canceled"
 
 
 def test_a_text_is_completed(ai: openai.OpenAI) -> None:
-    done = ai.completions.create(
+    completion = ai.completions.create(
         model="samovar/smollm2", prompt="The capital of France is", temperature=0, max_tokens=20
     )
-    assert done.choices[0].text
-    assert done.usage is not None
+    assert completion.choices[0].text
+    assert completion.usage is not None
 
 
 def test_texts_are_embedded(ai: openai.OpenAI) -> None:
@@ -108,10 +108,10 @@ def dot(a: list[float], b: list[float]) -> float:
 
 def test_many_texts_are_embedded_in_their_order(ai: openai.OpenAI) -> None:
     texts = [f"the number {n}" for n in range(300)]
-    found = ai.embeddings.create(model="samovar/minilm", input=texts)
+    embeddings = ai.embeddings.create(model="samovar/minilm", input=texts)
     alone = ai.embeddings.create(model="samovar/minilm", input=texts[217])
-    assert [each.index for each in found.data] == list(range(300))
-    assert dot(found.data[217].embedding, alone.data[0].embedding) > 0.999
+    assert [each.index for each in embeddings.data] == list(range(300))
+    assert dot(embeddings.data[217].embedding, alone.data[0].embedding) > 0.999
 
 
 def test_models_are_listed_and_retrieved(ai: openai.OpenAI) -> None:

@@ -11,7 +11,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from benchmarks.stack import Stack
-from tests.contract.conftest import connected
+from tests.contract.conftest import open_client
 from tests.live import Api
 
 SCRIPT = """
@@ -23,8 +23,8 @@ CAPITAL = {"prompt": "What is the capital of France? Answer in one sentence.", "
 
 def test_two_environment_variables_are_all_it_takes(stack: Stack) -> None:
     env = {**os.environ, "REPLICATE_BASE_URL": stack.url, "REPLICATE_API_TOKEN": stack.token}
-    said = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True)
-    assert said.stdout == "hello Ann\n"
+    result = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True)
+    assert result.stdout == "hello Ann\n"
 
 
 def test_run_gives_the_output(replicate: Client) -> None:
@@ -64,12 +64,12 @@ def test_a_stream_of_a_failing_model_raises(replicate: Client) -> None:
 
 
 def test_predictions_are_listed_page_by_page(replicate: Client) -> None:
-    made = [replicate.predictions.create(model="samovar/hello-world", input={"text": str(n)}).id for n in range(105)]
+    created = [replicate.predictions.create(model="samovar/hello-world", input={"text": str(n)}).id for n in range(105)]
     first = replicate.predictions.list()
     assert len(first.results) == 100
     assert first.next is not None
     second = replicate.predictions.list(first.next)
-    assert [p.id for p in [*first.results, *second.results]][:105] == made[::-1]
+    assert [p.id for p in [*first.results, *second.results]][:105] == created[::-1]
 
 
 def test_a_prediction_is_canceled(replicate: Client) -> None:
@@ -81,13 +81,13 @@ def test_a_prediction_is_canceled(replicate: Client) -> None:
 
 async def test_a_prediction_is_canceled_by_an_async_client(replicate: Client, api: Api, closed: str) -> None:
     prediction = await replicate.predictions.async_create(model="samovar/gated", input={"gate": closed})
-    await api.until(prediction.id, lambda p: p["status"] == "processing")
+    await api.wait_until(prediction.id, lambda p: p["status"] == "processing")
     await prediction.async_cancel()
     await prediction.async_wait()
     assert prediction.status == "canceled"
 
 
-def test_a_failed_model_raises_its_own_words(replicate: Client) -> None:
+def test_a_failed_model_raises_its_own_message(replicate: Client) -> None:
     with pytest.raises(ModelError, match="lost my voice") as caught:
         replicate.run("samovar/speaker", input={"fail": True})
     assert caught.value.prediction.status == "failed"
@@ -118,7 +118,7 @@ def test_errors_arrive_as_the_clients_errors(
 
 
 async def test_a_bad_token_is_refused(stack: Stack) -> None:
-    async with connected(stack.url, "wrong") as client:
+    async with open_client(stack.url, "wrong") as client:
         with pytest.raises(ReplicateError, match="valid authentication token"):
             client.run("samovar/hello-world", input={"text": "x"})
 
@@ -139,7 +139,7 @@ def test_files_come_as_urls(replicate: Client) -> None:
 
 
 async def test_a_base_url_with_v1_works_too(stack: Stack) -> None:
-    async with connected(stack.url + "/v1", stack.token) as client:
+    async with open_client(stack.url + "/v1", stack.token) as client:
         assert client.run("samovar/hello-world", input={"text": "x"}) == "hello x"
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec import json
 
 from benchmarks.stack import Stack
-from tests.contract.greeters import collected
+from tests.contract.greeters import create_collection
 
 HERE = Path(__file__).parent / "python2"
 
@@ -23,8 +23,8 @@ def installed() -> Path:
     packages = HERE / "packages"
     if not (packages / "replicate").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        wanted = ["--target", str(packages), "-r", str(HERE / "requirements.txt")]
-        subprocess.run([*pip, *wanted], check=True)
+        options = ["--target", str(packages), "-r", str(HERE / "requirements.txt")]
+        subprocess.run([*pip, *options], check=True)
     return packages
 
 
@@ -34,10 +34,10 @@ def seen(request: pytest.FixtureRequest, installed: Path, stack: Stack) -> dict[
     env = {**os.environ, "PYTHONPATH": str(installed)}
     env |= {"REPLICATE_BASE_URL": f"{stack.url}/v1", "REPLICATE_API_TOKEN": stack.token}
     script = [sys.executable, str(HERE / "scenes.py"), request.param]
-    with collected(stack):
-        said = subprocess.run(script, env=env, capture_output=True, check=False, timeout=240)
-    assert said.returncode == 0, said.stderr.decode()
-    return json.decode(said.stdout)
+    with create_collection(stack):
+        result = subprocess.run(script, env=env, capture_output=True, check=False, timeout=240)
+    assert result.returncode == 0, result.stderr.decode()
+    return json.decode(result.stdout)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.live import Api
 HELLO = "samovar/hello-world"
 STATUSES = {"starting", "processing", "succeeded", "failed", "canceled"}
 STAINLESS_RETRIES = {408, 409, 429}  # and 500 and above: replicate-python 2.0.0b4 sends such requests again
-MOMENTS = {"created_at", "started_at", "completed_at", "expires_at", "deadline"}
+TIME_FIELDS = {"created_at", "started_at", "completed_at", "expires_at", "deadline"}
 URIS = {
     "url",
     "get",
@@ -42,9 +42,9 @@ async def test_version_cog_version_string_openapi_schema_object(api: Api) -> Non
 
 async def test_file_name_file_etag_present(api: Api) -> None:
     file = await upload(api)
-    for shown in (file, await read(api, f"/v1/files/{file['id']}")):
-        assert shown["name"] == "note.txt"
-        assert re.fullmatch("[0-9a-f]{32}", shown["etag"])
+    for resource in (file, await read(api, f"/v1/files/{file['id']}")):
+        assert resource["name"] == "note.txt"
+        assert re.fullmatch("[0-9a-f]{32}", resource["etag"])
 
 
 async def test_account_name_present(api: Api) -> None:
@@ -61,7 +61,7 @@ async def test_model_url_owner_name_visibility_run_count(api: Api) -> None:
 
 
 async def test_default_example_null_or_with_id_model_version_status(api: Api) -> None:
-    async with model_of_our_own(api) as path:
+    async with create_model(api) as path:
         assert (await read(api, path))["default_example"] is None
     p = await api.run("hello-world", {"text": "an example"})
     saved = await api.http.post(f"/v1/models/{HELLO}/examples", json={"prediction": p["id"]})
@@ -80,13 +80,13 @@ async def test_default_example_null_or_with_id_model_version_status(api: Api) ->
 
 
 async def test_prediction_fields_five_statuses_error_text_urls_strings(api: Api) -> None:
-    made = [
+    created = [
         await api.create("hello-world", {"text": "Ann"}),
         await api.run("hello-world", {"text": "Ann"}),
         await api.run("speaker", {"fail": True}),
-        await api.ended((await api.cancel((await api.create("count", {"n": 1, "delay": 60}))["id"]))["id"]),
+        await api.wait_until_final((await api.cancel((await api.create("count", {"n": 1, "delay": 60}))["id"]))["id"]),
     ]
-    for p in [*made, *await results(api, "/v1/predictions")]:
+    for p in [*created, *await results(api, "/v1/predictions")]:
         assert all(isinstance(p[name], str) for name in ("id", "model", "version"))
         assert p["status"] in STATUSES
         assert p["error"] is None or isinstance(p["error"], str)
@@ -94,7 +94,7 @@ async def test_prediction_fields_five_statuses_error_text_urls_strings(api: Api)
 
 
 async def test_deployment_current_release_complete(api: Api) -> None:
-    async with deployed(api) as path:
+    async with create_deployment(api) as path:
         for deployment in [await read(api, path), *await results(api, "/v1/deployments")]:
             release = deployment["current_release"]
             assert isinstance(release["number"], int)
@@ -108,24 +108,24 @@ async def test_collection_description_non_null(api: Api) -> None:
     slug = f"made-{token_hex(4)}"
     bare = {"name": "Bare", "slug": slug, "models": []}
     refused = await api.http.post("/v1/collections", json=bare)
-    made = await api.http.post("/v1/collections", json=bare | {"description": "Nothing yet"})
-    assert made.status_code == 201, made.text
+    created = await api.http.post("/v1/collections", json=bare | {"description": "Nothing yet"})
+    assert created.status_code == 201, created.text
     listed = await results(api, "/v1/collections")
     assert refused.status_code == 422 or refused.json()["description"] is not None
-    assert all(isinstance(each["description"], str) for each in [made.json(), *listed])
+    assert all(isinstance(each["description"], str) for each in [created.json(), *listed])
     await api.http.delete(f"/v1/collections/{slug}")
 
 
 async def test_uris_really_uris_date_times_parseable(api: Api) -> None:
     await api.run("hello-world", {"text": "Ann"})
-    async with deployed(api) as path:
+    async with create_deployment(api) as path:
         seen = [await read(api, path)]
         for listed in ("/v1/models", "/v1/predictions", "/v1/files", f"/v1/models/{HELLO}/versions", "/v1/trainings"):
             seen += await results(api, listed)
     fields = [field for each in seen for field in walk(each)]
     assert {"created_at", "url", "get"} <= {name for name, _ in fields}
     for name, value in fields:
-        if name in MOMENTS:
+        if name in TIME_FIELDS:
             assert datetime.fromisoformat(value).tzinfo is not None
         elif name in URIS and value is not None:
             assert urlsplit(value).scheme in {"http", "https"}
@@ -133,13 +133,13 @@ async def test_uris_really_uris_date_times_parseable(api: Api) -> None:
 
 
 async def test_absolute_next(api: Api, stack: Stack) -> None:
-    made = [await api.create("hello-world", {"text": str(number)}) for number in range(101)]
+    created = [await api.create("hello-world", {"text": str(number)}) for number in range(101)]
     first = await read(api, "/v1/predictions")
     assert first["next"].startswith(f"{stack.url}/v1/predictions?")
     assert first["previous"] is None
     second = await read(api, first["next"])
     assert second["previous"].startswith(f"{stack.url}/v1/predictions?")
-    assert {each["id"] for each in made} <= {each["id"] for page in (first, second) for each in page["results"]}
+    assert {each["id"] for each in created} <= {each["id"] for page in (first, second) for each in page["results"]}
 
 
 async def test_no_202_without_prefer(api: Api) -> None:
@@ -148,14 +148,14 @@ async def test_no_202_without_prefer(api: Api) -> None:
 
 
 async def test_200_for_post_deployments_accepted(api: Api) -> None:
-    async with deployed(api) as path:
+    async with create_deployment(api) as path:
         assert path.startswith("/v1/deployments/samovar/")
 
 
 async def test_sse_ids_on_each_event_no_logs_normalised_newlines(api: Api) -> None:
     p = await api.create("parts", {"parts": '["a\\r\\nb", "c\\rd", "e\\n"]'})
     raw = await raw_stream(api, p["urls"]["stream"])
-    events = [event async for event in sse.events(chunks(raw))]
+    events = [event async for event in sse.parse_events(chunks(raw))]
     assert [event.data for event in events if event.event == "output"] == ["a\nb", "c\nd", "e\n"]
     assert all(event.id for event in events)
     assert {event.event for event in events} == {"output", "done"}
@@ -195,7 +195,7 @@ async def test_webhook_secret_standard_base64_one_underscore(api: Api) -> None:
 
 async def test_409_never_for_final_errors(api: Api) -> None:
     """What is there already, is gone, or has ended: none of it gets better by being sent again."""
-    async with deployed(api) as path, model_of_our_own(api) as model:
+    async with create_deployment(api) as path, create_model(api) as model:
         name = path.rpartition("/")[2]
         version = (await read(api, f"/v1/models/{HELLO}"))["latest_version"]["id"]
         again = {"owner": "samovar", "name": model.rpartition("/")[2], "visibility": "public", "hardware": "cpu"}
@@ -250,24 +250,24 @@ async def chunks(raw: bytes) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def model_of_our_own(api: Api) -> AsyncGenerator[str]:
+async def create_model(api: Api) -> AsyncGenerator[str]:
     name = f"made-{token_hex(4)}"
-    wanted = {"owner": "samovar", "name": name, "visibility": "private", "hardware": "cpu"}
-    made = await api.http.post("/v1/models", json=wanted)
-    assert made.status_code == 201, made.text
+    body = {"owner": "samovar", "name": name, "visibility": "private", "hardware": "cpu"}
+    created = await api.http.post("/v1/models", json=body)
+    assert created.status_code == 201, created.text
     yield f"/v1/models/samovar/{name}"
     assert (await api.http.delete(f"/v1/models/samovar/{name}")).status_code == 204
 
 
 @asynccontextmanager
-async def deployed(api: Api) -> AsyncGenerator[str]:
+async def create_deployment(api: Api) -> AsyncGenerator[str]:
     name = f"made-{token_hex(4)}"
     version = (await read(api, f"/v1/models/{HELLO}"))["latest_version"]["id"]
     configuration = {"hardware": "cpu", "min_instances": 0, "max_instances": 1}
-    made = await api.http.post(
+    created = await api.http.post(
         "/v1/deployments", json={"name": name, "model": HELLO, "version": version, **configuration}
     )
-    assert made.status_code == 200, made.text
+    assert created.status_code == 200, created.text
     yield f"/v1/deployments/samovar/{name}"
     assert (await api.http.delete(f"/v1/deployments/samovar/{name}")).status_code == 204
 
@@ -278,5 +278,7 @@ def walk(value: Any) -> list[tuple[str, Any]]:
         return [field for each in value for field in walk(each)]
     if not isinstance(value, dict):
         return []
-    kept = {name: each for name, each in value.items() if name not in {"input", "output", "openapi_schema", "metadata"}}
-    return [*kept.items(), *(field for each in kept.values() for field in walk(each))]
+    fields = {
+        name: each for name, each in value.items() if name not in {"input", "output", "openapi_schema", "metadata"}
+    }
+    return [*fields.items(), *(field for each in fields.values() for field in walk(each))]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.fake import FakeGateway, serving
+from tests.deploy.fake_gateway import FakeGateway, run_fake_gateway
 
 PREDICTOR = """\
 class Predictor:
@@ -14,13 +14,13 @@ class Predictor:
 
 @pytest.fixture
 def gateway() -> Generator[FakeGateway]:
-    with serving() as gateway:
+    with run_fake_gateway() as gateway:
         yield gateway
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a model that can be pushed."""
+    """The folder of a model that can be pushed."""
     path = tmp_path / "My Model"  # the folder's own name is not the model's
     path.mkdir()
     (path / "cog.yaml").write_text("predict: predict.py:Predictor\n")

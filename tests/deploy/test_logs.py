@@ -7,8 +7,7 @@ import pytest
 import structlog
 from msgspec import json
 
-from deploy.local.log_tail import rendered
-from deploy.logs import configure
+from deploy.logs import configure_logging
 
 SECRET = "smv_" + "a1B2" * 9
 
@@ -18,7 +17,7 @@ def written() -> Generator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     out = io.StringIO()
-    configure(stream=out)
+    configure_logging(stream=out)
     yield out
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
@@ -36,7 +35,7 @@ def test_the_standard_library_logs_the_same_way(written: io.StringIO) -> None:
     assert (line["event"], line["level"], line["logger"]) == ("port 80", "warning", "uvicorn.error")
 
 
-def test_secrets_are_left_out_wherever_they_stand(written: io.StringIO) -> None:
+def test_secrets_are_replaced_everywhere(written: io.StringIO) -> None:
     log = structlog.get_logger()
     log.info(f"Bearer {SECRET}", token=SECRET, url=f"postgresql://samovar:{SECRET}@/samovar")
     logging.getLogger("x").error("nats://runner:%s@127.0.0.1:4222", SECRET)
@@ -46,17 +45,6 @@ def test_secrets_are_left_out_wherever_they_stand(written: io.StringIO) -> None:
         log.exception("lost")
     assert SECRET not in written.getvalue()
     assert "postgresql://samovar:…@/samovar" in written.getvalue()
-
-
-def test_warnings_of_children_are_shown_and_the_rest_is_not() -> None:
-    said = b'{"event": "died", "level": "warning", "timestamp": "x", "pid": 7}'.decode()
-    assert rendered("runner", said, verbose=False) == "runner: warning: died pid=7"
-    assert rendered("runner", said.replace("warning", "info"), verbose=False) is None
-    assert rendered("runner", said.replace("warning", "info"), verbose=True) == "runner: info: died pid=7"
-
-
-def test_what_a_child_says_that_is_no_log_is_shown() -> None:
-    assert rendered("runner", "Fatal Python error", verbose=False) == "runner: Fatal Python error"
 
 
 @pytest.mark.parametrize(

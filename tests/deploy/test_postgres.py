@@ -10,13 +10,12 @@ import asyncpg
 import psutil
 import pytest
 
-from deploy.errors import Unusable
+from deploy.errors import UsageError
 from deploy.local import postgres
-from deploy.local.postgres import running_postgres
-from deploy.local.process import Owner, start
-from deploy.migrate import MIGRATIONS, migrate
+from deploy.local.postgres import run_postgres
+from deploy.local.process import Owner, start_process
 
-QUICK = {"shared_buffers": "16MB"}
+QUICK_SETTINGS = {"shared_buffers": "16MB"}
 ROOT = Path(__file__).parents[2]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="for root")
@@ -25,8 +24,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="for root")
 @pytest.fixture(scope="module")
 async def seed(home: Path) -> Path:
     """A database made once, for tests to copy: that is quicker than to make one."""
-    async with running_postgres(home / "seed", QUICK) as server:
-        await wrote(server.url, 0)
+    async with run_postgres(home / "seed", QUICK_SETTINGS) as server:
+        await insert(server.url, 0)
     return home / "seed"
 
 
@@ -44,14 +43,14 @@ def closed_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def wrote(url: str, number: int) -> None:
+async def insert(url: str, number: int) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
     await connection.execute("INSERT INTO kept VALUES ($1)", number)
     await connection.close()
 
 
-async def kept(url: str) -> list[int]:
+async def select(url: str) -> list[int]:
     connection = await asyncpg.connect(url)
     try:
         return [row["n"] for row in await connection.fetch("SELECT n FROM kept ORDER BY n")]
@@ -60,38 +59,38 @@ async def kept(url: str) -> list[int]:
 
 
 async def test_data_outlast_a_stop_and_a_kill(folder: Path) -> None:
-    async with running_postgres(folder, QUICK) as first:
-        await wrote(first.url, 1)
-    second = await postgres.prepare(folder, log=folder / "log", settings=QUICK)
-    process = await start(second.command)
-    await postgres.ready(second, process)
-    await wrote(second.url, 2)
+    async with run_postgres(folder, QUICK_SETTINGS) as first:
+        await insert(first.url, 1)
+    second = await postgres.prepare(folder, log=folder / "log", settings=QUICK_SETTINGS)
+    process = await start_process(second.command)
+    await postgres.wait_until_ready(second, process)
+    await insert(second.url, 2)
     process.kill()
     await process.wait()
-    async with running_postgres(folder, QUICK) as third:
-        assert await kept(third.url) == [0, 1, 2]
+    async with run_postgres(folder, QUICK_SETTINGS) as third:
+        assert await select(third.url) == [0, 1, 2]
 
 
 async def test_an_orphaned_server_is_ended_before_a_start(folder: Path) -> None:
-    orphan = await postgres.prepare(folder, log=folder / "log", settings=QUICK)
-    process = await start(orphan.command)
-    await postgres.ready(orphan, process)
-    async with running_postgres(folder, QUICK) as server:
+    orphan = await postgres.prepare(folder, log=folder / "log", settings=QUICK_SETTINGS)
+    process = await start_process(orphan.command)
+    await postgres.wait_until_ready(orphan, process)
+    async with run_postgres(folder, QUICK_SETTINGS) as server:
         assert process.returncode is not None or await asyncio.wait_for(process.wait(), 5) is not None
-        await wrote(server.url, 1)
+        await insert(server.url, 1)
 
 
 async def test_a_pid_file_that_names_a_stranger_keeps_nobody_from_starting(folder: Path) -> None:
-    async with running_postgres(folder, QUICK) as first:
-        await wrote(first.url, 1)
+    async with run_postgres(folder, QUICK_SETTINGS) as first:
+        await insert(first.url, 1)
     (folder / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n/elsewhere\n1\n5432\n/tmp\n\n1 1\n")
-    async with running_postgres(folder, QUICK) as second:
-        assert await kept(second.url) == [0, 1]
+    async with run_postgres(folder, QUICK_SETTINGS) as second:
+        assert await select(second.url) == [0, 1]
     assert psutil.pid_exists(os.getpid())
 
 
 async def test_it_is_reached_by_a_socket_that_is_closed_to_others(folder: Path) -> None:
-    async with running_postgres(folder, QUICK) as server:
+    async with run_postgres(folder, QUICK_SETTINGS) as server:
         connection = await asyncpg.connect(server.url)
         assert await connection.fetchval("SHOW listen_addresses") == ""
         await connection.close()
@@ -105,21 +104,21 @@ async def test_it_is_reached_by_a_socket_that_is_closed_to_others(folder: Path) 
 
 async def test_a_half_made_database_is_made_anew(home: Path) -> None:
     (home / "half" / "data.new" / "base").mkdir(parents=True)
-    async with running_postgres(home / "half", QUICK) as server:
-        await wrote(server.url, 1)
+    async with run_postgres(home / "half", QUICK_SETTINGS) as server:
+        await insert(server.url, 1)
 
 
 async def test_a_database_of_another_version_is_refused_with_advice(folder: Path) -> None:
     (folder / "data" / "PG_VERSION").write_text("11\n")
-    with pytest.raises(Unusable, match=r"made by PostgreSQL 11.*pip install"):
+    with pytest.raises(UsageError, match=r"made by PostgreSQL 11.*pip install"):
         await postgres.prepare(folder, log=folder / "log")
 
 
 @as_root
 async def test_root_may_keep_it_where_others_cannot_go(closed_folder: Path) -> None:
-    async with running_postgres(closed_folder / "postgres", QUICK) as server:
-        await wrote(server.url, 1)
-        assert server.command.owner == Owner(postgres.NOBODY, postgres.NOBODY)
+    async with run_postgres(closed_folder / "postgres", QUICK_SETTINGS) as server:
+        await insert(server.url, 1)
+        assert server.command.owner == Owner(postgres.NOBODY_UID, postgres.NOBODY_UID)
 
 
 @as_root
@@ -127,36 +126,29 @@ def test_an_ordinary_user_may_run_it(home: Path) -> None:
     python = _python_for_all()
     folder = home / "of-nobody"
     folder.mkdir()
-    os.chown(folder, postgres.NOBODY, postgres.NOBODY)
+    os.chown(folder, postgres.NOBODY_UID, postgres.NOBODY_UID)
     code = (
-        "import asyncio, asyncpg\nfrom pathlib import Path\nfrom deploy.local.postgres import running_postgres\n"
+        "import asyncio, asyncpg\nfrom pathlib import Path\nfrom deploy.local.postgres import run_postgres\n"
         "async def main():\n"
-        f"    async with running_postgres(Path({str(folder / 'postgres')!r})) as server:\n"
+        f"    async with run_postgres(Path({str(folder / 'postgres')!r})) as server:\n"
         "        connection = await asyncpg.connect(server.url)\n"
         "        print(await connection.fetchval('SELECT 6 * 7'))\n"
         "        await connection.close()\n"
         "asyncio.run(main())\n"
     )
     path = os.pathsep.join([str(ROOT), *(entry for entry in sys.path if entry.endswith("site-packages"))])
-    done = subprocess.run(
+    result = subprocess.run(
         [python, "-B", "-c", code],
         env={"PYTHONPATH": path, "PATH": os.defpath, "HOME": str(folder)},
         cwd=folder,
-        user=postgres.NOBODY,
-        group=postgres.NOBODY,
+        user=postgres.NOBODY_UID,
+        group=postgres.NOBODY_UID,
         extra_groups=[],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.stdout == "42\n", done.stderr
-
-
-async def test_tables_are_made_once_however_many_ask(database_url: str) -> None:
-    await asyncio.gather(*(migrate(database_url) for _ in range(3)))
-    connection = await asyncpg.connect(database_url)
-    assert await connection.fetchval("SELECT count(*) FROM migrations") == len(list(MIGRATIONS.glob("*_up_*.sql")))
-    await connection.close()
+    assert result.stdout == "42\n", result.stderr
 
 
 def _python_for_all() -> str:

@@ -20,9 +20,9 @@ EVENTS = [
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_events_are_the_same_however_the_bytes_are_cut(cuts: list[int]) -> None:
-    places = [0, *sorted(cuts), len(STREAM)]
+    offsets = [0, *sorted(cuts), len(STREAM)]
     parser = Parser()
-    pieces = [STREAM[start:end] for start, end in pairwise(places)]
+    pieces = [STREAM[start:end] for start, end in pairwise(offsets)]
     assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS
 
 

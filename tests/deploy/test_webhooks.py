@@ -5,7 +5,8 @@ from collections.abc import Generator
 import pytest
 from msgspec import json
 
-from tests.deploy.fake import FakeGateway, samovar, serving
+from tests.deploy.command_line import samovar
+from tests.deploy.fake_gateway import FakeGateway, run_fake_gateway
 
 pytestmark = pytest.mark.slow
 
@@ -25,14 +26,14 @@ DELIVERY = {
 
 @pytest.fixture
 def gateway() -> Generator[FakeGateway]:
-    with serving() as gateway:
+    with run_fake_gateway() as gateway:
         gateway.deliveries = [DELIVERY]
         yield gateway
 
 
-def test_deliveries_are_listed_with_what_was_said_last(gateway: FakeGateway) -> None:
-    done = samovar(gateway, "webhooks", "list", "--state", "pending", "--prediction", "p1")
-    assert done.stdout.rstrip("\n").split("\t") == [
+def test_deliveries_are_listed_with_their_last_result(gateway: FakeGateway) -> None:
+    result = samovar(gateway, "webhooks", "list", "--state", "pending", "--prediction", "p1")
+    assert result.stdout.rstrip("\n").split("\t") == [
         "msg_1",
         "p1",
         "completed",
@@ -52,7 +53,7 @@ def test_every_attempt_of_a_delivery_is_shown(gateway: FakeGateway) -> None:
 
 def test_a_delivery_is_sent_again(gateway: FakeGateway) -> None:
     assert samovar(gateway, "webhooks", "redeliver", "msg_1").stdout == "pending\n"
-    assert gateway.asked[-1] == ("POST", "/v1/webhooks/deliveries/msg_1/redeliver")
+    assert gateway.requests[-1] == ("POST", "/v1/webhooks/deliveries/msg_1/redeliver")
 
 
 def test_the_secret_is_printed_alone_and_so_is_a_new_one(gateway: FakeGateway) -> None:

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from replicate.client import Client
 
-from benchmarks.stack import Stack, running
-from tests.contract.conftest import connected
-from tests.push import folder, push, pushed, samovar
+from benchmarks.stack import Stack, running_stack
+from tests.contract.conftest import open_client
+from tests.push import push, push_successfully, run_samovar, write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -43,20 +43,20 @@ COG = 'predict: "predict.py:Predictor"\n'
 @pytest.fixture(scope="module")
 def workshop() -> Generator[Stack]:
     """A stack of its own, which gives up soon, and which tests may wind up."""
-    with running(environ={"SAMOVAR_SETUP_LIMIT": "8", "SAMOVAR_BUNDLED": "false"}) as stack:
+    with running_stack(environ={"SAMOVAR_SETUP_LIMIT": "8", "SAMOVAR_BUNDLED": "false"}) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 async def replicate(workshop: Stack) -> AsyncGenerator[Client]:
-    async with connected(workshop.url, workshop.token) as client:
+    async with open_client(workshop.url, workshop.token) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def good(workshop: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The version that has to go on serving."""
-    return pushed(workshop, folder(tmp_path_factory.mktemp("good"), predict=GOOD), MODEL).version
+    return push_successfully(workshop, write_folder(tmp_path_factory.mktemp("good"), predict=GOOD), MODEL).version
 
 
 SET_UPS = [
@@ -86,16 +86,16 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("files", "where", "words"), [*SET_UPS, *OTHERS])
+@pytest.mark.parametrize(("files", "where", "reason"), [*SET_UPS, *OTHERS])
 def test_a_failed_push_says_where_and_why(
-    workshop: Stack, replicate: Client, good: str, tmp_path: Path, files: dict[str, str], where: str, words: str
+    workshop: Stack, replicate: Client, good: str, tmp_path: Path, files: dict[str, str], where: str, reason: str
 ) -> None:
-    said = push(workshop, folder(tmp_path, **{"predict": GOOD, **files}), MODEL)
-    assert said.status == 1
-    assert said.out == ""
-    lines = [line for line in said.err.splitlines() if where in line]
-    assert len(lines) == 1, said.err
-    assert words in said.err
+    result = push(workshop, write_folder(tmp_path, **{"predict": GOOD, **files}), MODEL)
+    assert result.status == 1
+    assert result.out == ""
+    lines = [line for line in result.err.splitlines() if where in line]
+    assert len(lines) == 1, result.err
+    assert reason in result.err
     assert "Traceback" not in lines[0]
     model = replicate.models.get(MODEL)
     assert model.latest_version is not None
@@ -104,22 +104,22 @@ def test_a_failed_push_says_where_and_why(
 
 
 @pytest.mark.parametrize("files", [param.values[0] for param in SET_UPS], ids=["raises", "hangs", "exits", "leaves"])
-def test_what_a_failed_set_up_printed_is_told(
+def test_a_failed_setup_is_reported_with_its_log(
     workshop: Stack, good: str, tmp_path: Path, files: dict[str, str]
 ) -> None:
     assert good
-    said = push(workshop, folder(tmp_path, predict=files["predict"] + "# told\n"), MODEL)
-    assert said.status == 1
-    assert "looking for the weights" in said.err
+    result = push(workshop, write_folder(tmp_path, predict=files["predict"] + "# told\n"), MODEL)
+    assert result.status == 1
+    assert "looking for the weights" in result.err
 
 
 def test_a_failed_push_says_which_version_goes_on_serving(workshop: Stack, good: str, tmp_path: Path) -> None:
-    said = push(workshop, folder(tmp_path, predict="import no_such_module\n"), MODEL)
-    assert f"last good version, {good[:12]}" in said.err
+    result = push(workshop, write_folder(tmp_path, predict="import no_such_module\n"), MODEL)
+    assert f"last good version, {good[:12]}" in result.err
 
 
 def test_a_first_push_that_fails_makes_no_model(workshop: Stack, tmp_path: Path) -> None:
-    assert push(workshop, folder(tmp_path, predict="1 / 0\n"), "tester/stillborn").status == 1
+    assert push(workshop, write_folder(tmp_path, predict="1 / 0\n"), "tester/stillborn").status == 1
     answer = httpx.get(f"{workshop.url}/v1/models/tester/stillborn", headers=workshop.headers)
     assert answer.status_code == 404
 
@@ -138,28 +138,28 @@ def test_a_runner_checks_what_others_may_not_have_checked(
     workshop: Stack, files: dict[str, bytes] | None, where: str
 ) -> None:
     """Pushed without the command, which would have seen it by itself."""
-    made = archive(files) if files is not None else b"no archive at all" * 100
-    ended = settled(workshop, sent(workshop, MODEL, made))
+    created = pack(files) if files is not None else b"no archive at all" * 100
+    ended = wait_until_final(workshop, upload(workshop, MODEL, created))
     assert ended["status"] == "failed"
     assert ended["error"].startswith(where)
 
 
 def test_a_push_can_be_canceled(workshop: Stack, tmp_path: Path) -> None:
-    made = folder(tmp_path, predict=SETUP.format("import time; time.sleep(5)"))
-    push = sent(workshop, MODEL, archive({path.name: path.read_bytes() for path in made.iterdir()}))
-    until(workshop, push, lambda p: p["status"] == "processing")
+    created = write_folder(tmp_path, predict=SETUP.format("import time; time.sleep(5)"))
+    push = upload(workshop, MODEL, pack({path.name: path.read_bytes() for path in created.iterdir()}))
+    wait_until(workshop, push, lambda p: p["status"] == "processing")
     answer = httpx.post(push["urls"]["cancel"], headers=workshop.headers, timeout=LIMIT)
     assert answer.status_code == 200
-    assert settled(workshop, push)["status"] == "canceled"
+    assert wait_until_final(workshop, push)["status"] == "canceled"
 
 
-def test_a_push_under_way_is_found_again(workshop: Stack, tmp_path: Path) -> None:
-    made = folder(tmp_path, predict=SETUP.format("import time; time.sleep(3)  # twice"))
-    content = archive({path.name: path.read_bytes() for path in made.iterdir()})
-    first = sent(workshop, "tester/twice", content)
-    again = sent(workshop, "tester/twice", content, status=200)
+def test_a_push_under_way_is_returned_again(workshop: Stack, tmp_path: Path) -> None:
+    created = write_folder(tmp_path, predict=SETUP.format("import time; time.sleep(3)  # twice"))
+    content = pack({path.name: path.read_bytes() for path in created.iterdir()})
+    first = upload(workshop, "tester/twice", content)
+    again = upload(workshop, "tester/twice", content, status=200)
     assert again["id"] == first["id"]
-    assert settled(workshop, first)["status"] == "succeeded"
+    assert wait_until_final(workshop, first)["status"] == "succeeded"
 
 
 WAITS = """
@@ -175,15 +175,15 @@ class Predictor(BasePredictor):
 
 
 def test_deleting_a_version_ends_its_jobs_with_the_reason(workshop: Stack, replicate: Client, tmp_path: Path) -> None:
-    version = pushed(workshop, folder(tmp_path, predict=WAITS), "tester/doomed").version
+    version = push_successfully(workshop, write_folder(tmp_path, predict=WAITS), "tester/doomed").version
     runs, waits = (replicate.predictions.create(version=version, input={"seconds": 600}) for _ in range(2))
     deadline = time.monotonic() + LIMIT
     while "begun" not in (runs.logs or ""):
         assert time.monotonic() < deadline, runs.status
         time.sleep(0.02)
         runs.reload()
-    said = samovar(workshop, "models", "delete", f"tester/doomed:{version}", "--yes")
-    assert said.status == 0, said.err
+    result = run_samovar(workshop, "models", "delete", f"tester/doomed:{version}", "--yes")
+    assert result.status == 0, result.err
     for prediction in (runs, waits):
         prediction.wait()
         assert prediction.status == "canceled"
@@ -193,25 +193,25 @@ def test_deleting_a_version_ends_its_jobs_with_the_reason(workshop: Stack, repli
 
 
 def test_a_deleted_version_can_be_pushed_again(workshop: Stack, replicate: Client, tmp_path: Path) -> None:
-    made = folder(tmp_path, predict=GOOD + "# again\n")
-    version = pushed(workshop, made, "tester/risen").version
+    created = write_folder(tmp_path, predict=GOOD + "# again\n")
+    version = push_successfully(workshop, created, "tester/risen").version
     assert replicate.run(f"tester/risen:{version}", input={"text": "a"}) == "good a"
-    assert samovar(workshop, "models", "delete", f"tester/risen:{version}", "--yes").status == 0
-    assert pushed(workshop, made, "tester/risen").version == version
+    assert run_samovar(workshop, "models", "delete", f"tester/risen:{version}", "--yes").status == 0
+    assert push_successfully(workshop, created, "tester/risen").version == version
     assert replicate.run(f"tester/risen:{version}", input={"text": "b"}) == "good b"
 
 
-def archive(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as tar:
+def pack(files: dict[str, bytes]) -> bytes:
+    created = io.BytesIO()
+    with tarfile.open(fileobj=created, mode="w") as tar:
         for name in sorted(files):
             info = tarfile.TarInfo(name)
             info.size = len(files[name])
             tar.addfile(info, io.BytesIO(files[name]))
-    return made.getvalue()
+    return created.getvalue()
 
 
-def sent(stack: Stack, model: str, content: bytes, status: int = 201) -> dict[str, Any]:
+def upload(stack: Stack, model: str, content: bytes, status: int = 201) -> dict[str, Any]:
     url = f"{stack.url}/v1/models/{model}/versions"
     headers = {**stack.headers, "Content-Type": "application/x-tar"}
     answer = httpx.post(url, content=content, headers=headers, timeout=LIMIT)
@@ -219,13 +219,13 @@ def sent(stack: Stack, model: str, content: bytes, status: int = 201) -> dict[st
     return answer.json()
 
 
-def settled(stack: Stack, push: dict[str, Any]) -> dict[str, Any]:
-    return until(stack, push, lambda p: p["status"] in ("succeeded", "failed", "canceled"))
+def wait_until_final(stack: Stack, push: dict[str, Any]) -> dict[str, Any]:
+    return wait_until(stack, push, lambda p: p["status"] in ("succeeded", "failed", "canceled"))
 
 
-def until(stack: Stack, push: dict[str, Any], holds: Any) -> dict[str, Any]:
+def wait_until(stack: Stack, push: dict[str, Any], matches: Any) -> dict[str, Any]:
     deadline = time.monotonic() + LIMIT
-    while not holds(push):
+    while not matches(push):
         assert time.monotonic() < deadline, push
         time.sleep(0.02)
         push = httpx.get(push["urls"]["get"], headers=stack.headers, timeout=LIMIT).json()

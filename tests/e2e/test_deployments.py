@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.stack import Stack
-from tests.live import LIMIT, Api
-from tests.push import folder, pushed
+from tests.live import TIMEOUT, Api
+from tests.push import push_successfully, write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -21,13 +21,13 @@ class Predictor(BasePredictor):
         time.sleep(0.5)
     def predict(self, n: int) -> str:
         time.sleep(0.01)
-        return "{said}"
+        return "{answer}"
 """
 
 
-async def latest(api: Api, model: str) -> str:
+async def latest_version(api: Api, model: str) -> str:
     """Its newest version, once a runner has offered one."""
-    async with asyncio.timeout(LIMIT):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             answer = await api.http.get(f"/v1/models/{model}")
             if answer.is_success:
@@ -49,20 +49,20 @@ async def deploy(api: Api, name: str, model: str, version: str, **more: Any) -> 
 async def run(api: Api, path: str, **input: Any) -> dict[str, Any]:
     answer = await api.http.post(f"{path}/predictions", json={"input": input})
     assert answer.status_code == 201, answer.text
-    return await api.ended(answer.json()["id"])
+    return await api.wait_until_final(answer.json()["id"])
 
 
-async def serves(api: Api, path: str, number: int) -> None:
-    async with asyncio.timeout(LIMIT):
+async def wait_until_serving(api: Api, path: str, number: int) -> None:
+    async with asyncio.timeout(TIMEOUT):
         while True:
-            shown = (await api.http.get(path)).json()
-            if shown["serving"]["number"] == number:
+            deployment = (await api.http.get(path)).json()
+            if deployment["serving"]["number"] == number:
                 return
             await asyncio.sleep(0.05)
 
 
 async def test_a_deployment_of_a_bundled_model_runs(api: Api) -> None:
-    version = await latest(api, "samovar/hello-world")
+    version = await latest_version(api, "samovar/hello-world")
     path = await deploy(api, "hello", "samovar/hello-world", version, min_instances=1)
     ended = await run(api, path, text="you")
     assert (ended["status"], ended["version"]) == ("succeeded", version)
@@ -71,12 +71,8 @@ async def test_a_deployment_of_a_bundled_model_runs(api: Api) -> None:
 
 
 async def test_an_update_under_load_loses_nothing(api: Api, stack: Stack, tmp_path: Path) -> None:
-    first, second = [
-        await asyncio.to_thread(
-            pushed, stack, folder(tmp_path / said, predict=SAYS.format(said=said)), "tester/deployed"
-        )
-        for said in ("one", "two")
-    ]
+    folders = [write_folder(tmp_path / answer, predict=SAYS.format(answer=answer)) for answer in ("one", "two")]
+    first, second = [await asyncio.to_thread(push_successfully, stack, folder, "tester/deployed") for folder in folders]
     path = await deploy(api, "deployed", "tester/deployed", first.version)
     assert (await run(api, path, n=0))["output"] == "one"
     ended: list[dict[str, Any]] = []
@@ -84,21 +80,21 @@ async def test_an_update_under_load_loses_nothing(api: Api, stack: Stack, tmp_pa
 
     async def load() -> None:
         """For a while after the new release serves, too."""
-        left = 10
-        while left:
+        remaining = 10
+        while remaining:
             ended.append(await run(api, path, n=len(ended)))
-            left -= updated.is_set()
+            remaining -= updated.is_set()
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(8):
             tasks.create_task(load())
         answer = await api.http.patch(path, json={"version": second.version})
         assert answer.json()["upcoming"]["number"] == 2
-        await serves(api, path, 2)
+        await wait_until_serving(api, path, 2)
         updated.set()
 
     assert {each["status"] for each in ended} == {"succeeded"}
-    said = Counter((each["version"], each["output"]) for each in ended)
-    assert set(said) == {(first.version, "one"), (second.version, "two")}
+    results = Counter((each["version"], each["output"]) for each in ended)
+    assert set(results) == {(first.version, "one"), (second.version, "two")}
     assert (await run(api, path, n=0))["output"] == "two"
     assert (await api.http.delete(path)).status_code == 204

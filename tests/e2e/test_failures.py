@@ -26,7 +26,7 @@ async def test_everything_printed_is_in_the_logs_in_order(api: Api) -> None:
     assert prediction["metrics"]["spoken"] == 5
 
 
-async def test_a_failure_has_the_models_words_and_the_logs(api: Api) -> None:
+async def test_a_failure_has_the_models_message_and_the_logs(api: Api) -> None:
     prediction = await api.run("speaker", {"fail": True})
     assert prediction["status"] == "failed"
     assert prediction["error"] == "lost my voice"
@@ -65,16 +65,16 @@ async def test_a_crasher_takes_nobody_along(api: Api, tmp_path: Path) -> None:
 async def test_a_killed_worker_is_replaced_and_its_job_runs_again(
     api: Api, stack: Stack, closed: str, gate: Callable[[], Path]
 ) -> None:
-    made = await api.create("gated", {"gate": closed})
-    await api.until(made["id"], lambda prediction: "waiting" in prediction["logs"])
+    created = await api.create("gated", {"gate": closed})
+    await api.wait_until(created["id"], lambda prediction: "waiting" in prediction["logs"])
     (worker,) = [w for w in processes.find(stack, "worker") if "gated" in " ".join(w.cmdline())]
     worker.kill()
     gate()
-    assert (await api.ended(made["id"]))["output"] == "through"
+    assert (await api.wait_until_final(created["id"]))["output"] == "through"
     assert not psutil.pid_exists(worker.pid) or worker.status() == psutil.STATUS_ZOMBIE
 
 
-async def test_a_batch_is_made_across_clients(api: Api) -> None:
+async def test_a_batch_has_predictions_of_several_clients(api: Api) -> None:
     singers = await asyncio.gather(*(api.run("choir", {"text": str(n)}) for n in range(16)))
     assert [singer["output"].split()[0] for singer in singers] == [str(n) for n in range(16)]
     assert max(int(singer["output"].split()[-1]) for singer in singers) > 1

@@ -20,21 +20,21 @@ LIMIT = 60.0
 @pytest.fixture(scope="module")
 async def second(stack: Stack) -> AsyncGenerator[Api]:
     """Another gateway on the same database and the same NATS."""
-    with another_gateway(stack) as url:
+    with run_second_gateway(stack) as url:
         async with connect(url, stack.headers) as api:
             yield api
 
 
 @contextmanager
-def another_gateway(stack: Stack) -> Generator[str]:
+def run_second_gateway(stack: Stack) -> Generator[str]:
     """Told what the first one was told, but for the port."""
     (first,) = processes.find(stack, "gateway")
     port = free_port()
-    told = {name: value for name, value in first.environ().items() if name.startswith("SAMOVAR_")}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SAMOVAR_")}
+    settings = {name: value for name, value in first.environ().items() if name.startswith("SAMOVAR_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SAMOVAR_")}
     log = stack.log.with_name("second.log")
     with log.open("wb") as file:
-        env = {**kept, **told, "SAMOVAR_PORT": str(port), "SAMOVAR_HOST": "127.0.0.1"}
+        env = {**inherited, **settings, "SAMOVAR_PORT": str(port), "SAMOVAR_HOST": "127.0.0.1"}
         process = subprocess.Popen([str(SAMOVAR), "gateway"], env=env, stdout=file, stderr=file)
     try:
         deadline = time.monotonic() + LIMIT
@@ -47,46 +47,46 @@ def another_gateway(stack: Stack) -> Generator[str]:
         process.wait(30)
 
 
-def through(api: Api, url: str) -> str:
+def url_on(api: Api, url: str) -> str:
     """The same path on another gateway."""
     return str(api.http.base_url).rstrip("/") + "/v1/" + url.split("/v1/", 1)[1]
 
 
-async def test_a_second_gateway_tells_the_same(api: Api, second: Api) -> None:
-    told = await api.run("hello-world", {"text": "both"})
-    there = await second.get(told["id"])
-    assert there | {"urls": 0} == told | {"urls": 0}
+async def test_a_second_gateway_returns_the_same(api: Api, second: Api) -> None:
+    settings = await api.run("hello-world", {"text": "both"})
+    other = await second.get(settings["id"])
+    assert other | {"urls": 0} == settings | {"urls": 0}
 
 
 async def test_a_running_prediction_can_be_followed_through_a_second_gateway(
     api: Api, second: Api, closed: str, gate: Callable[[], Path]
 ) -> None:
-    made = await api.create("parts", {"parts": '["a", "b", "c"]', "gate": closed})
-    async with aclosing(second.stream(through(second, made["urls"]["stream"]))) as events, asyncio.timeout(30):
+    created = await api.create("parts", {"parts": '["a", "b", "c"]', "gate": closed})
+    async with aclosing(second.stream(url_on(second, created["urls"]["stream"]))) as events, asyncio.timeout(30):
         first = await anext(events)
         assert first.data == "a"
         gate()
         assert outputs([event async for event in events]) == ["b", "c"]
-    assert outputs(await api.streamed(made["urls"]["stream"], after=first.id)) == ["b", "c"]
+    assert outputs(await api.collect_stream(created["urls"]["stream"], after=first.id)) == ["b", "c"]
 
 
 async def test_a_prediction_can_be_canceled_through_a_second_gateway(api: Api, second: Api, closed: str) -> None:
     waiting = asyncio.create_task(api.post("gated", {"gate": closed}, Prefer="wait"))
-    found = await second.at_gate(closed)
-    await second.cancel(found["id"])
+    waiting_prediction = await second.wait_until_at_gate(closed)
+    await second.cancel(waiting_prediction["id"])
     assert (await waiting).json()["status"] == "canceled"
 
 
 async def test_a_stream_resumes_after_the_gateway_was_killed(
     api: Api, stack: Stack, closed: str, gate: Callable[[], Path]
 ) -> None:
-    made = await api.create("parts", {"parts": '["a", "b", "c"]', "gate": closed})
-    async with aclosing(api.stream(made["urls"]["stream"])) as events:
+    created = await api.create("parts", {"parts": '["a", "b", "c"]', "gate": closed})
+    async with aclosing(api.stream(created["urls"]["stream"])) as events:
         first = await anext(events)
         for gateway in processes.find(stack, "gateway"):
             gateway.kill()
-            await asyncio.to_thread(processes.wait_dead, gateway)
+            await asyncio.to_thread(processes.wait_until_dead, gateway)
     await asyncio.to_thread(stack.wait_ready)
     gate()
-    assert outputs(await api.streamed(made["urls"]["stream"], after=first.id)) == ["b", "c"]
-    assert (await api.ended(made["id"]))["output"] == ["a", "b", "c"]
+    assert outputs(await api.collect_stream(created["urls"]["stream"], after=first.id)) == ["b", "c"]
+    assert (await api.wait_until_final(created["id"]))["output"] == ["a", "b", "c"]

@@ -11,7 +11,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
-    ("given", "type", "field", "description"),
+    ("value", "type", "field", "description"),
     [
         pytest.param({}, "required", "input", "text is required", id="missing"),
         pytest.param({"text": 1}, "invalid_type", "input.text", "Expected: string, given: integer", id="type"),
@@ -23,9 +23,9 @@ JSON = {"Content-Type": "application/json"}
     ],
 )
 async def test_an_input_that_does_not_fit_names_its_field(
-    api: Api, given: dict[str, Any], type: str, field: str, description: str
+    api: Api, value: dict[str, Any], type: str, field: str, description: str
 ) -> None:
-    answer = await api.post("echo", given)
+    answer = await api.post("echo", value)
     problem = answer.json()
     assert answer.status_code == 422
     assert answer.headers["content-type"].startswith("application/problem+json")
@@ -135,7 +135,7 @@ async def test_both_schemes_are_accepted(api: Api, scheme: str) -> None:
         "/v1/outputs/%2e%2e/%2e%2e/etc/passwd",
     ],
 )
-async def test_what_is_not_there_is_not_found(api: Api, path: str) -> None:
+async def test_a_missing_resource_is_a_404(api: Api, path: str) -> None:
     answer = await api.http.get(path)
     assert answer.status_code == 404
     assert answer.json()["status"] == 404
@@ -167,7 +167,7 @@ async def test_unknown_inputs_are_ignored(api: Api) -> None:
 
 
 async def test_browsers_may_call_from_anywhere(api: Api) -> None:
-    asked = {"Origin": "http://example.com", "Access-Control-Request-Method": "POST"}
-    answer = await api.http.options(PATH, headers=asked | {"Access-Control-Request-Headers": "authorization"})
+    headers = {"Origin": "http://example.com", "Access-Control-Request-Method": "POST"}
+    answer = await api.http.options(PATH, headers=headers | {"Access-Control-Request-Headers": "authorization"})
     assert answer.status_code in {200, 204}
     assert answer.headers["access-control-allow-origin"] in {"*", "http://example.com"}

@@ -27,8 +27,8 @@ async def test_a_wait_is_answered_with_the_whole_prediction(api: Api) -> None:
     assert prediction["model"] == "samovar/hello-world"
     assert prediction["metrics"]["predict_time"] >= 0
     assert prediction["metrics"]["total_time"] >= prediction["metrics"]["predict_time"]
-    moments = [datetime.fromisoformat(prediction[name]) for name in ("created_at", "started_at", "completed_at")]
-    assert moments == sorted(moments)
+    times = [datetime.fromisoformat(prediction[name]) for name in ("created_at", "started_at", "completed_at")]
+    assert times == sorted(times)
 
 
 async def test_a_create_without_a_wait_is_answered_at_once(api: Api, closed: str, gate: Callable[[], Path]) -> None:
@@ -40,7 +40,7 @@ async def test_a_create_without_a_wait_is_answered_at_once(api: Api, closed: str
     assert prediction["output"] is None
     assert all(isinstance(url, str) and url.startswith("http") for url in prediction["urls"].values())
     gate()
-    assert (await api.ended(prediction["id"]))["output"] == "through"
+    assert (await api.wait_until_final(prediction["id"]))["output"] == "through"
 
 
 async def test_a_wait_that_runs_out_says_starting_even_of_one_that_runs(
@@ -50,32 +50,32 @@ async def test_a_wait_that_runs_out_says_starting_even_of_one_that_runs(
     assert answer.status_code == 202
     assert answer.json()["status"] == "starting"
     assert answer.json()["output"] is None
-    await api.until(answer.json()["id"], lambda prediction: prediction["status"] == "processing")
+    await api.wait_until(answer.json()["id"], lambda prediction: prediction["status"] == "processing")
     gate()
-    await api.ended(answer.json()["id"])
+    await api.wait_until_final(answer.json()["id"])
 
 
 async def test_a_get_tells_the_same_as_the_wait_did(api: Api) -> None:
-    told = await api.run("hello-world", {"text": "again"})
-    assert await api.get(told["id"]) == told
+    prediction = await api.run("hello-world", {"text": "again"})
+    assert await api.get(prediction["id"]) == prediction
 
 
 async def test_a_client_that_hangs_up_does_not_cancel(api: Api, closed: str, gate: Callable[[], Path]) -> None:
     waiting = asyncio.create_task(api.post("gated", {"gate": closed}, Prefer="wait"))
-    found = await api.at_gate(closed)
+    waiting_prediction = await api.wait_until_at_gate(closed)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     gate()
-    assert (await api.ended(found["id"]))["status"] == "succeeded"
+    assert (await api.wait_until_final(waiting_prediction["id"]))["status"] == "succeeded"
 
 
 async def test_output_is_readable_while_it_grows(api: Api, closed: str, gate: Callable[[], Path]) -> None:
-    made = await api.create("parts", {"parts": '["a", "b", "c"]', "gate": closed})
-    growing = await api.until(made["id"], lambda prediction: bool(prediction["output"]))
+    created = await api.create("parts", {"parts": '["a", "b", "c"]', "gate": closed})
+    growing = await api.wait_until(created["id"], lambda prediction: bool(prediction["output"]))
     assert growing["status"] == "processing"
     assert growing["output"] == ["a"]
     gate()
-    assert (await api.ended(made["id"]))["output"] == ["a", "b", "c"]
+    assert (await api.wait_until_final(created["id"]))["output"] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, [], {"b": 1, "a": {"ü": [None, "\u2028"]}}, "text", ["a\r\nb", ""]])
@@ -105,7 +105,7 @@ async def test_the_api_is_mounted_where_clients_look_for_it(api: Api, mount: str
 
 
 async def test_the_list_is_newest_first_and_its_pages_meet(api: Api) -> None:
-    made = [await api.run("hello-world", {"text": str(number)}) for number in range(110)]
+    created = [await api.run("hello-world", {"text": str(number)}) for number in range(110)]
     seen: list[dict[str, Any]] = []
     page: str | None = "/v1/predictions"
     sizes: list[int] = []
@@ -116,7 +116,7 @@ async def test_the_list_is_newest_first_and_its_pages_meet(api: Api) -> None:
         page = answer["next"]
         assert page is None or page.startswith("http")
     assert sizes[0] == 100
-    assert [row["id"] for row in seen[:110]] == [prediction["id"] for prediction in reversed(made)]
+    assert [row["id"] for row in seen[:110]] == [prediction["id"] for prediction in reversed(created)]
     assert len({row["id"] for row in seen}) == len(seen)
 
 

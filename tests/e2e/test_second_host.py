@@ -12,9 +12,9 @@ import pytest
 from replicate.client import Client
 
 from benchmarks import processes
-from benchmarks.stack import SAMOVAR, Stack, running
-from tests.contract.conftest import connected
-from tests.push import PREDICTORS, pushed, samovar
+from benchmarks.stack import SAMOVAR, Stack, running_stack
+from tests.contract.conftest import open_client
+from tests.push import PREDICTORS, push_successfully, run_samovar
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -24,14 +24,14 @@ NAMES = ("files", "report", "secrets", "environment")
 @pytest.fixture(scope="module")
 def home() -> Generator[Stack]:
     """The first host."""
-    with running(environ={"SAMOVAR_BUNDLED": "false"}) as stack:
+    with running_stack(environ={"SAMOVAR_BUNDLED": "false"}) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def versions(home: Stack) -> dict[str, str]:
     """Built on the first host."""
-    return {name: pushed(home, PREDICTORS / name, f"tester/{name}").version for name in NAMES}
+    return {name: push_successfully(home, PREDICTORS / name, f"tester/{name}").version for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +62,17 @@ def second(home: Stack, versions: dict[str, str], cache: Path) -> Generator[psut
 
 def environment(home: Stack, cache: Path) -> dict[str, str]:
     """What `samovar token --runner` says, and where to keep things."""
-    said = samovar(home, "token", "--runner", "--data-dir", str(home.data_dir))
-    assert said.status == 0, said.err
-    told = dict(line.split("=", 1) for line in said.out.splitlines())
-    assert told["SAMOVAR_FILES_URL"] == f"{home.url}/-/files"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SAMOVAR_")}
-    return {**kept, **told, "SAMOVAR_CACHE_DIR": str(cache)}
+    result = run_samovar(home, "token", "--runner", "--data-dir", str(home.data_dir))
+    assert result.status == 0, result.err
+    settings = dict(line.split("=", 1) for line in result.out.splitlines())
+    assert settings["SAMOVAR_FILES_URL"] == f"{home.url}/-/files"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SAMOVAR_")}
+    return {**inherited, **settings, "SAMOVAR_CACHE_DIR": str(cache)}
 
 
 @pytest.fixture(scope="module")
 async def replicate(home: Stack) -> AsyncGenerator[Client]:
-    async with connected(home.url, home.token) as client:
+    async with open_client(home.url, home.token) as client:
         yield client
 
 
@@ -113,7 +113,7 @@ def test_it_makes_environments_of_its_own(run: Any) -> None:
 
 def test_it_takes_pushes(run: Any, replicate: Client, home: Stack) -> None:
     """The only other runner stands still."""
-    version = pushed(home, PREDICTORS / "function", "tester/function").version
+    version = push_successfully(home, PREDICTORS / "function", "tester/function").version
     assert replicate.run(f"tester/function:{version}", input={"text": "built there"}) == "BUILT THERE!"
 
 

@@ -10,7 +10,7 @@ import pytest
 from replicate.client import Client
 
 from benchmarks.stack import Stack
-from tests.contract.conftest import connected
+from tests.contract.conftest import open_client
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -21,7 +21,7 @@ SENTENCE = "This sentence was spoken by a neural network."
 
 @pytest.fixture(scope="module")
 async def replicate(stack: Stack) -> AsyncGenerator[Client]:
-    async with connected(stack.url, stack.token) as client:
+    async with open_client(stack.url, stack.token) as client:
         yield client
 
 
@@ -45,9 +45,9 @@ def test_an_uploaded_sound_is_written_down(replicate: Client, speech: str) -> No
 
 
 def test_a_picture_is_painted(replicate: Client) -> None:
-    made = io.BytesIO()
-    Image.radial_gradient("L").save(made, "PNG")
-    uri = "data:image/png;base64," + base64.b64encode(made.getvalue()).decode()
+    created = io.BytesIO()
+    Image.radial_gradient("L").save(created, "PNG")
+    uri = "data:image/png;base64," + base64.b64encode(created.getvalue()).decode()
     prediction = replicate.predictions.create(model="samovar/style-transfer", input={"image": uri, "style": 19})
     prediction.wait()
     assert prediction.status == "succeeded", prediction.error

@@ -9,8 +9,8 @@ import pytest
 from replicate.client import Client
 
 from benchmarks.stack import Stack
-from tests.contract.conftest import connected
-from tests.push import pushed, samovar
+from tests.contract.conftest import open_client
+from tests.push import push_successfully, run_samovar
 from tests.runners.models.test_classify_text import NEW, csv_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -22,7 +22,7 @@ HELLO = Path(__file__).parents[2] / "runners" / "models" / "hello-world"
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncGenerator[Client]:
-    async with connected(stack.url, stack.token) as client:
+    async with open_client(stack.url, stack.token) as client:
         yield client
 
 
@@ -34,28 +34,28 @@ def examples(tmp_path: Path) -> Path:
 
 
 def labels(client: Client, model: str) -> list[str]:
-    found: list[Any] = [client.run(model, input={"text": text}) for text in NEW]
-    return [scores[0]["label"] for scores in found]
+    results: list[Any] = [client.run(model, input={"text": text}) for text in NEW]
+    return [scores[0]["label"] for scores in results]
 
 
 def test_it_is_taught_by_the_command_line(stack: Stack, client: Client, examples: Path) -> None:
-    pushed(stack, HELLO, "tester/topics")
-    said = samovar(stack, "train", BASE, "--destination", "tester/topics", "-i", f"examples=@{examples}")
-    assert said.status == 0, said.err
-    assert "21 examples of 3 labels: cooking, money, sport" in said.err
-    assert "epoch 200/200: loss 0.0" in said.err
-    assert said.model.startswith("tester/topics:")
+    push_successfully(stack, HELLO, "tester/topics")
+    result = run_samovar(stack, "train", BASE, "--destination", "tester/topics", "-i", f"examples=@{examples}")
+    assert result.status == 0, result.err
+    assert "21 examples of 3 labels: cooking, money, sport" in result.err
+    assert "epoch 200/200: loss 0.0" in result.err
+    assert result.model.startswith("tester/topics:")
     assert labels(client, "tester/topics") == list(NEW.values())
     latest = client.models.get("tester/topics").latest_version
     assert latest is not None
-    assert latest.id == said.version
-    assert "epoch 200/200" in samovar(stack, "models", "logs", f"tester/topics:{said.version}").out
-    listed = samovar(stack, "trainings", "list").out.splitlines()
+    assert latest.id == result.version
+    assert "epoch 200/200" in run_samovar(stack, "models", "logs", f"tester/topics:{result.version}").out
+    listed = run_samovar(stack, "trainings", "list").out.splitlines()
     assert any(f"\t{BASE}\ttester/topics\tsucceeded\t" in line for line in listed)
 
 
 def test_it_is_taught_by_the_official_client(stack: Stack, client: Client, examples: Path) -> None:
-    pushed(stack, HELLO, "tester/subjects")
+    push_successfully(stack, HELLO, "tester/subjects")
     version = client.models.get(BASE).latest_version
     assert version is not None
     with examples.open("rb") as file:

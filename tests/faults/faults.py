@@ -1,4 +1,4 @@
-"""What is done to a running stack: each fault returns once the deed is done, not once it is mended."""
+"""Faults of a running stack. Each function returns once the fault is injected, not once the stack has recovered."""
 
 import random
 from collections.abc import Callable
@@ -13,15 +13,15 @@ Fault = Callable[[Stack, random.Random], str]
 
 
 def kill(kind: str) -> Fault:
-    """`kill -9` of one process of this kind."""
+    """Return the fault that kills one process of this kind with SIGKILL."""
 
     def strike(stack: Stack, rng: random.Random) -> str:
         victims = processes.find(stack, kind)
         assert victims, f"no {kind} runs"
-        # The first postgres is the one that all its others belong to.
+        # The first postgres process is the parent of all others.
         victim = victims[0] if kind == "postgres" else rng.choice(victims)
         victim.kill()
-        processes.wait_dead(victim)
+        processes.wait_until_dead(victim)
         return f"pid {victim.pid}"
 
     return strike
@@ -35,15 +35,15 @@ def kill_up(stack: Stack, _: random.Random) -> str:
 
 
 def wipe_jetstream(stack: Stack, _: random.Random) -> str:
-    """`up` stands still meanwhile: it would start nats-server again at once."""
+    """Kill NATS and remove its data. `up` is suspended meanwhile, as it would restart nats-server at once."""
     (nats,) = processes.find(stack, "nats")
-    folder = processes.jetstream(stack)
+    folder = processes.jetstream_folder(stack)
     up: psutil.Process = stack.up
     up.suspend()
     try:
         nats.kill()
-        processes.wait_dead(nats)
-        processes.wipe(folder)
+        processes.wait_until_dead(nats)
+        processes.delete_folder(folder)
     finally:
         up.resume()
     return f"pid {nats.pid}, {folder.relative_to(stack.data_dir)} removed"
@@ -61,7 +61,7 @@ WIPE: Final = "jetstream wiped"
 
 
 def schedule(rounds: int, rng: random.Random) -> list[tuple[str, Fault]]:
-    """Every fault once a round in an order of its own, and one wipe somewhere."""
+    """Return every fault once per round, in a random order for each, and one wipe somewhere."""
     faults = [fault for _ in range(rounds) for fault in rng.sample(list(FAULTS.items()), len(FAULTS))]
     faults.insert(rng.randint(1, len(faults)), (WIPE, wipe_jetstream))
     return faults

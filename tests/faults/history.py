@@ -1,4 +1,4 @@
-"""What the clients of a campaign sent and were told, and what the record said at the end: JSON lines on disk."""
+"""A campaign's history, as JSON lines on disk: what clients sent and received, and the record at the end."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,13 @@ from msgspec import Struct, json
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """`at` is a monotonic time that all clients of one history share."""
+    """A line of the history. `at` is a monotonic time that all clients share."""
 
     client: str
     at: float
 
 
-class Asked(Entry, frozen=True, kw_only=True, tag="asked"):
+class CreateSent(Entry, frozen=True, kw_only=True, tag="asked"):
     """A create was sent."""
 
     call: str
@@ -24,32 +24,34 @@ class Asked(Entry, frozen=True, kw_only=True, tag="asked"):
     """sync | async | stream"""
 
 
-class Accepted(Entry, frozen=True, kw_only=True, tag="accepted"):
-    """The create got its 2xx: from here on the prediction must reach its end."""
+class CreateAccepted(Entry, frozen=True, kw_only=True, tag="accepted"):
+    """A create got its 2xx: from here on, the prediction must reach a final state."""
 
     call: str
     id: str
 
 
-class Refused(Entry, frozen=True, kw_only=True, tag="refused"):
+class CreateRefused(Entry, frozen=True, kw_only=True, tag="refused"):
+    """A create got an error status."""
+
     call: str
     status: int
     detail: str
 
 
-class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
-    """The create's answer never came: if it was sent at all, it may have been accepted or not."""
+class CreateUnanswered(Entry, frozen=True, kw_only=True, tag="lost"):
+    """A create got no response: if it was sent at all, it may have been accepted."""
 
     call: str
     reason: str
     sent: bool = True
 
 
-class Read(Entry, frozen=True, kw_only=True, tag="read"):
-    """The prediction, as a GET, a sync create or a list told it; `at` is when the answer was there."""
+class PredictionRead(Entry, frozen=True, kw_only=True, tag="read"):
+    """A prediction as a GET, a sync create or a list returned it; `at` is when the response was complete."""
 
     id: str
-    begun: float
+    sent_at: float
     """When the request was sent."""
     status: str
     """`missing` for a 404."""
@@ -58,29 +60,31 @@ class Read(Entry, frozen=True, kw_only=True, tag="read"):
     completed_at: str | None = None
 
 
-class Opened(Entry, frozen=True, kw_only=True, tag="opened"):
-    """A stream was connected, resuming after an event or from the start."""
+class StreamOpened(Entry, frozen=True, kw_only=True, tag="opened"):
+    """A stream was opened, from the start or after an event."""
 
     id: str
     after: str | None = None
 
 
-class Streamed(Entry, frozen=True, kw_only=True, tag="streamed"):
+class EventReceived(Entry, frozen=True, kw_only=True, tag="streamed"):
+    """A stream delivered an event."""
+
     id: str
     event: str
     event_id: str | None
     data: str
 
 
-class Killed(Entry, frozen=True, kw_only=True, tag="killed"):
-    """A fault, for whoever reads the history; the checker needs none of it."""
+class FaultInjected(Entry, frozen=True, kw_only=True, tag="killed"):
+    """A fault, for people who read the history; the checker does not need it."""
 
     what: str
     recovered_at: float | None = None
 
 
-class Recorded(Entry, frozen=True, kw_only=True, tag="recorded"):
-    """One row of the record, as read at the end."""
+class RecordRow(Entry, frozen=True, kw_only=True, tag="recorded"):
+    """A row of the record, as read at the end."""
 
     id: str
     by: str
@@ -93,19 +97,29 @@ class Recorded(Entry, frozen=True, kw_only=True, tag="recorded"):
     completed_at: str | None = None
 
 
-Line = Asked | Accepted | Refused | Lost | Read | Opened | Streamed | Killed | Recorded
+Line = (
+    CreateSent
+    | CreateAccepted
+    | CreateRefused
+    | CreateUnanswered
+    | PredictionRead
+    | StreamOpened
+    | EventReceived
+    | FaultInjected
+    | RecordRow
+)
 
 _decode = json.Decoder(Line).decode
 
 
-class Log:
-    """A growing history, kept in memory and on disk at once, so that a campaign that dies can be looked at."""
+class HistoryLog:
+    """A growing history, in memory and on disk at once, so that one can examine a campaign that died."""
 
     def __init__(self, path: Path) -> None:
         self.lines: list[Line] = []
         self._file = path.open("ab", buffering=0)
 
-    def say(self, line: Line) -> None:
+    def append(self, line: Line) -> None:
         self.lines.append(line)
         self._file.write(json.encode(line) + b"\n")
 
@@ -113,6 +127,6 @@ class Log:
         self._file.close()
 
 
-def read(path: Path) -> Iterator[Line]:
+def read_history(path: Path) -> Iterator[Line]:
     for line in path.read_bytes().splitlines():
         yield _decode(line)

@@ -1,4 +1,4 @@
-"""What the campaign's models must answer."""
+"""The outputs that the campaign's models must return."""
 
 import math
 from typing import Any, Final, cast
@@ -6,24 +6,24 @@ from typing import Any, Final, cast
 ITERATORS: Final = frozenset({"samovar/count"})
 
 
-def complaint(model: str, input: dict[str, Any], output: Any) -> str | None:
-    """Why this cannot be the whole output of a prediction that succeeded; None if it can."""
+def find_problem(model: str, input: dict[str, Any], output: Any) -> str | None:
+    """Return why this cannot be the whole output of a prediction that succeeded; None if it can."""
     match model:
         case "samovar/count":
-            return _equal(output, [str(i) for i in range(input["n"])])
+            return _check_equal(output, [str(i) for i in range(input["n"])])
         case "samovar/hello-world":
-            return _equal(output, "hello " + input["text"])
+            return _check_equal(output, "hello " + input["text"])
         case "samovar/minilm":
-            return _unit_vector(output, 384)
+            return _check_unit_vector(output, 384)
         case _:
             return None
 
 
-def _equal(output: Any, expected: Any) -> str | None:
+def _check_equal(output: Any, expected: Any) -> str | None:
     return None if output == expected else f"expected {_short(expected)}, got {_short(output)}"
 
 
-def _unit_vector(output: Any, size: int) -> str | None:
+def _check_unit_vector(output: Any, size: int) -> str | None:
     numbers = cast(list[object], output) if isinstance(output, list) else []
     floats = [x for x in numbers if isinstance(x, float)]
     if len(numbers) != size or len(floats) != size:

@@ -1,4 +1,4 @@
-"""The record at the end of a campaign, read twice: through the API, and the rows themselves."""
+"""The record at the end of a campaign, read twice: through the API, and from the rows."""
 
 import time
 from collections.abc import AsyncIterator
@@ -7,21 +7,21 @@ from datetime import datetime
 import httpx
 from msgspec import json
 
-from benchmarks.rows import fetch
+from benchmarks.database import fetch
 from benchmarks.stack import Stack
-from tests.faults.history import Recorded
+from tests.faults.history import RecordRow
 
-OPEN = "SELECT count(*) FROM predictions WHERE status IN ('starting', 'processing')"
+COUNT_UNFINISHED = "SELECT count(*) FROM predictions WHERE status IN ('starting', 'processing')"
 ROWS = "SELECT id, model, input, status, output, error, completed_at FROM predictions"
 
 
-async def by_api(http: httpx.AsyncClient) -> AsyncIterator[Recorded]:
-    """All pages of the list."""
+async def read_api(http: httpx.AsyncClient) -> AsyncIterator[RecordRow]:
+    """Yield every prediction of the API's list."""
     page: str | None = "/v1/predictions"
     while page:
         answer = (await http.get(page)).raise_for_status().json()
         for row in answer["results"]:
-            yield Recorded(
+            yield RecordRow(
                 client="record",
                 at=time.monotonic(),
                 id=row["id"],
@@ -36,9 +36,9 @@ async def by_api(http: httpx.AsyncClient) -> AsyncIterator[Recorded]:
         page = answer["next"]
 
 
-async def by_row(stack: Stack) -> AsyncIterator[Recorded]:
+async def read_rows(stack: Stack) -> AsyncIterator[RecordRow]:
     for row in await fetch(stack, ROWS):
-        yield Recorded(
+        yield RecordRow(
             client="record",
             at=time.monotonic(),
             id=row["id"],
@@ -52,8 +52,8 @@ async def by_row(stack: Stack) -> AsyncIterator[Recorded]:
         )
 
 
-async def unfinished(stack: Stack) -> int:
-    return (await fetch(stack, OPEN))[0][0]
+async def count_unfinished(stack: Stack) -> int:
+    return (await fetch(stack, COUNT_UNFINISHED))[0][0]
 
 
 def _rfc3339(moment: datetime | None) -> str | None:

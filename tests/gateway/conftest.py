@@ -1,4 +1,4 @@
-"""A gateway on real servers, and a runner that does what a test tells it."""
+"""A gateway on real servers, and a fake runner that a test controls."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -18,8 +18,8 @@ from gateway.settings import Settings
 from schemas import events, subjects
 from schemas.events import Event, Final, Output, Run, Started, Succeeded
 from schemas.jobs import Job, decode_job
-from schemas.models import Built, Offer, Offers, Presence
-from tests.gateway import documented
+from schemas.models import BuildResult, Heartbeat, Registration, VersionInfo
+from tests.gateway import openapi_check
 
 TOKEN = "test-token"
 FILES_TOKEN = "a-token-for-runners"
@@ -52,11 +52,11 @@ KEEPER_INPUT = {
 }
 
 
-def offer(name: str, output: dict[str, Any], letter: str, input: dict[str, Any] = INPUT) -> Offer:
+def version_info(name: str, output: dict[str, Any], letter: str, input: dict[str, Any] = INPUT) -> VersionInfo:
     size = {"type": "string", "enum": ["s", "m"], "title": "size", "description": "An enumeration."}
     schemas = {"Input": input, "Output": output, "size": size}
     document = {"openapi": "3.0.2", "info": {"title": "Cog", "version": "0.1.0"}, "components": {"schemas": schemas}}
-    return Offer(
+    return VersionInfo(
         owner="acme",
         name=name,
         version=letter * 64,
@@ -67,15 +67,15 @@ def offer(name: str, output: dict[str, Any], letter: str, input: dict[str, Any] 
     )
 
 
-ECHO = offer("echo", {"type": "string", "title": "Output"}, "a")
-LINES = offer("lines", STREAMING, "b")
-KEEPER = offer("keeper", {"type": "string", "title": "Output"}, "c", KEEPER_INPUT)
+ECHO = version_info("echo", {"type": "string", "title": "Output"}, "a")
+LINES = version_info("lines", STREAMING, "b")
+KEEPER = version_info("keeper", {"type": "string", "title": "Output"}, "c", KEEPER_INPUT)
 """Takes secrets and files."""
-OFFERED = [ECHO, LINES, KEEPER]
+VERSION_INFOS = [ECHO, LINES, KEEPER]
 
 
-class Runner:
-    """Says what a runner would say, when the test says so."""
+class FakeRunner:
+    """A runner that takes jobs and publishes events when the test says so."""
 
     def __init__(self, client: Client, js: JetStreamContext) -> None:
         self._client = client
@@ -83,63 +83,67 @@ class Runner:
         self._ordinal = 0
 
     async def announce(self) -> None:
-        await self._client.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=OFFERED)))
-        await self.present()
+        await self._client.publish(
+            subjects.REGISTRATIONS, json.encode(Registration(agent="fake", offers=VERSION_INFOS))
+        )
+        await self.send_heartbeat()
 
-    async def present(self, **said: Any) -> None:
-        """Say what it has; as another agent, if that is said."""
-        versions = [each.version for each in OFFERED]
-        idle = Presence(agent="fake", host="here", pool="default", versions=versions, warm=[])
-        await self._client.publish(subjects.PRESENCE, json.encode(structs.replace(idle, **said)))
+    async def send_heartbeat(self, **fields: Any) -> None:
+        """Publish a heartbeat, with the given fields instead of its own."""
+        versions = [each.version for each in VERSION_INFOS]
+        idle = Heartbeat(agent="fake", host="here", pool="default", versions=versions, warm=[])
+        await self._client.publish(subjects.HEARTBEATS, json.encode(structs.replace(idle, **fields)))
 
-    async def job(self, *, settle: bool = True) -> Job:
-        """The next job of any model, as it comes."""
+    async def next_job(self, *, settle: bool = True) -> Job:
+        """Return the next job of any model."""
         consumer = await self._js.pull_subscribe("jobs.>", durable="all", stream=subjects.JOBS)
         [message] = await consumer.fetch(1, timeout=5)
         if settle:
             await message.ack_sync()
         return decode_job(message.data)
 
-    def run(self, attempt: int = 1) -> Run:
+    def next_run(self, attempt: int = 1) -> Run:
         self._ordinal += 1
         return Run(attempt, 1_767_603_600_000 + self._ordinal, "fake")
 
-    async def say(self, event: Event) -> None:
+    async def publish(self, event: Event) -> None:
         headers = {"Nats-Expected-Last-Subject-Sequence": "0"} if isinstance(event, Final) else None
         subject = subjects.event(event.id, events.kind(event))
         await self._js.publish(subject, events.encode(event), headers=headers)
 
-    async def echo(self, job: Job) -> None:
+    async def publish_echo(self, job: Job) -> None:
         value = Raw(json.encode("echo " + json.decode(bytes(job.input or b""))["text"]))
-        await self.say(Succeeded(id=job.id, run=self.run(job.attempt), at=now(), started_at=now(), values=[value]))
-
-    async def build(self, job: Job, log: str = "== setup\nready\n", **built: Any) -> None:
-        """A push that goes well."""
-        name = job.model.partition("/")[2]
-        made = structs.replace(ECHO, owner=job.model.partition("/")[0], name=name, version=job.version)
-        answer = Built(offer=made, setup_seconds=0.5, setup_log="ready\n")
-        value = Raw(json.encode(structs.replace(answer, **built)))
-        await self.say(
-            Succeeded(id=job.id, run=self.run(job.attempt), at=now(), started_at=now(), values=[value], log=log)
+        await self.publish(
+            Succeeded(id=job.id, run=self.next_run(job.attempt), at=now(), started_at=now(), values=[value])
         )
 
-    async def lines(self, job: Job, texts: list[str], run: Run | None = None) -> Run:
-        """Started, and one event per text; not the end."""
-        run = run or self.run(job.attempt)
-        await self.say(Started(id=job.id, run=run, at=now()))
+    async def publish_built(self, job: Job, log: str = "== setup\nready\n", **built: Any) -> None:
+        """Publish the end of a push that succeeded."""
+        name = job.model.partition("/")[2]
+        made = structs.replace(ECHO, owner=job.model.partition("/")[0], name=name, version=job.version)
+        answer = BuildResult(offer=made, setup_seconds=0.5, setup_log="ready\n")
+        value = Raw(json.encode(structs.replace(answer, **built)))
+        await self.publish(
+            Succeeded(id=job.id, run=self.next_run(job.attempt), at=now(), started_at=now(), values=[value], log=log)
+        )
+
+    async def publish_lines(self, job: Job, texts: list[str], run: Run | None = None) -> Run:
+        """Publish the start and one output per text, but no end."""
+        run = run or self.next_run(job.attempt)
+        await self.publish(Started(id=job.id, run=run, at=now()))
         for index, text in enumerate(texts):
-            await self.say(Output(id=job.id, run=run, index=index, values=[Raw(json.encode(text))]))
+            await self.publish(Output(id=job.id, run=run, index=index, values=[Raw(json.encode(text))]))
         return run
 
-    async def end(self, job: Job, run: Run, outputs: int) -> None:
-        await self.say(Succeeded(id=job.id, run=run, at=now(), started_at=now(), outputs=outputs, many=True))
+    async def succeed(self, job: Job, run: Run, outputs: int) -> None:
+        await self.publish(Succeeded(id=job.id, run=run, at=now(), started_at=now(), outputs=outputs, many=True))
 
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-SEEN = {"response": [documented.check]}
+RESPONSE_HOOKS = {"response": [openapi_check.check]}
 
 
 @pytest.fixture
@@ -162,11 +166,11 @@ def settings(database_url: str, nats_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Callable[..., Any]]:
-    """Starts gateways on free ports; gives the base URL of each."""
+    """A function that starts a gateway on a free port and returns its base URL."""
     servers: list[tuple[main.Server, asyncio.Task[None]]] = []
 
-    async def started(other: Settings = settings) -> str:
-        server = main.server(other)
+    async def start_gateway(other: Settings = settings) -> str:
+        server = main.create_server(other)
         task = asyncio.create_task(server._serve())
         while not server.started:
             if task.done():
@@ -183,8 +187,8 @@ async def start(settings: Settings, js: JetStreamContext) -> AsyncGenerator[Call
             await task
         servers.clear()
 
-    started.stop = stop  # type: ignore[attr-defined]
-    yield started
+    start_gateway.stop = stop  # type: ignore[attr-defined]
+    yield start_gateway
     await stop()
 
 
@@ -196,25 +200,29 @@ async def url(start: Callable[..., Any]) -> str:
 @pytest.fixture
 async def client(url: str) -> AsyncGenerator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
-        base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10, trust_env=False, event_hooks=SEEN
+        base_url=url,
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        timeout=10,
+        trust_env=False,
+        event_hooks=RESPONSE_HOOKS,
     ) as client:
         yield client
 
 
 @pytest.fixture
-async def runner(nc: Client, js: JetStreamContext, client: httpx.AsyncClient) -> Runner:
-    """Heard by the gateway."""
-    runner = Runner(nc, js)
+async def runner(nc: Client, js: JetStreamContext, client: httpx.AsyncClient) -> FakeRunner:
+    """A fake runner that the gateway knows."""
+    runner = FakeRunner(nc, js)
     for _ in range(100):
         await runner.announce()
         if (await client.get("/v1/models/acme/keeper")).status_code == 200:
             return runner
         await asyncio.sleep(0.02)
-    raise RuntimeError("the gateway did not take the offer")
+    raise RuntimeError("the gateway did not take the registration")
 
 
 async def frames(response: httpx.Response) -> AsyncGenerator[tuple[str, str, str]]:
-    """(event, id, data) of each server-sent event."""
+    """Yield the (event, id, data) of each server-sent event."""
     fields: dict[str, list[str]] = {}
     async for line in response.aiter_lines():
         if line.startswith(":"):

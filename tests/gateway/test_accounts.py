@@ -11,11 +11,11 @@ import pytest
 from msgspec import structs
 from nats.js import JetStreamContext
 
-from gateway.auth.authenticator import FRESH, Auth
+from gateway.auth.authenticator import CACHE_SECONDS, Authenticator
 from gateway.errors import BadToken
-from gateway.store.accounts import Account, digest
+from gateway.store.accounts import Account, hash_token
 from schemas import subjects
-from tests.gateway.conftest import TOKEN, Runner
+from tests.gateway.conftest import TOKEN, FakeRunner
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ async def test_the_database_holds_no_token(client: httpx.AsyncClient, database_u
     rows = await connection.fetch("SELECT t::text AS row, hash FROM tokens t")
     await connection.close()
     assert not any(text in row["row"] for row in rows)
-    assert digest(text) in {row["hash"] for row in rows}
+    assert hash_token(text) in {row["hash"] for row in rows}
 
 
 async def test_tokens_are_listed_in_pages(client: httpx.AsyncClient) -> None:
@@ -76,8 +76,8 @@ async def test_a_revoked_token_stops_at_once(client: httpx.AsyncClient) -> None:
     assert (await client.delete(f"/v1/tokens/{token['id']}")).status_code == 404
 
 
-class Known:
-    """Who a token belongs to, as the record has it; it takes as long to say as the test wants."""
+class FakeAccounts:
+    """The database's lookup of accounts, which takes as long as the test wants."""
 
     def __init__(self, account: Account | None) -> None:
         self.account = account
@@ -85,10 +85,10 @@ class Known:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def by_token_id(self, _: str) -> Account | None:
+    async def find_by_token_id(self, _: str) -> Account | None:
         return self.account
 
-    async def by_token(self, _: bytes) -> Account | None:
+    async def find_by_token(self, _: bytes) -> Account | None:
         account = self.account
         self.asked.set()
         await self.go.wait()
@@ -98,32 +98,32 @@ class Known:
 ME = Account(id=1, type="user", username="me", name="Me")
 
 
-@pytest.mark.parametrize(("lasts", "until"), [(None, FRESH), (3.0, 3.0), (60.0, FRESH)])
+@pytest.mark.parametrize(("lasts", "until"), [(None, CACHE_SECONDS), (3.0, 3.0), (60.0, CACHE_SECONDS)])
 async def test_a_token_is_looked_up_again_after_a_while_or_when_it_expires(lasts: float | None, until: float) -> None:
     now = 100.0
-    tokens = Known(structs.replace(ME, lasts=lasts))
-    auth = Auth(tokens, lambda: now)
-    await auth.account("Bearer x")
+    tokens = FakeAccounts(structs.replace(ME, expires_in=lasts))
+    auth = Authenticator(tokens, lambda: now)
+    await auth.authenticate("Bearer x")
     tokens.account = None
     now += until - 0.01
-    assert (await auth.account("token x")).id == 1
+    assert (await auth.authenticate("token x")).id == 1
     now += 0.02
     with pytest.raises(BadToken):
-        await auth.account("Bearer x")
+        await auth.authenticate("Bearer x")
 
 
 async def test_a_token_that_is_revoked_while_it_is_looked_up_is_not_remembered() -> None:
-    tokens = Known(ME)
-    auth = Auth(tokens, lambda: 0.0)
+    tokens = FakeAccounts(ME)
+    auth = Authenticator(tokens, lambda: 0.0)
     tokens.go.clear()
-    asking = asyncio.create_task(auth.account("Bearer x"))
+    asking = asyncio.create_task(auth.authenticate("Bearer x"))
     await tokens.asked.wait()
     tokens.account = None
     auth.forget()
     tokens.go.set()
     assert (await asking).id == 1
     with pytest.raises(BadToken):
-        await auth.account("Bearer x")
+        await auth.authenticate("Bearer x")
 
 
 async def test_an_expired_token_is_none(client: httpx.AsyncClient) -> None:
@@ -273,7 +273,7 @@ async def test_an_account_that_makes_no_sense_is_refused(client: httpx.AsyncClie
         assert (answer.status_code, told in answer.json()["detail"]) == (422, True), (body, answer.text)
 
 
-async def test_accounts_that_are_needed_are_not_deleted(client: httpx.AsyncClient, runner: Runner) -> None:
+async def test_accounts_that_are_needed_are_not_deleted(client: httpx.AsyncClient, runner: FakeRunner) -> None:
     assert (await client.delete("/v1/accounts/samovar")).status_code == 422
     await client.post("/v1/accounts", json={"username": "bob"})
     token = (await made(client, "predict", account="bob"))["token"]
@@ -284,7 +284,7 @@ async def test_accounts_that_are_needed_are_not_deleted(client: httpx.AsyncClien
 
 
 async def test_an_account_that_another_gateway_deleted_creates_nothing_and_disturbs_nobody(
-    client: httpx.AsyncClient, runner: Runner, js: JetStreamContext, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext, database_url: str
 ) -> None:
     await client.post("/v1/accounts", json={"username": "bob"})
     token = (await made(client, "predict", account="bob"))["token"]
@@ -306,7 +306,7 @@ async def test_an_account_that_another_gateway_deleted_creates_nothing_and_distu
 
 
 async def test_limits_of_an_account_and_a_token_count_from_their_next_call(
-    client: httpx.AsyncClient, runner: Runner
+    client: httpx.AsyncClient, runner: FakeRunner
 ) -> None:
     token = (await made(client, "predict", "write", creates_per_minute=1000))["token"]
 

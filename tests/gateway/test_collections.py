@@ -3,8 +3,8 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
-from tests.gateway.conftest import Runner
-from tests.gateway.others import calling
+from tests.gateway.conftest import FakeRunner
+from tests.gateway.other_accounts import open_client
 from tests.gateway.test_models import NEW
 
 MADE = {"name": "Text to Speech", "description": "They speak", "models": ["acme/lines", "acme/echo"]}
@@ -13,7 +13,7 @@ AT = "/v1/collections/text-to-speech"
 
 @pytest.fixture
 async def eve(url: str, database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with calling(url, database_url, "eve") as client:
+    async with open_client(url, database_url, "eve") as client:
         yield client
 
 
@@ -22,7 +22,7 @@ async def models(client: httpx.AsyncClient, path: str = AT) -> list[str]:
 
 
 async def test_a_collection_shows_its_models_in_order(
-    client: httpx.AsyncClient, runner: Runner, eve: httpx.AsyncClient
+    client: httpx.AsyncClient, runner: FakeRunner, eve: httpx.AsyncClient
 ):
     answer = await client.post("/v1/collections", json={**MADE, "full_description": "# Hi"})
     assert answer.status_code == 201, answer.text
@@ -41,14 +41,14 @@ async def test_a_collection_shows_its_models_in_order(
 
 
 async def test_a_collection_shows_only_models_that_the_caller_may_see(
-    client: httpx.AsyncClient, runner: Runner, eve: httpx.AsyncClient
+    client: httpx.AsyncClient, runner: FakeRunner, eve: httpx.AsyncClient
 ):
     await client.post("/v1/models", json=NEW)
     await client.post("/v1/collections", json={**MADE, "models": ["bob/thing", "acme/echo"]})
     assert (await models(eve), await models(client)) == (["echo"], ["thing", "echo"])
 
 
-async def test_a_change_leaves_what_it_does_not_speak_of(client: httpx.AsyncClient, runner: Runner):
+async def test_a_change_leaves_what_it_does_not_speak_of(client: httpx.AsyncClient, runner: FakeRunner):
     await client.post("/v1/collections", json=MADE)
     changed = await client.patch(AT, json={"full_description": "More"})
     assert (changed.status_code, changed.json()["full_description"]) == (200, "More")
@@ -63,7 +63,7 @@ async def test_a_change_leaves_what_it_does_not_speak_of(client: httpx.AsyncClie
     assert (await client.get("/v1/models/acme/echo")).status_code == 200
 
 
-async def test_only_admins_change_collections(client: httpx.AsyncClient, eve: httpx.AsyncClient, runner: Runner):
+async def test_only_admins_change_collections(client: httpx.AsyncClient, eve: httpx.AsyncClient, runner: FakeRunner):
     await client.post("/v1/collections", json=MADE)
     assert (await eve.post("/v1/collections", json=MADE)).status_code == 403
     assert (await eve.patch(AT, json={"name": "Mine"})).status_code == 403
@@ -94,7 +94,7 @@ BAD = [
 ]
 
 
-async def test_a_refusal_names_the_field_and_changes_nothing(client: httpx.AsyncClient, runner: Runner):
+async def test_a_refusal_names_the_field_and_changes_nothing(client: httpx.AsyncClient, runner: FakeRunner):
     before = (await client.post("/v1/collections", json=MADE)).json()
     await client.post("/v1/collections", json={"name": "Other", "description": "x"})
     for body, named in BAD:
@@ -107,7 +107,7 @@ async def test_a_refusal_names_the_field_and_changes_nothing(client: httpx.Async
     assert len((await client.get("/v1/collections")).json()["results"]) == 2
 
 
-async def test_a_model_that_is_deleted_leaves_its_collections(client: httpx.AsyncClient, runner: Runner):
+async def test_a_model_that_is_deleted_leaves_its_collections(client: httpx.AsyncClient, runner: FakeRunner):
     await client.post("/v1/models", json={**NEW, "visibility": "public"})
     await client.post("/v1/collections", json={**MADE, "models": ["acme/echo", "bob/thing"]})
     assert await models(client) == ["echo", "thing"]

@@ -1,4 +1,4 @@
-"""What is to be sent to webhooks, as the record has it."""
+"""The deliveries of webhooks in the record."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 from msgspec import Raw, structs
 
-from gateway.store.connection import connected
-from gateway.store.deliveries import Deliveries, Taken
-from gateway.store.predictions import Predictions
+from gateway.store.connection import open_pool
+from gateway.store.deliveries import DeliveryStore, LeasedDelivery
+from gateway.store.predictions import PredictionStore
 from schemas.events import Run
 from schemas.prediction import Prediction, Status
 
@@ -20,7 +20,7 @@ AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 RUN = Run(1, 1_000, "a")
 MINUTE = timedelta(minutes=1)
 NOW = timedelta()
-MADE = Prediction(
+CREATED = Prediction(
     id="p" * 26,
     account=1,
     model="a/b",
@@ -30,22 +30,24 @@ MADE = Prediction(
     webhook="https://example.com/hook",
     webhook_events=("start", "output", "logs", "completed"),
 )
-ENDED = structs.replace(MADE, status=Status.SUCCEEDED, started_at=AT, completed_at=AT, run=RUN)
+ENDED = structs.replace(CREATED, status=Status.SUCCEEDED, started_at=AT, completed_at=AT, run=RUN)
 
 
 @dataclass
-class Records:
-    predictions: Predictions
-    deliveries: Deliveries
+class Deliveries:
+    predictions: PredictionStore
+    deliveries: DeliveryStore
     pool: asyncpg.Pool
 
-    async def take(
+    async def lease(
         self, most: int = 64, of_host: int = 8, *, busy: dict[str, int] | None = None, lease: timedelta = MINUTE
     ):
-        return await self.deliveries.take(most, of_host, busy or {}, lease)
+        return await self.deliveries.lease_due(most, of_host, busy or {}, lease)
 
-    async def settle(self, taken: Taken, state: Any = "delivered", due: datetime | None = None) -> None:
-        await self.deliveries.settle(taken, state, due, seconds=0.1, status=200, error=None)
+    async def record_attempt(
+        self, delivery: LeasedDelivery, state: Any = "delivered", due: datetime | None = None
+    ) -> None:
+        await self.deliveries.record_attempt(delivery, state, due, seconds=0.1, status=200, error=None)
 
     async def states(self) -> list[tuple[str, str]]:
         rows = await self.pool.fetch("SELECT event, state FROM deliveries ORDER BY sequence")
@@ -53,72 +55,74 @@ class Records:
 
 
 @pytest.fixture
-async def records(database_url: str) -> AsyncGenerator[Records]:
-    async with connected(database_url, 4) as pool:
+async def deliveries(database_url: str) -> AsyncGenerator[Deliveries]:
+    async with open_pool(database_url, 4) as pool:
         await pool.execute("INSERT INTO accounts (username, name) VALUES ('a', 'a')")
-        yield Records(Predictions(pool), Deliveries(pool), pool)
+        yield Deliveries(PredictionStore(pool), DeliveryStore(pool), pool)
 
 
-async def test_one_after_the_other_and_what_is_outdated_is_dropped(records: Records):
-    await records.predictions.create(MADE, "default")
-    assert await records.deliveries.progress({MADE.id: "output"}) == {MADE.id: False}  # nothing before its start
-    await records.predictions.start([(MADE.id, AT, RUN)])
-    await records.predictions.start([(MADE.id, AT, RUN)])  # said again
+async def test_deliveries_go_one_after_the_other_and_outdated_ones_are_dropped(deliveries: Deliveries):
+    await deliveries.predictions.create(CREATED, "default")
+    assert await deliveries.deliveries.queue_progress({CREATED.id: "output"}) == {
+        CREATED.id: False
+    }  # nothing before its start
+    await deliveries.predictions.start([(CREATED.id, AT, RUN)])
+    await deliveries.predictions.start([(CREATED.id, AT, RUN)])  # said again
     for _ in range(2):
-        assert await records.deliveries.progress({MADE.id: "output"}) == {MADE.id: True}
-    assert await records.states() == [("start", "pending"), ("output", "pending")]
-    [first] = await records.take()
+        assert await deliveries.deliveries.queue_progress({CREATED.id: "output"}) == {CREATED.id: True}
+    assert await deliveries.states() == [("start", "pending"), ("output", "pending")]
+    [first] = await deliveries.lease()
     assert first.event == "start"
-    assert await records.take() == []  # the next one waits for it
-    await records.predictions.finish(ENDED)
-    await records.predictions.finish(ENDED)
-    assert await records.deliveries.progress({MADE.id: "output"}) == {}
-    await records.settle(first)
-    [outdated] = await records.take()
+    assert await deliveries.lease() == []  # the next one waits for it
+    await deliveries.predictions.finish(ENDED)
+    await deliveries.predictions.finish(ENDED)
+    assert await deliveries.deliveries.queue_progress({CREATED.id: "output"}) == {}
+    await deliveries.record_attempt(first)
+    [outdated] = await deliveries.lease()
     assert (outdated.event, outdated.dropped) == ("output", True)
-    [last] = await records.take()
-    await records.settle(last)
-    assert await records.states() == [("start", "delivered"), ("output", "dropped"), ("completed", "delivered")]
+    [last] = await deliveries.lease()
+    await deliveries.record_attempt(last)
+    assert await deliveries.states() == [("start", "delivered"), ("output", "dropped"), ("completed", "delivered")]
 
 
-async def test_the_next_output_may_wait_while_one_is_being_sent(records: Records):
-    await records.predictions.create(structs.replace(MADE, webhook_events=("output",)), "default")
-    await records.predictions.start([(MADE.id, AT, RUN)])
-    await records.deliveries.progress({MADE.id: "output"})
-    await records.take()
+async def test_the_next_output_may_wait_while_one_is_being_sent(deliveries: Deliveries):
+    await deliveries.predictions.create(structs.replace(CREATED, webhook_events=("output",)), "default")
+    await deliveries.predictions.start([(CREATED.id, AT, RUN)])
+    await deliveries.deliveries.queue_progress({CREATED.id: "output"})
+    await deliveries.lease()
     for _ in range(2):
-        await records.deliveries.progress({MADE.id: "output"})
-    assert await records.states() == [("output", "pending")] * 2
+        await deliveries.deliveries.queue_progress({CREATED.id: "output"})
+    assert await deliveries.states() == [("output", "pending")] * 2
 
 
-async def test_a_lease_that_ends_lets_another_take_it_and_the_slow_one_can_only_deliver(records: Records):
-    await records.predictions.create(MADE, "default")
-    await records.predictions.finish(structs.replace(ENDED, started_at=None))
-    [slow] = await records.take(lease=NOW)
-    [quick] = await records.take()
+async def test_an_expired_lease_passes_on_and_its_old_holder_can_only_deliver(deliveries: Deliveries):
+    await deliveries.predictions.create(CREATED, "default")
+    await deliveries.predictions.finish(structs.replace(ENDED, started_at=None))
+    [slow] = await deliveries.lease(lease=NOW)
+    [quick] = await deliveries.lease()
     assert (quick.id, quick.attempt) == (slow.id, slow.attempt + 1)
-    await records.settle(slow, "failed")
-    assert await records.states() == [("completed", "pending")]
-    await records.settle(slow, "delivered")
-    await records.settle(quick, "failed")
-    assert await records.states() == [("completed", "delivered")]
+    await deliveries.record_attempt(slow, "failed")
+    assert await deliveries.states() == [("completed", "pending")]
+    await deliveries.record_attempt(slow, "delivered")
+    await deliveries.record_attempt(quick, "failed")
+    assert await deliveries.states() == [("completed", "delivered")]
 
 
-async def test_no_host_gets_more_than_its_share_and_none_waits_for_another(records: Records):
+async def test_no_host_gets_more_than_its_share_and_none_waits_for_another(deliveries: Deliveries):
     hosts = ["slow.example"] * 30 + ["quick.example"] * 3 + ["other.example:8080"] * 3
     for number, host in enumerate(hosts):
         p = structs.replace(ENDED, id=f"{number:026}", webhook=f"https://{host}/hook?to=//x")
-        await records.predictions.create(p, "default")
-        await records.predictions.finish(structs.replace(p, started_at=None))
-    taken = await records.take(of_host=4, busy={"slow.example": 2})
-    assert Counter(each.host for each in taken) == {"slow.example": 2, "quick.example": 3, "other.example:8080": 3}
-    assert len(await records.take(most=3, of_host=30)) == 3
-    assert await records.take(of_host=4, busy={"slow.example": 4}) == []
+        await deliveries.predictions.create(p, "default")
+        await deliveries.predictions.finish(structs.replace(p, started_at=None))
+    delivery = await deliveries.lease(of_host=4, busy={"slow.example": 2})
+    assert Counter(each.host for each in delivery) == {"slow.example": 2, "quick.example": 3, "other.example:8080": 3}
+    assert len(await deliveries.lease(most=3, of_host=30)) == 3
+    assert await deliveries.lease(of_host=4, busy={"slow.example": 4}) == []
 
 
-async def test_who_has_no_webhook_is_told_nothing(records: Records):
-    await records.predictions.create(structs.replace(MADE, webhook=None), "default")
-    await records.predictions.start([(MADE.id, AT, RUN)])
-    assert await records.deliveries.progress({MADE.id: "output"}) == {}
-    await records.predictions.finish(ENDED)
-    assert await records.states() == []
+async def test_a_prediction_without_webhook_has_no_deliveries(deliveries: Deliveries):
+    await deliveries.predictions.create(structs.replace(CREATED, webhook=None), "default")
+    await deliveries.predictions.start([(CREATED.id, AT, RUN)])
+    assert await deliveries.deliveries.queue_progress({CREATED.id: "output"}) == {}
+    await deliveries.predictions.finish(ENDED)
+    assert await deliveries.states() == []

@@ -12,10 +12,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from gateway.settings import Settings
-from gateway.store.accounts import digest
+from gateway.store.accounts import hash_token
 from schemas import subjects
 from schemas.models import Device, Releases, decode_releases
-from tests.gateway.conftest import ECHO, LINES, Runner
+from tests.gateway.conftest import ECHO, LINES, FakeRunner
 
 BODY = {
     "name": "echo-prod",
@@ -70,7 +70,7 @@ async def db(settings: Settings) -> AsyncGenerator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def ready(runner: Runner, db: asyncpg.Connection, told: Told, client: httpx.AsyncClient) -> Runner:
+async def ready(runner: FakeRunner, db: asyncpg.Connection, told: Told, client: httpx.AsyncClient) -> FakeRunner:
     """With a second version of echo, and a runner of hardware `cpu`."""
     await db.execute(
         """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
@@ -79,12 +79,12 @@ async def ready(runner: Runner, db: asyncpg.Connection, told: Told, client: http
         OTHER,
         ECHO.version,
     )
-    await runner.present(hardware="cpu")
+    await runner.send_heartbeat(hardware="cpu")
     return runner
 
 
 @pytest.fixture
-async def deployed(ready: Runner, client: httpx.AsyncClient, told: Told) -> Runner:
+async def deployed(ready: FakeRunner, client: httpx.AsyncClient, told: Told) -> FakeRunner:
     assert (await client.post("/v1/deployments", json=BODY)).status_code == 200
     await until(lambda: told.numbers == {"1": (0, 2)})
     return ready
@@ -115,7 +115,7 @@ async def run(client: httpx.AsyncClient) -> dict[str, Any]:
     return response.json()
 
 
-async def test_a_deployment_reads_as_clients_expect(ready: Runner, client: httpx.AsyncClient):
+async def test_a_deployment_reads_as_clients_expect(ready: FakeRunner, client: httpx.AsyncClient):
     made = await client.post("/v1/deployments", json=BODY)
     assert made.status_code == 200
     shown = made.json()
@@ -133,7 +133,7 @@ async def test_a_deployment_reads_as_clients_expect(ready: Runner, client: httpx
     assert shown["serving"] == {"number": 1, "version": ECHO.version, "warm": False}
 
 
-async def test_lists_have_pages(ready: Runner, client: httpx.AsyncClient):
+async def test_lists_have_pages(ready: FakeRunner, client: httpx.AsyncClient):
     names = [f"echo-{n}" for n in range(5)]
     for name in names:
         assert (await client.post("/v1/deployments", json={**BODY, "name": name})).status_code == 200
@@ -164,14 +164,14 @@ async def test_lists_have_pages(ready: Runner, client: httpx.AsyncClient):
     ],
 )
 async def test_what_is_wrong_is_refused_by_its_name(
-    ready: Runner, client: httpx.AsyncClient, changed: dict[str, Any], field: str
+    ready: FakeRunner, client: httpx.AsyncClient, changed: dict[str, Any], field: str
 ):
     refused = await client.post("/v1/deployments", json={**BODY, **changed})
     assert refused.status_code == 422
     assert refused.json()["invalid_fields"][0]["field"] == field
 
 
-async def test_more_that_is_refused(deployed: Runner, client: httpx.AsyncClient):
+async def test_more_that_is_refused(deployed: FakeRunner, client: httpx.AsyncClient):
     assert "cpu" in (await client.post("/v1/deployments", json={**BODY, "hardware": "gpu-none"})).json()["detail"]
     assert (await client.post("/v1/deployments", json=BODY)).status_code == 422
     assert (await client.post("/v1/deployments", json={**BODY, "name": "x", "version": "e" * 64})).status_code == 422
@@ -188,13 +188,13 @@ async def test_more_that_is_refused(deployed: Runner, client: httpx.AsyncClient)
     assert response.status_code == 404
 
 
-async def test_what_changes_nothing_makes_no_release(deployed: Runner, client: httpx.AsyncClient):
+async def test_what_changes_nothing_makes_no_release(deployed: FakeRunner, client: httpx.AsyncClient):
     assert (await client.patch(AT, json={})).json()["current_release"]["number"] == 1
 
 
-async def test_deployments_of_others_are_not_there(deployed: Runner, url: str, db: asyncpg.Connection):
+async def test_deployments_of_others_are_not_there(deployed: FakeRunner, url: str, db: asyncpg.Connection):
     other = await db.fetchval("INSERT INTO accounts (username, name) VALUES ('bob', 'Bob') RETURNING id")
-    await db.execute("INSERT INTO tokens (hash, account) VALUES ($1, $2)", digest("bobs"), other)
+    await db.execute("INSERT INTO tokens (hash, account) VALUES ($1, $2)", hash_token("bobs"), other)
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer bobs"}, trust_env=False) as bob:
         answers = [
             await bob.get(AT),
@@ -208,23 +208,25 @@ async def test_deployments_of_others_are_not_there(deployed: Runner, url: str, d
         assert (await bob.get("/v1/deployments")).json()["results"] == []
 
 
-async def test_a_prediction_waits_in_the_queue_of_its_release(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_a_prediction_waits_in_the_queue_of_its_release(
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+):
     p = await run(client)
     assert (p["deployment"], p["model"], p["version"]) == ("samovar/echo-prod", "acme/echo", ECHO.version)
-    job = await deployed.job()
+    job = await deployed.next_job()
     assert job.id == p["id"]
-    await deployed.echo(job)
+    await deployed.publish_echo(job)
     await eventually(lambda: ended(client, p["id"]))
     shown = (await client.get(f"/v1/predictions/{p['id']}")).json()
     assert (shown["output"], shown["deployment"]) == ("echo hi", "samovar/echo-prod")
 
 
-async def test_a_list_says_of_each_prediction_why_it_waits(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_a_list_says_of_each_prediction_why_it_waits(deployed: FakeRunner, client: httpx.AsyncClient, told: Told):
     """Of one version, and for different reasons: one through the deployment, and one not."""
     through = await run(client)
     body = {"version": ECHO.version, "input": {"text": "hi"}}
     beside = (await client.post("/v1/predictions", json=body)).json()
-    await deployed.present(hardware="cpu", starting={told.service(1): "loading"})
+    await deployed.send_heartbeat(hardware="cpu", starting={told.service(1): "loading"})
 
     async def listed() -> bool:
         rows = (await client.get("/v1/predictions")).json()["results"]
@@ -237,17 +239,17 @@ async def ended(client: httpx.AsyncClient, id: str) -> bool:
     return (await client.get(f"/v1/predictions/{id}")).json()["status"] == "succeeded"
 
 
-async def test_a_new_release_takes_traffic_once_it_is_warm(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_a_new_release_takes_traffic_once_it_is_warm(deployed: FakeRunner, client: httpx.AsyncClient, told: Told):
     changed = (await client.patch(AT, json={"version": OTHER})).json()
     assert (changed["current_release"]["number"], changed["current_release"]["version"]) == (2, OTHER)
     assert (changed["serving"]["number"], changed["upcoming"]["number"]) == (1, 2)
     await until(lambda: told.numbers == {"2": (1, 2), "1": (0, 2)})
     # The version is warm, but not for this deployment.
-    await deployed.present(hardware="cpu", warm=[OTHER], starting={told.service(2): "loading"})
+    await deployed.send_heartbeat(hardware="cpu", warm=[OTHER], starting={told.service(2): "loading"})
     await eventually(lambda: phase(client, "loading"))
     assert (await run(client))["version"] == ECHO.version
 
-    await deployed.present(hardware="cpu", warm=[told.service(2)])
+    await deployed.send_heartbeat(hardware="cpu", warm=[told.service(2)])
     await eventually(lambda: serves(client, 2))
     assert (await run(client))["version"] == OTHER
     assert "upcoming" not in (await client.get(AT)).json()
@@ -261,24 +263,26 @@ async def serves(client: httpx.AsyncClient, number: int) -> bool:
     return await serving(client) == number
 
 
-async def test_a_release_is_told_of_until_its_queue_is_empty(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_a_release_is_told_of_until_its_queue_is_empty(
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+):
     p = await run(client)
     await client.patch(AT, json={"version": OTHER})
     await until(lambda: "2" in told.numbers)
-    await deployed.present(hardware="cpu", warm=[told.service(2)])
+    await deployed.send_heartbeat(hardware="cpu", warm=[told.service(2)])
     await eventually(lambda: serves(client, 2))
     await until(lambda: told.numbers == {"2": (0, 2), "1": (0, 2)})
-    job = await deployed.job()
+    job = await deployed.next_job()
     assert job.id == p["id"]
     await until(lambda: told.numbers == {"2": (0, 2)})
 
 
 async def test_a_release_that_cannot_be_set_up_says_so_and_takes_no_traffic(
-    deployed: Runner, client: httpx.AsyncClient, told: Told
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
 ):
     await client.patch(AT, json={"version": OTHER})
     await until(lambda: "2" in told.numbers)
-    await deployed.present(hardware="cpu", failed={told.service(2): "no such file: weights"})
+    await deployed.send_heartbeat(hardware="cpu", failed={told.service(2): "no such file: weights"})
     await eventually(lambda: failure(client, "no such file: weights"))
     assert (await run(client))["version"] == ECHO.version
 
@@ -287,7 +291,9 @@ async def failure(client: httpx.AsyncClient, error: str) -> bool:
     return (await client.get(AT)).json()["upcoming"].get("error") == error
 
 
-async def test_rolling_back_before_the_switch_needs_no_loading(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_rolling_back_before_the_switch_needs_no_loading(
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+):
     await client.patch(AT, json={"version": OTHER})
     back = (await client.post(f"{AT}/rollback")).json()
     assert (back["current_release"]["number"], back["current_release"]["version"]) == (3, ECHO.version)
@@ -295,21 +301,23 @@ async def test_rolling_back_before_the_switch_needs_no_loading(deployed: Runner,
     await until(lambda: told.numbers == {"1": (0, 2)})
 
 
-async def test_rolling_back_to_any_release_is_a_release(deployed: Runner, client: httpx.AsyncClient):
+async def test_rolling_back_to_any_release_is_a_release(deployed: FakeRunner, client: httpx.AsyncClient):
     await client.patch(AT, json={"max_instances": 5})
     await client.patch(AT, json={"max_instances": 7})
     back = (await client.post(f"{AT}/rollback", json={"number": 1})).json()["current_release"]
     assert (back["number"], back["configuration"]["max_instances"]) == (4, 2)
 
 
-async def test_how_many_there_are_changes_without_loading_anew(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_how_many_there_are_changes_without_loading_anew(
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+):
     changed = (await client.patch(AT, json={"min_instances": 1, "max_instances": 3})).json()
     assert (changed["current_release"]["number"], changed["serving"]["number"]) == (2, 2)
     await until(lambda: told.numbers == {"1": (1, 3)})
 
 
 async def test_a_paused_deployment_takes_predictions_and_runs_none(
-    deployed: Runner, client: httpx.AsyncClient, told: Told
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
 ):
     paused = (await client.patch(AT, json={"max_instances": 0})).json()
     assert paused["serving"]["number"] == 2
@@ -318,7 +326,7 @@ async def test_a_paused_deployment_takes_predictions_and_runs_none(
     assert (await client.get(f"/v1/predictions/{p['id']}")).json()["starting"] == "paused: max_instances is 0"
 
 
-async def test_one_that_is_used_is_not_deleted(deployed: Runner, client: httpx.AsyncClient, told: Told):
+async def test_one_that_is_used_is_not_deleted(deployed: FakeRunner, client: httpx.AsyncClient, told: Told):
     p = await run(client)
     assert (await client.delete(AT)).status_code == 422
     await client.post(f"/v1/predictions/{p['id']}/cancel")
@@ -337,28 +345,28 @@ async def deleted(client: httpx.AsyncClient) -> bool:
 
 
 async def test_jobs_of_a_deployment_that_is_gone_are_run_by_whoever_can(
-    deployed: Runner, client: httpx.AsyncClient, told: Told, db: asyncpg.Connection
+    deployed: FakeRunner, client: httpx.AsyncClient, told: Told, db: asyncpg.Connection
 ):
     await run(client)
     await db.execute("DELETE FROM deployments")
     await until(lambda: told.last and [each.hardware for each in told.last.releases] == [""])
-    await deployed.job()
+    await deployed.next_job()
     await until(lambda: told.last and told.last.releases == [])
 
 
-async def test_a_runner_that_comes_is_told_at_once(deployed: Runner, told: Told):
+async def test_a_runner_that_comes_is_told_at_once(deployed: FakeRunner, told: Told):
     times = told.times
     await deployed.announce()
     await until(lambda: told.times > times)
 
 
 async def test_another_gateway_tells_the_same_and_either_may_switch(
-    deployed: Runner, client: httpx.AsyncClient, start: Callable[..., Any], told: Told, settings: Settings
+    deployed: FakeRunner, client: httpx.AsyncClient, start: Callable[..., Any], told: Told, settings: Settings
 ):
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as other:
         await other.patch(AT, json={"version": OTHER})
         await until(lambda: "2" in told.numbers)
-        await deployed.present(hardware="cpu", warm=[told.service(2)])
+        await deployed.send_heartbeat(hardware="cpu", warm=[told.service(2)])
         await eventually(lambda: serves(other, 2))
         await eventually(lambda: serves(client, 2))
 
@@ -369,7 +377,7 @@ async def test_another_gateway_tells_the_same_and_either_may_switch(
 
 
 async def test_hardware_is_that_of_runners_and_that_configured(
-    ready: Runner, client: httpx.AsyncClient, start: Callable[..., Any], settings: Settings
+    ready: FakeRunner, client: httpx.AsyncClient, start: Callable[..., Any], settings: Settings
 ):
     assert {"sku": "cpu", "name": "CPU"} in (await client.get("/v1/hardware")).json()
     more = structs.replace(settings, hardware_kinds="gpu-t4=Nvidia T4 GPU, gpu-x")
@@ -383,10 +391,10 @@ async def test_hardware_is_that_of_runners_and_that_configured(
 
 
 async def test_a_runner_says_what_its_gpus_are_called(
-    ready: Runner, client: httpx.AsyncClient, start: Callable[..., Any]
+    ready: FakeRunner, client: httpx.AsyncClient, start: Callable[..., Any]
 ):
     gpus = [Device(name=f"cuda:{number}", kind="NVIDIA L40S", memory=1) for number in range(2)]
-    await ready.present(agent="big", hardware="gpu-l40s-2x", devices=gpus)
+    await ready.send_heartbeat(agent="big", hardware="gpu-l40s-2x", devices=gpus)
 
     async def listed() -> bool:
         return {"sku": "gpu-l40s-2x", "name": "NVIDIA L40S (2x)"} in (await client.get("/v1/hardware")).json()

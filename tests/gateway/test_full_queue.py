@@ -1,4 +1,4 @@
-"""A model whose queue is full takes nothing more, and keeps nothing of what it refused."""
+"""A model whose queue is full accepts nothing more, and keeps nothing of what it refused."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 
 from gateway.settings import Settings
 from schemas import subjects
-from tests.gateway.conftest import TOKEN, Runner
+from tests.gateway.conftest import TOKEN, FakeRunner
 
 PATH = "/v1/models/acme/{}/predictions"
 CAP = 2
@@ -31,8 +31,8 @@ async def create(client: httpx.AsyncClient, model: str = "echo", **headers: str)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Prefer": "wait=1"}])
-async def test_what_a_full_queue_refuses_was_never_there(
-    client: httpx.AsyncClient, runner: Runner, js: JetStreamContext, database_url: str, headers: dict[str, str]
+async def test_a_prediction_that_a_full_queue_refuses_never_existed(
+    client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext, database_url: str, headers: dict[str, str]
 ) -> None:
     answers = await asyncio.gather(*(create(client, **headers) for _ in range(10)))
     accepted = {answer.json()["id"] for answer in answers if answer.is_success}
@@ -49,21 +49,21 @@ async def test_what_a_full_queue_refuses_was_never_there(
     assert {row["id"] for row in await connection.fetch("SELECT id FROM predictions")} == accepted
     await connection.close()
     assert (await js.stream_info(subjects.JOBS)).state.messages == CAP
-    assert {(await runner.job()).id for _ in accepted} == accepted
+    assert {(await runner.next_job()).id for _ in accepted} == accepted
 
 
-async def test_a_full_queue_is_that_of_one_model_and_takes_more_once_a_job_is_done(
-    client: httpx.AsyncClient, runner: Runner
+async def test_a_full_queue_belongs_to_one_model_and_takes_more_once_a_job_is_done(
+    client: httpx.AsyncClient, runner: FakeRunner
 ) -> None:
     assert [(await create(client)).status_code for _ in range(CAP + 1)] == [201, 201, 429]
     assert (await create(client, "lines")).status_code == 201
-    await runner.job()
+    await runner.next_job()
     assert (await create(client)).status_code == 201
     assert (await create(client)).status_code == 429
 
 
 async def test_a_queue_that_is_full_is_full_at_every_gateway(
-    client: httpx.AsyncClient, runner: Runner, start: Callable[..., Any]
+    client: httpx.AsyncClient, runner: FakeRunner, start: Callable[..., Any]
 ) -> None:
     async with httpx.AsyncClient(
         base_url=await start(), headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False

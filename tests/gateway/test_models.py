@@ -9,9 +9,9 @@ from nats.aio.client import Client
 
 from gateway.store.pages import Cursor
 from schemas import subjects
-from schemas.models import Offers
-from tests.gateway.conftest import ECHO, Runner
-from tests.gateway.others import calling
+from schemas.models import Registration
+from tests.gateway.conftest import ECHO, FakeRunner
+from tests.gateway.other_accounts import open_client
 from tests.gateway.test_predictions import until
 from tests.gateway.test_pushes import archive, made, push
 
@@ -21,20 +21,20 @@ THING = "/v1/models/bob/thing"
 
 @pytest.fixture
 async def bob(url: str, database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with calling(url, database_url, "bob") as client:
+    async with open_client(url, database_url, "bob") as client:
         yield client
 
 
 @pytest.fixture
 async def eve(url: str, database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with calling(url, database_url, "eve") as client:
+    async with open_client(url, database_url, "eve") as client:
         yield client
 
 
-async def ran(client: httpx.AsyncClient, runner: Runner, model: str = "acme/echo", text: str = "hi") -> dict:
+async def ran(client: httpx.AsyncClient, runner: FakeRunner, model: str = "acme/echo", text: str = "hi") -> dict:
     """A prediction that has succeeded."""
     begun = (await client.post(f"/v1/models/{model}/predictions", json={"input": {"text": text}})).json()
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     return await until(client, begun["id"], "succeeded")
 
 
@@ -104,7 +104,7 @@ async def test_only_an_admin_makes_models_for_others(client: httpx.AsyncClient, 
 
 
 async def test_to_make_a_model_takes_the_right_to_write(url: str, database_url: str):
-    async with calling(url, database_url, "reader", ("predict",)) as reader:
+    async with open_client(url, database_url, "reader", ("predict",)) as reader:
         assert (await reader.post("/v1/models", json={**NEW, "owner": "reader"})).status_code == 403
 
 
@@ -151,7 +151,7 @@ async def test_somebody_elses_public_model_is_seen_and_not_changed(bob: httpx.As
 
 
 async def test_all_of_somebody_elses_private_model_is_not_there(
-    bob: httpx.AsyncClient, eve: httpx.AsyncClient, client: httpx.AsyncClient, runner: Runner
+    bob: httpx.AsyncClient, eve: httpx.AsyncClient, client: httpx.AsyncClient, runner: FakeRunner
 ):
     version = (await made(bob, runner, archive(), f"{THING}/versions"))["version"]
     p = await ran(bob, runner, "bob/thing")
@@ -189,18 +189,18 @@ async def test_text_that_is_no_text_is_refused(bob: httpx.AsyncClient):
         assert answer.status_code == 400, (text, answer.text)
 
 
-async def test_nobody_hides_a_model_from_everybody(bob: httpx.AsyncClient, runner: Runner):
+async def test_nobody_hides_a_model_from_everybody(bob: httpx.AsyncClient, runner: FakeRunner):
     answer = await bob.patch("/v1/models/acme/echo", json={"visibility": "private"})
     assert answer.status_code == 422
     assert "acme is no account" in answer.json()["detail"]
 
 
-async def test_an_offer_keeps_what_people_wrote(client: httpx.AsyncClient, runner: Runner, nc: Client):
+async def test_an_offer_keeps_what_people_wrote(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
     """A runner that comes back says what it has; a new version of a folder without a readme takes none away."""
     await client.patch("/v1/models/acme/echo", json={"description": "Ours", "paper_url": "https://example.com/p"})
     await runner.announce()
     newer = structs.replace(ECHO, version="d" * 64, description=None, readme=None)
-    await nc.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=[ECHO, newer])))
+    await nc.publish(subjects.REGISTRATIONS, json.encode(Registration(agent="fake", offers=[ECHO, newer])))
     while (await shown(client))["latest_version"]["id"] != newer.version:
         pass
     view = await shown(client)
@@ -208,7 +208,7 @@ async def test_an_offer_keeps_what_people_wrote(client: httpx.AsyncClient, runne
     assert (await client.get("/v1/models/acme/echo/readme")).text == "# Readme"
 
 
-async def test_a_push_keeps_what_its_folder_does_not_say(client: httpx.AsyncClient, runner: Runner):
+async def test_a_push_keeps_what_its_folder_does_not_say(client: httpx.AsyncClient, runner: FakeRunner):
     await client.post("/v1/models", json={**NEW, "owner": "mine", "name": "model", "visibility": "public"})
     await client.patch("/v1/models/mine/model", json={"license_url": "https://example.com/l", "description": "Ours"})
     await made(client, runner, archive())
@@ -218,7 +218,7 @@ async def test_a_push_keeps_what_its_folder_does_not_say(client: httpx.AsyncClie
 
 
 async def test_examples_are_shown_to_all_who_see_the_model(
-    client: httpx.AsyncClient, runner: Runner, eve: httpx.AsyncClient
+    client: httpx.AsyncClient, runner: FakeRunner, eve: httpx.AsyncClient
 ):
     first, second = [await ran(client, runner, text=text) for text in ("one", "two")]
     for p in (second, first):
@@ -236,7 +236,7 @@ async def test_examples_are_shown_to_all_who_see_the_model(
     assert (await eve.get(f"/v1/predictions/{first['id']}")).status_code == 404
 
 
-async def test_examples_come_in_pages(client: httpx.AsyncClient, runner: Runner):
+async def test_examples_come_in_pages(client: httpx.AsyncClient, runner: FakeRunner):
     ids = [(await ran(client, runner, text=str(n)))["id"] for n in range(4)]
     for id in ids:
         await client.post("/v1/models/acme/echo/examples", json={"prediction": id})
@@ -247,18 +247,20 @@ async def test_examples_come_in_pages(client: httpx.AsyncClient, runner: Runner)
 
 
 async def test_where_its_owner_is_told_of_an_example_is_not_shown(
-    client: httpx.AsyncClient, runner: Runner, eve: httpx.AsyncClient
+    client: httpx.AsyncClient, runner: FakeRunner, eve: httpx.AsyncClient
 ):
     body = {"input": {"text": "hi"}, "webhook": "https://example.com/secret"}
     begun = (await client.post("/v1/models/acme/echo/predictions", json=body)).json()
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     await until(client, begun["id"], "succeeded")
     await client.post("/v1/models/acme/echo/examples", json={"prediction": begun["id"]})
     assert "secret" not in (await eve.get("/v1/models/acme/echo/examples")).text
     assert "secret" not in (await eve.get(f"/v1/predictions/{begun['id']}")).text
 
 
-async def test_only_what_has_succeeded_is_an_example(client: httpx.AsyncClient, runner: Runner, bob: httpx.AsyncClient):
+async def test_only_what_has_succeeded_is_an_example(
+    client: httpx.AsyncClient, runner: FakeRunner, bob: httpx.AsyncClient
+):
     done = await ran(client, runner)
     waiting = (await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x"}})).json()
     for path, id, told in (
@@ -274,7 +276,7 @@ async def test_only_what_has_succeeded_is_an_example(client: httpx.AsyncClient, 
     assert (answer.status_code, answer.json()["invalid_fields"][0]["field"]) == (422, "prediction")
 
 
-async def test_the_default_example_is_a_whole_prediction(client: httpx.AsyncClient, runner: Runner):
+async def test_the_default_example_is_a_whole_prediction(client: httpx.AsyncClient, runner: FakeRunner):
     p = await ran(client, runner)
     refused = await client.patch("/v1/models/acme/echo", json={"default_example": p["id"]})
     assert refused.status_code == 422
@@ -287,7 +289,9 @@ async def test_the_default_example_is_a_whole_prediction(client: httpx.AsyncClie
     assert (await shown(client))["default_example"] is None
 
 
-async def test_a_version_that_a_deployment_serves_stays(client: httpx.AsyncClient, runner: Runner, database_url: str):
+async def test_a_version_that_a_deployment_serves_stays(
+    client: httpx.AsyncClient, runner: FakeRunner, database_url: str
+):
     done = await made(client, runner, archive())
     connection = await asyncpg.connect(database_url)
     deployment = await connection.fetchval(
@@ -314,7 +318,7 @@ async def test_a_version_that_a_deployment_serves_stays(client: httpx.AsyncClien
 
 
 async def test_a_version_that_others_were_trained_from_stays(
-    client: httpx.AsyncClient, runner: Runner, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, database_url: str
 ):
     base = await made(client, runner, archive("base"))
     trained = await made(client, runner, archive("trained"), "/v1/models/mine/trained/versions")
@@ -329,7 +333,7 @@ async def test_a_version_that_others_were_trained_from_stays(
     assert (await client.delete(path)).status_code == 202
 
 
-async def test_runs_of_all_gateways_are_counted(client: httpx.AsyncClient, runner: Runner, start: Callable):
+async def test_runs_of_all_gateways_are_counted(client: httpx.AsyncClient, runner: FakeRunner, start: Callable):
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as other:
         for each in (client, other, client, other, client):
             await each.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x"}})
@@ -340,7 +344,7 @@ async def test_runs_of_all_gateways_are_counted(client: httpx.AsyncClient, runne
         assert [(await shown(third, name))["run_count"] for name in ("acme/echo", "acme/lines")] == [5, 0]
 
 
-async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient, runner: Runner):
+async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient, runner: FakeRunner):
     rank = Cursor(0.5, ("a", "b")).token()
     other = Cursor(datetime(2026, 1, 1, tzinfo=UTC), ("a", "b", "c")).token()
     nul = Cursor(datetime(2026, 1, 1, tzinfo=UTC), ("a", "\0")).token()

@@ -10,10 +10,10 @@ from msgspec import Raw, convert, json, structs
 
 from gateway.errors import BodyTooLarge, InvalidInput, NoToken, QueueFull, Unavailable
 from gateway.openai import mapping, problems, requests, responses
-from gateway.openai.mapping import Schema, one_prompt
-from gateway.openai.problems import Misfit, ModelFailed, NoModel, Refused
-from gateway.openai.requests import Chat, Completion, Embedding
-from gateway.openai.text_stream import Telling
+from gateway.openai.mapping import InputSchema, join_messages
+from gateway.openai.problems import InputMismatch, ModelFailed, UnknownModel, UnsupportedField
+from gateway.openai.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from gateway.openai.text_stream import TextStream
 from schemas.events import Run
 from schemas.prediction import Chunks, Prediction, Status
 from schemas.problem import InvalidField
@@ -23,19 +23,19 @@ LONG = [{"role": "system", "content": "Be brief."}, *HI, {"role": "assistant", "
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def schema(*names: str, required: str = "", **kinds: Any) -> Schema:
+def schema(*names: str, required: str = "", **kinds: Any) -> InputSchema:
     properties = {name: {"type": "string"} for name in names} | {name: {"type": kind} for name, kind in kinds.items()}
-    return Schema(properties, frozenset(required.split()))
+    return InputSchema(properties, frozenset(required.split()))
 
 
-def chat(to: Schema, messages: list[dict[str, Any]] = HI, **fields: Any) -> mapping.Mapped:
-    return mapped(to, Chat, {"model": "a/b", "messages": messages, **fields})
+def chat(to: InputSchema, messages: list[dict[str, Any]] = HI, **fields: Any) -> mapping.MappedInput:
+    return map_request(to, ChatRequest, {"model": "a/b", "messages": messages, **fields})
 
 
-def mapped(to: Schema, kind: Any, fields: dict[str, Any]) -> mapping.Mapped:
-    asked = convert(fields, kind)
-    others = requests.others(fields, asked)
-    return (mapping.chat if kind is Chat else mapping.completion)(asked, others, to)
+def map_request(to: InputSchema, kind: Any, fields: dict[str, Any]) -> mapping.MappedInput:
+    request = convert(fields, kind)
+    others = requests.unknown_fields(fields, request)
+    return (mapping.map_chat if kind is ChatRequest else mapping.map_completion)(request, others, to)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,17 @@ def mapped(to: Schema, kind: Any, fields: dict[str, Any]) -> mapping.Mapped:
         ),
     ],
 )  # fmt: skip
-def test_a_conversation_reaches_the_model(to: Schema, messages: list[dict[str, Any]], input: dict[str, Any]) -> None:
+def test_a_conversation_reaches_the_model(
+    to: InputSchema, messages: list[dict[str, Any]], input: dict[str, Any]
+) -> None:
     assert chat(to, messages).input == input
 
 
-def test_an_answer_that_was_begun_is_gone_on_with() -> None:
-    assert one_prompt(requests.turns(convert(LONG[1:3], list[requests.Message]))) == "User: hi\n\nAssistant: hello"
+def test_a_started_answer_is_continued() -> None:
+    assert (
+        join_messages(requests.plain_messages(convert(LONG[1:3], list[requests.Message])))
+        == "User: hi\n\nAssistant: hello"
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,10 +100,10 @@ def test_an_answer_that_was_begun_is_gone_on_with() -> None:
         pytest.param(schema("seed"), {"seed": None, "max_tokens": None, "tools": None}, {}, id="null"),
     ],
 )  # fmt: skip
-def test_other_fields_reach_the_model_by_name(to: Schema, fields: dict[str, Any], input: dict[str, Any]) -> None:
-    with_prompt = Schema({**to.properties, "prompt": {}})
+def test_other_fields_reach_the_model_by_name(to: InputSchema, fields: dict[str, Any], input: dict[str, Any]) -> None:
+    with_prompt = InputSchema({**to.properties, "prompt": {}})
     assert chat(with_prompt, **fields).input == {**input, "prompt": "hi"}
-    assert mapped(with_prompt, Completion, {"model": "a/b", "prompt": "hi", **fields}).input == {
+    assert map_request(with_prompt, CompletionRequest, {"model": "a/b", "prompt": "hi", **fields}).input == {
         **input,
         "prompt": "hi",
     }
@@ -127,42 +132,42 @@ def test_other_fields_reach_the_model_by_name(to: Schema, fields: dict[str, Any]
         ),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(Refused) as caught:
+def test_unsupported_fields_are_refused_by_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(UnsupportedField) as caught:
         chat(schema("prompt"), **fields)
     assert caught.value.param == param
 
 
 @pytest.mark.parametrize("prompt", [["a", "b"], [], [1, 2], [[1]]])
 def test_a_completion_takes_one_text(prompt: list[Any]) -> None:
-    with pytest.raises(Refused, match="prompt"):
-        mapped(schema("prompt"), Completion, {"model": "a/b", "prompt": prompt})
-    assert mapped(schema("prompt"), Completion, {"model": "a/b", "prompt": ["a"]}).input == {"prompt": "a"}
+    with pytest.raises(UnsupportedField, match="prompt"):
+        map_request(schema("prompt"), CompletionRequest, {"model": "a/b", "prompt": prompt})
+    assert map_request(schema("prompt"), CompletionRequest, {"model": "a/b", "prompt": ["a"]}).input == {"prompt": "a"}
 
 
 @pytest.mark.parametrize(
     ("to", "input"),
     [(schema("text"), {"text": "a"}), (schema(texts="array"), {"texts": ["a"]}), (schema("input"), {"input": "a"})],
 )
-def test_a_text_to_embed_reaches_the_model(to: Schema, input: dict[str, Any]) -> None:
-    assert mapping.embedding("a", {}, to).input == input
+def test_a_text_to_embed_reaches_the_model(to: InputSchema, input: dict[str, Any]) -> None:
+    assert mapping.map_embedding("a", {}, to).input == input
 
 
 def test_dimensions_are_for_models_that_have_them() -> None:
-    assert mapping.embedding("a", {"dimensions": 8}, schema("text", "dimensions")).input["dimensions"] == 8
-    with pytest.raises(Refused, match="dimensions"):
-        mapping.embedding("a", {"dimensions": 8}, schema("text"))
+    assert mapping.map_embedding("a", {"dimensions": 8}, schema("text", "dimensions")).input["dimensions"] == 8
+    with pytest.raises(UnsupportedField, match="dimensions"):
+        mapping.map_embedding("a", {"dimensions": 8}, schema("text"))
 
 
 @pytest.mark.parametrize("input", [[], [1, 2], [[1, 2]], ["a", 1], ["a"] * 2049])
 def test_only_texts_are_embedded(input: list[Any]) -> None:
-    with pytest.raises(Refused, match="input"):
-        Embedding(model="a/b", input=input).texts  # noqa: B018
+    with pytest.raises(UnsupportedField, match="input"):
+        EmbeddingRequest(model="a/b", input=input).texts  # noqa: B018
 
 
-def test_what_the_schema_refuses_has_the_requests_names() -> None:
+def test_refused_inputs_have_the_names_of_the_request() -> None:
     wrong = [InvalidField(type="number_lte", field="input.max_new_tokens", description="Must be less")]
-    error = Misfit(InvalidInput(wrong), {"max_new_tokens": "max_tokens"})
+    error = InputMismatch(InvalidInput(wrong), {"max_new_tokens": "max_tokens"})
     assert (str(error), error.param) == ("max_tokens: Must be less", "max_tokens")
 
 
@@ -170,24 +175,24 @@ def test_what_the_schema_refuses_has_the_requests_names() -> None:
     ("error", "status", "kind", "param", "code"),
     [
         (NoToken(), 401, "invalid_request_error", None, "invalid_api_key"),
-        (NoModel("x"), 404, "invalid_request_error", "model", "model_not_found"),
+        (UnknownModel("x"), 404, "invalid_request_error", "model", "model_not_found"),
         (QueueFull(), 429, "rate_limit_error", None, "rate_limit_exceeded"),
         (BodyTooLarge(), 400, "invalid_request_error", None, None),
-        (Refused("n", "no"), 400, "invalid_request_error", "n", None),
+        (UnsupportedField("n", "no"), 400, "invalid_request_error", "n", None),
         (ModelFailed("no"), 500, "server_error", None, "model_failed"),
         (Unavailable(), 503, "server_error", None, None),
     ],
 )
 def test_errors_have_openais_shape(error: Any, status: int, kind: str, param: str | None, code: str | None) -> None:
-    found = problems.answer(error)
-    said = found.body["error"]
-    assert (found.status, said["type"], said["param"], said["code"]) == (status, kind, param, code)
-    assert said["message"]
+    response = problems.error_response(error)
+    error_body = response.body["error"]
+    assert (response.status, error_body["type"], error_body["param"], error_body["code"]) == (status, kind, param, code)
+    assert error_body["message"]
 
 
-def test_who_comes_too_often_is_told_when_to_come_again() -> None:
-    assert problems.answer(QueueFull()).headers == {"Retry-After": "5"}
-    assert problems.answer(ModelFailed("no")).headers == {"X-Should-Retry": "false"}
+def test_a_rate_limit_says_when_to_try_again() -> None:
+    assert problems.error_response(QueueFull()).headers == {"Retry-After": "5"}
+    assert problems.error_response(ModelFailed("no")).headers == {"X-Should-Retry": "false"}
 
 
 def prediction(*texts: Any, run: int = 1, status: Status = Status.PROCESSING, **fields: Any) -> Prediction:
@@ -196,47 +201,47 @@ def prediction(*texts: Any, run: int = 1, status: Status = Status.PROCESSING, **
     return Prediction(id="p", account=1, model="a/b", version="v", input=Raw(b"{}"), created_at=AT, **known)
 
 
-def told(states: list[Prediction], cuts: list[str] | None = None) -> list[str]:
-    telling = Telling(cuts or [])
-    return [telling.next(p) for p in states]
+def stream_text(states: list[Prediction], cuts: list[str] | None = None) -> list[str]:
+    stream = TextStream(cuts or [])
+    return [stream.next_text(p) for p in states]
 
 
-def test_text_is_told_once() -> None:
-    assert told([prediction("a"), prediction("a", "b"), prediction("a", "b")]) == ["a", "b", ""]
+def test_text_is_sent_once() -> None:
+    assert stream_text([prediction("a"), prediction("a", "b"), prediction("a", "b")]) == ["a", "b", ""]
 
 
-def test_one_piece_is_told_at_the_end() -> None:
+def test_an_output_in_one_piece_is_sent_at_the_end() -> None:
     alone = prediction("all", many=False)
-    assert told([alone, structs.replace(alone, status=Status.SUCCEEDED)]) == ["", "all"]
-    assert told([prediction(["a", "b"], many=False, status=Status.SUCCEEDED)]) == ["ab"]
+    assert stream_text([alone, structs.replace(alone, status=Status.SUCCEEDED)]) == ["", "all"]
+    assert stream_text([prediction(["a", "b"], many=False, status=Status.SUCCEEDED)]) == ["ab"]
 
 
-def test_what_is_no_text_is_no_answer() -> None:
-    with pytest.raises(ModelFailed, match="no text"):
-        told([prediction({"a": 1})])
+def test_an_output_that_is_not_text_fails() -> None:
+    with pytest.raises(ModelFailed, match="not text"):
+        stream_text([prediction({"a": 1})])
 
 
-def test_a_run_that_says_the_same_again_is_gone_on_with() -> None:
+def test_a_repeated_attempt_with_the_same_text_is_continued() -> None:
     states = [prediction("ab"), prediction("a", run=2), prediction("a", "bc", run=2), prediction("a", "bc", "d", run=2)]
-    assert told(states) == ["ab", "", "c", "d"]
+    assert stream_text(states) == ["ab", "", "c", "d"]
 
 
-def test_a_run_that_says_otherwise_is_no_answer() -> None:
+def test_a_repeated_attempt_with_other_text_fails() -> None:
     with pytest.raises(ModelFailed, match="differently"):
-        told([prediction("ab"), prediction("x", run=2)])
+        stream_text([prediction("ab"), prediction("x", run=2)])
     with pytest.raises(ModelFailed, match="differently"):
-        told([prediction("ab"), prediction("a", run=2, status=Status.SUCCEEDED)])
+        stream_text([prediction("ab"), prediction("a", run=2, status=Status.SUCCEEDED)])
 
 
 @given(
     pieces=st.lists(st.text("ab.", max_size=4), max_size=8),
     cuts=st.lists(st.text("ab.", min_size=1, max_size=3), min_size=1, max_size=3),
 )
-def test_an_answer_ends_before_the_first_cut_however_it_is_told(pieces: list[str], cuts: list[str]) -> None:
+def test_an_answer_ends_before_the_first_stop_however_it_is_split(pieces: list[str], cuts: list[str]) -> None:
     states = [prediction(*pieces[: n + 1]) for n in range(len(pieces))] + [prediction(*pieces, status=Status.SUCCEEDED)]
-    telling = Telling(cuts)
-    text, whole = "".join(telling.next(p) for p in states), "".join(pieces)
-    if not telling.cut:
+    telling = TextStream(cuts)
+    text, whole = "".join(telling.next_text(p) for p in states), "".join(pieces)
+    if not telling.is_stopped:
         assert text == whole
         assert not any(each in whole for each in cuts)
         return
@@ -245,10 +250,10 @@ def test_an_answer_ends_before_the_first_cut_however_it_is_told(pieces: list[str
 
 
 @pytest.mark.parametrize(("count", "limit", "reason"), [(5, 5, "length"), (4, 5, "stop"), (5, None, "stop")])
-def test_an_answer_says_why_it_ended(count: int, limit: int | None, reason: str) -> None:
+def test_an_answer_has_its_finish_reason(count: int, limit: int | None, reason: str) -> None:
     p = prediction(metrics={"output_token_count": count})
-    assert responses.finish(p, limit, cut=False) == reason
-    assert responses.finish(p, limit, cut=True) == "stop"
+    assert responses.finish_reason(p, limit, is_stopped=False) == reason
+    assert responses.finish_reason(p, limit, is_stopped=True) == "stop"
 
 
 def test_usage_is_what_the_model_counted() -> None:
@@ -259,10 +264,10 @@ def test_usage_is_what_the_model_counted() -> None:
 
 @pytest.mark.parametrize("output", [b"[0.5,1]", b"[[0.5,1]]"])
 def test_a_vector_is_a_list_of_numbers(output: bytes) -> None:
-    assert responses.vector(Raw(output)) == [0.5, 1.0]
+    assert responses.parse_vector(Raw(output)) == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("output", [b"null", b'"x"', b"[]", b"[[1],[2]]", b'[1,"x"]', b"[true]"])
-def test_what_is_no_vector_is_no_answer(output: bytes) -> None:
+def test_an_output_that_is_not_a_vector_fails(output: bytes) -> None:
     with pytest.raises(ModelFailed):
-        responses.vector(Raw(output))
+        responses.parse_vector(Raw(output))

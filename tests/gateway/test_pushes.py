@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from schemas import subjects
 from schemas.events import Canceled, Failed, Log, Started, Succeeded
 from schemas.models import decode_manifest, version_id
-from tests.gateway.conftest import ECHO, Runner, frames, now
+from tests.gateway.conftest import ECHO, FakeRunner, frames, now
 from tests.gateway.test_recovery import poll_job, remake
 
 PUSHES = "/v1/models/mine/model/versions"
@@ -40,10 +40,10 @@ async def pushed(client: httpx.AsyncClient, content: bytes, to: str = PUSHES) ->
     return answer.json()
 
 
-async def made(client: httpx.AsyncClient, runner: Runner, content: bytes, to: str = PUSHES) -> dict:
+async def made(client: httpx.AsyncClient, runner: FakeRunner, content: bytes, to: str = PUSHES) -> dict:
     """A push that has succeeded."""
     begun = await pushed(client, content, to)
-    await runner.build(await runner.job())
+    await runner.publish_built(await runner.next_job())
     return await ended(client, begun)
 
 
@@ -60,7 +60,7 @@ def stored(tmp_path: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-async def test_a_push_is_a_job_for_whoever_builds(client: httpx.AsyncClient, runner: Runner, tmp_path: Path, js):
+async def test_a_push_is_a_job_for_whoever_builds(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path, js):
     content = archive()
     digest = hashlib.sha256(content).hexdigest()
     begun = await pushed(client, content)
@@ -68,7 +68,7 @@ async def test_a_push_is_a_job_for_whoever_builds(client: httpx.AsyncClient, run
     assert (begun["version"], begun["model"], begun["status"]) == (id, "mine/model", "starting")
     assert begun["urls"]["get"].endswith(f"/v1/pushes/{begun['id']}")
     message = await js.get_last_msg(subjects.JOBS, subjects.builds("default"))
-    job = await runner.job()
+    job = await runner.next_job()
     assert message is not None
     assert (job.kind, job.id, job.version, job.model, bytes(job.input)) == (
         "build", begun["id"], id, "mine/model", b"null",
@@ -80,7 +80,7 @@ async def test_a_push_is_a_job_for_whoever_builds(client: httpx.AsyncClient, run
     assert stored(tmp_path) == [f"packs/{digest}.tar", f"versions/{id}.json"]
 
 
-async def test_nothing_is_there_before_a_push_has_succeeded(client: httpx.AsyncClient, runner: Runner):
+async def test_nothing_is_there_before_a_push_has_succeeded(client: httpx.AsyncClient, runner: FakeRunner):
     begun = await pushed(client, archive())
     assert (await client.get("/v1/models/mine/model")).status_code == 404
     assert (await client.get(f"{PUSHES}/{begun['version']}")).status_code == 404
@@ -88,7 +88,9 @@ async def test_nothing_is_there_before_a_push_has_succeeded(client: httpx.AsyncC
     assert refused.status_code == 422
 
 
-async def test_a_push_that_is_told_to_have_succeeded_has_made_its_version(client: httpx.AsyncClient, runner: Runner):
+async def test_a_push_that_is_told_to_have_succeeded_has_made_its_version(
+    client: httpx.AsyncClient, runner: FakeRunner
+):
     done = await made(client, runner, archive())
     assert (done["status"], done["error"], done["logs"]) == ("succeeded", None, "== setup\nready\n")
     version = (await client.get(f"{PUSHES}/{done['version']}")).json()
@@ -101,10 +103,10 @@ async def test_a_push_that_is_told_to_have_succeeded_has_made_its_version(client
 
 
 async def test_a_version_is_made_though_nobody_follows_the_push(
-    client: httpx.AsyncClient, runner: Runner, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, database_url: str
 ):
     begun = await pushed(client, archive())
-    await runner.build(await runner.job())
+    await runner.publish_built(await runner.next_job())
     connection = await asyncpg.connect(database_url)
     async with asyncio.timeout(10):
         while not (row := await connection.fetchrow("SELECT * FROM versions WHERE id = $1", begun["version"])):
@@ -116,17 +118,17 @@ async def test_a_version_is_made_though_nobody_follows_the_push(
 
 
 async def test_the_durable_consumer_makes_a_version_that_another_gateway_heard_of(
-    client: httpx.AsyncClient, runner: Runner, start, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, start, database_url: str
 ):
     """The gateway that took the push is gone before its end."""
     begun = await pushed(client, archive())
-    job = await runner.job()
+    job = await runner.next_job()
     other = await start()
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE predictions SET id = 'zzzz' || substr(id, 5)")  # of nobody's tag
     await connection.close()
-    event = Succeeded(id="zzzz" + job.id[4:], run=runner.run(), at=now())
-    await runner.build(type(job)(id=event.id, model=job.model, version=job.version, created_at=job.created_at))
+    event = Succeeded(id="zzzz" + job.id[4:], run=runner.next_run(), at=now())
+    await runner.publish_built(type(job)(id=event.id, model=job.model, version=job.version, created_at=job.created_at))
     async with (
         httpx.AsyncClient(base_url=other, headers=client.headers, trust_env=False) as elsewhere,
         asyncio.timeout(10),
@@ -135,7 +137,7 @@ async def test_the_durable_consumer_makes_a_version_that_another_gateway_heard_o
             pass
 
 
-async def test_what_is_there_is_not_built_again(client: httpx.AsyncClient, runner: Runner, js: JetStreamContext):
+async def test_what_is_there_is_not_built_again(client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext):
     done = await made(client, runner, archive())
     again = await push(client, archive())
     assert (again.status_code, again.json()["id"]) == (200, done["version"])
@@ -143,21 +145,23 @@ async def test_what_is_there_is_not_built_again(client: httpx.AsyncClient, runne
     assert (await js.stream_info(subjects.JOBS)).state.messages == 0
 
 
-async def test_a_push_of_what_is_being_built_is_that_push(client: httpx.AsyncClient, runner: Runner):
+async def test_a_push_of_what_is_being_built_is_that_push(client: httpx.AsyncClient, runner: FakeRunner):
     answers = await asyncio.gather(*(push(client, archive()) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
 async def test_a_push_that_failed_can_be_pushed_again_and_leaves_the_last_good_version(
-    client: httpx.AsyncClient, runner: Runner
+    client: httpx.AsyncClient, runner: FakeRunner
 ):
     good = await made(client, runner, archive("good"))
     begun = await pushed(client, archive("bad"))
-    job = await runner.job()
+    job = await runner.next_job()
     error = "import: predict.py:3: No module named 'tea'"
     metrics = {"stage": "import", "file": "predict.py", "line": 3}
-    await runner.say(Failed(id=job.id, run=runner.run(), at=now(), error=error, log="== import\n", metrics=metrics))
+    await runner.publish(
+        Failed(id=job.id, run=runner.next_run(), at=now(), error=error, log="== import\n", metrics=metrics)
+    )
     done = await ended(client, begun)
     assert (done["status"], done["error"], done["logs"]) == ("failed", error, "== import\n")
     assert done["metrics"].items() >= metrics.items()
@@ -166,27 +170,27 @@ async def test_a_push_that_failed_can_be_pushed_again_and_leaves_the_last_good_v
     assert again["id"] != begun["id"]
 
 
-async def test_a_push_streams_its_log(client: httpx.AsyncClient, runner: Runner):
+async def test_a_push_streams_its_log(client: httpx.AsyncClient, runner: FakeRunner):
     begun = await pushed(client, archive())
-    job = await runner.job()
-    run = runner.run()
+    job = await runner.next_job()
+    run = runner.next_run()
     seen: list[tuple[str, str]] = []
     async with client.stream("GET", begun["urls"]["stream"]) as response:
         following = frames(response)
-        await runner.say(Started(id=job.id, run=run, at=now()))
-        await runner.say(Log(id=job.id, run=run, offset=0, text="== fetch\n"))
+        await runner.publish(Started(id=job.id, run=run, at=now()))
+        await runner.publish(Log(id=job.id, run=run, offset=0, text="== fetch\n"))
         async for event, _, data in following:
             seen.append((event, data))
             if event == "logs" and data.startswith("== fetch"):
-                await runner.say(Canceled(id=job.id, run=run, at=now(), logs=9))
+                await runner.publish(Canceled(id=job.id, run=run, at=now(), logs=9))
     assert ("logs", "== fetch\n") in seen
     assert seen[-1] == ("done", '{"reason":"canceled"}')
     assert {event for event, _ in seen} <= {"status", "logs", "metrics", "done"}
 
 
-async def test_a_stream_that_says_succeeded_has_a_version(client: httpx.AsyncClient, runner: Runner):
+async def test_a_stream_that_says_succeeded_has_a_version(client: httpx.AsyncClient, runner: FakeRunner):
     begun = await pushed(client, archive())
-    await runner.build(await runner.job())
+    await runner.publish_built(await runner.next_job())
     async with client.stream("GET", begun["urls"]["stream"]) as response:
         async for event, _, data in frames(response):
             if (event, data) == ("status", '{"status":"succeeded"}'):
@@ -196,32 +200,32 @@ async def test_a_stream_that_says_succeeded_has_a_version(client: httpx.AsyncCli
             pytest.fail("it did not say so")
 
 
-async def test_a_push_can_be_canceled(client: httpx.AsyncClient, runner: Runner):
+async def test_a_push_can_be_canceled(client: httpx.AsyncClient, runner: FakeRunner):
     begun = await pushed(client, archive())
     answer = await client.post(begun["urls"]["cancel"])
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
 
 
 @pytest.mark.slow
-async def test_a_lost_build_is_published_again(client: httpx.AsyncClient, runner: Runner, nc: Client):
+async def test_a_lost_build_is_published_again(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
     begun = await pushed(client, archive())
     await remake(nc, subjects.JOBS)
     job = await asyncio.wait_for(poll_job(runner), 30)
     assert (job.id, job.kind, bytes(job.input)) == (begun["id"], "build", b"null")
 
 
-async def test_an_answer_that_describes_another_version_makes_none(client: httpx.AsyncClient, runner: Runner):
+async def test_an_answer_that_describes_another_version_makes_none(client: httpx.AsyncClient, runner: FakeRunner):
     begun = await pushed(client, archive())
-    await runner.build(await runner.job(), offer=ECHO)
+    await runner.publish_built(await runner.next_job(), offer=ECHO)
     done = await ended(client, begun)
     assert (done["status"], done["error"]) == (
         "failed",
-        "The runner's answer does not describe this version. Its log and the gateway's say more.",
+        "The runner's output does not describe this version. See its log and the gateway's.",
     )
     assert (await client.get(f"{PUSHES}/{begun['version']}")).status_code == 404
 
 
-async def test_pushes_and_predictions_are_not_mixed_up(client: httpx.AsyncClient, runner: Runner):
+async def test_pushes_and_predictions_are_not_mixed_up(client: httpx.AsyncClient, runner: FakeRunner):
     begun = await pushed(client, archive())
     assert (await client.get(f"/v1/predictions/{begun['id']}")).status_code == 404
     assert (await client.post(f"/v1/predictions/{begun['id']}/cancel")).status_code == 404

@@ -1,4 +1,4 @@
-"""What the reconciler and the recorder make good."""
+"""Losses that the reconciler and the recorder repair."""
 
 import asyncio
 
@@ -11,13 +11,13 @@ from nats.js import JetStreamContext
 
 from schemas import events, subjects
 from schemas.events import Crashed, Output, Run, Succeeded
-from tests.gateway.conftest import Runner, frames, now
+from tests.gateway.conftest import FakeRunner, frames, now
 from tests.gateway.test_predictions import create, show, until
 
 
 async def remake(nc: Client, stream: str) -> None:
     """As if the broker had lost its directory."""
-    config = subjects.streams(replicas=1, queue_cap=100_000, events_age=900, events_bytes=256_000_000)[stream]
+    config = subjects.stream_configs(replicas=1, queue_cap=100_000, events_age=900, events_bytes=256_000_000)[stream]
     await nc.request(f"$JS.API.STREAM.DELETE.{stream}")
     await nc.request(f"$JS.API.STREAM.CREATE.{stream}", json.encode(config))
 
@@ -25,71 +25,73 @@ async def remake(nc: Client, stream: str) -> None:
 async def row(database_url: str, id: str) -> asyncpg.Record:
     connection = await asyncpg.connect(database_url)
     try:
-        found = await connection.fetchrow("SELECT * FROM predictions WHERE id = $1", id)
+        record = await connection.fetchrow("SELECT * FROM predictions WHERE id = $1", id)
     finally:
         await connection.close()
-    assert found is not None
-    return found
+    assert record is not None
+    return record
 
 
 @pytest.mark.slow
-async def test_a_lost_job_is_published_again(client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str):
-    made = await create(client, "echo")
+async def test_a_lost_job_is_published_again(
+    client: httpx.AsyncClient, runner: FakeRunner, nc: Client, database_url: str
+):
+    created = await create(client, "echo")
     await remake(nc, subjects.JOBS)
     job = await asyncio.wait_for(poll_job(runner), 30)
-    assert (job.id, json.decode(bytes(job.input))) == (made["id"], {"text": "hi"})
-    await runner.echo(job)
-    assert (await until(client, made["id"], "succeeded"))["output"] == "echo hi"
+    assert (job.id, json.decode(bytes(job.input))) == (created["id"], {"text": "hi"})
+    await runner.publish_echo(job)
+    assert (await until(client, created["id"], "succeeded"))["output"] == "echo hi"
 
 
-async def poll_job(runner: Runner):
+async def poll_job(runner: FakeRunner):
     while True:
         try:
-            return await runner.job()
-        except Exception:  # the consumer went with its stream; it is made anew
+            return await runner.next_job()
+        except Exception:  # the consumer went with its stream; it is created anew
             await asyncio.sleep(0)
 
 
 async def test_a_job_whose_sequence_nobody_noted_is_not_published_twice(
-    client: httpx.AsyncClient, runner: Runner, js: JetStreamContext, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext, database_url: str
 ):
     """Its gateway died before it could note it. Within the duplicate window the same attempt is swallowed."""
-    made = await create(client, "echo")
+    created = await create(client, "echo")
     connection = await asyncpg.connect(database_url)
     async with asyncio.timeout(20):
-        while await connection.fetchval("SELECT job FROM predictions WHERE id = $1", made["id"]) is None:
+        while await connection.fetchval("SELECT job FROM predictions WHERE id = $1", created["id"]) is None:
             pass
-        await connection.execute("UPDATE predictions SET job = NULL, due_at = now() WHERE id = $1", made["id"])
-        while await connection.fetchval("SELECT job FROM predictions WHERE id = $1", made["id"]) is None:
+        await connection.execute("UPDATE predictions SET job = NULL, due_at = now() WHERE id = $1", created["id"])
+        while await connection.fetchval("SELECT job FROM predictions WHERE id = $1", created["id"]) is None:
             pass
     await connection.close()
     assert (await js.stream_info(subjects.JOBS)).state.messages == 1
 
 
-async def test_a_final_that_nobody_heard_is_recorded(
-    client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str
+async def test_a_final_event_that_no_gateway_received_live_is_recorded(
+    client: httpx.AsyncClient, runner: FakeRunner, nc: Client, database_url: str
 ):
-    """Said while no gateway listened: the durable consumer has it."""
-    made = await create(client, "echo")
-    job = await runner.job()
-    final = Succeeded(id=job.id, run=runner.run(), at=now(), started_at=now(), values=[Raw(b'"x"')])
+    """It was published while no gateway listened: the durable consumer has it."""
+    created = await create(client, "echo")
+    job = await runner.next_job()
+    final = Succeeded(id=job.id, run=runner.next_run(), at=now(), started_at=now(), values=[Raw(b'"x"')])
     connection = await asyncpg.connect(database_url)
     await nc.publish(subjects.event(job.id, "final"), events.encode(final))
     async with asyncio.timeout(10):
-        while await connection.fetchval("SELECT status FROM predictions WHERE id = $1", made["id"]) != "succeeded":
+        while await connection.fetchval("SELECT status FROM predictions WHERE id = $1", created["id"]) != "succeeded":
             pass
     await connection.close()
-    assert (await row(database_url, made["id"]))["output"] == '"x"'
+    assert (await row(database_url, created["id"]))["output"] == '"x"'
 
 
-async def test_a_final_of_an_unknown_prediction_waits_for_its_row(
-    client: httpx.AsyncClient, runner: Runner, database_url: str
+async def test_a_final_event_of_an_unknown_prediction_waits_for_its_row(
+    client: httpx.AsyncClient, runner: FakeRunner, database_url: str
 ):
     other = Succeeded(id="zzzz" + "0" * 22, run=Run(1, 1, "a"), at=now(), started_at=now(), values=[Raw(b'"x"')])
-    await runner.say(other)
-    made = await create(client, "echo")
-    await runner.echo(await runner.job())
-    await until(client, made["id"], "succeeded")
+    await runner.publish(other)
+    created = await create(client, "echo")
+    await runner.publish_echo(await runner.next_job())
+    await until(client, created["id"], "succeeded")
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE predictions SET status = 'starting', output = NULL, completed_at = NULL")
     await connection.execute("UPDATE predictions SET id = $1", other.id)
@@ -100,49 +102,49 @@ async def test_a_final_of_an_unknown_prediction_waits_for_its_row(
 
 
 @pytest.mark.slow
-async def test_a_run_whose_events_were_lost_starts_over(client: httpx.AsyncClient, runner: Runner, nc: Client):
+async def test_a_run_whose_events_were_lost_starts_over(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
     """The stream was wiped in the middle of a run: its final event counts on chunks that are gone."""
-    made = await create(client)
-    run = await runner.lines(job := await runner.job(), ["a", "b"])
+    created = await create(client)
+    run = await runner.publish_lines(job := await runner.next_job(), ["a", "b"])
     await remake(nc, subjects.EVENTS)
-    await runner.say(Output(id=job.id, run=run, index=2, values=[Raw(b'"c"')]))
-    await runner.end(job, run, 3)
+    await runner.publish(Output(id=job.id, run=run, index=2, values=[Raw(b'"c"')]))
+    await runner.succeed(job, run, 3)
     again = await asyncio.wait_for(poll_job(runner), 40)
-    assert (again.id, again.attempt) == (made["id"], 2)
-    assert (await show(client, made["id"]))["status"] in {"starting", "processing"}
-    run = await runner.lines(again, ["a", "b", "c"])
-    await runner.end(again, run, 3)
-    assert (await until(client, made["id"], "succeeded"))["output"] == ["a", "b", "c"]
+    assert (again.id, again.attempt) == (created["id"], 2)
+    assert (await show(client, created["id"]))["status"] in {"starting", "processing"}
+    run = await runner.publish_lines(again, ["a", "b", "c"])
+    await runner.succeed(again, run, 3)
+    assert (await until(client, created["id"], "succeeded"))["output"] == ["a", "b", "c"]
 
 
 async def test_a_crashed_run_is_followed_by_the_next(
-    client: httpx.AsyncClient, runner: Runner, js: JetStreamContext, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext, database_url: str
 ):
-    made = await create(client)
-    run = await runner.lines(job := await runner.job(), ["a", "b"])
+    created = await create(client)
+    run = await runner.publish_lines(job := await runner.next_job(), ["a", "b"])
     second = await js.publish(
         subjects.job("default", job.model, job.version),
         json.encode({"id": job.id, "model": job.model, "version": job.version, "created_at": now(), "attempt": 2}),
     )
-    await runner.say(Crashed(id=job.id, run=run, at=now(), reason="killed", attempt=2, job=second.seq))
+    await runner.publish(Crashed(id=job.id, run=run, at=now(), reason="killed", attempt=2, job=second.seq))
     async with asyncio.timeout(10):
-        while (await row(database_url, made["id"]))["attempt"] != 2:
+        while (await row(database_url, created["id"]))["attempt"] != 2:
             pass
-    assert (await row(database_url, made["id"]))["job"] == second.seq
-    async with client.stream("GET", made["urls"]["stream"]) as response:
-        following = frames(response)
-        had = [(await anext(following))[2], (await anext(following))[2]]
-        again = await runner.job()
-        run = await runner.lines(again, ["a", "b", "c"])
-        await runner.end(again, run, 3)
-        rest = [(event, data) async for event, _, data in following]
+    assert (await row(database_url, created["id"]))["job"] == second.seq
+    async with client.stream("GET", created["urls"]["stream"]) as response:
+        stream = frames(response)
+        had = [(await anext(stream))[2], (await anext(stream))[2]]
+        again = await runner.next_job()
+        run = await runner.publish_lines(again, ["a", "b", "c"])
+        await runner.succeed(again, run, 3)
+        rest = [(event, data) async for event, _, data in stream]
     assert (had, rest) == (["a", "b"], [("output", "c"), ("done", "{}")])
 
 
-async def test_a_queue_that_is_full_answers_429_and_keeps_nothing(
-    client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str
+async def test_a_full_queue_answers_429_and_keeps_nothing(
+    client: httpx.AsyncClient, runner: FakeRunner, nc: Client, database_url: str
 ):
-    config = subjects.streams(replicas=1, queue_cap=1, events_age=900, events_bytes=256_000_000)[subjects.JOBS]
+    config = subjects.stream_configs(replicas=1, queue_cap=1, events_age=900, events_bytes=256_000_000)[subjects.JOBS]
     answer = json.decode((await nc.request("$JS.API.STREAM.UPDATE.JOBS", json.encode(config))).data)
     assert "error" not in answer
     await create(client, "echo")
@@ -152,21 +154,23 @@ async def test_a_queue_that_is_full_answers_429_and_keeps_nothing(
 
 
 async def test_a_broker_that_is_away_refuses_nobody(
-    client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, nc: Client, database_url: str
 ):
     """Accepted means recorded; the job is published once the stream takes it."""
-    config = subjects.streams(replicas=1, queue_cap=100_000, events_age=900, events_bytes=256_000_000)[subjects.JOBS]
+    config = subjects.stream_configs(replicas=1, queue_cap=100_000, events_age=900, events_bytes=256_000_000)[
+        subjects.JOBS
+    ]
     await nc.request("$JS.API.STREAM.UPDATE.JOBS", json.encode({**config, "subjects": ["elsewhere.>"]}))
-    made = await create(client, "echo")
+    created = await create(client, "echo")
     await nc.request("$JS.API.STREAM.UPDATE.JOBS", json.encode(config))
     job = await asyncio.wait_for(poll_job(runner), 30)
-    await runner.echo(job)
-    assert (await until(client, made["id"], "succeeded"))["output"] == "echo hi"
+    await runner.publish_echo(job)
+    assert (await until(client, created["id"], "succeeded"))["output"] == "echo hi"
 
 
 @pytest.mark.parametrize("kind", ["started", "final"])
-async def test_what_is_no_event_is_parked(
-    client: httpx.AsyncClient, runner: Runner, js: JetStreamContext, database_url: str, kind: str
+async def test_a_message_that_is_no_event_is_parked(
+    client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext, database_url: str, kind: str
 ):
     subject = subjects.event("zzzz" + "1" * 22, kind)
     await js.publish(subject, b"nonsense")
@@ -179,18 +183,20 @@ async def test_what_is_no_event_is_parked(
 
 
 @pytest.mark.parametrize("way", ["wait", "stream", "get", "another gateway"])
-async def test_an_end_that_was_told_stays_true_though_the_broker_loses_everything(
-    client: httpx.AsyncClient, runner: Runner, nc: Client, database_url: str, start, way: str
+async def test_an_outcome_that_was_shown_stays_true_though_the_broker_loses_everything(
+    client: httpx.AsyncClient, runner: FakeRunner, nc: Client, database_url: str, start, way: str
 ):
     headers = {"Prefer": "wait"} if way == "wait" else {}
-    asked = asyncio.create_task(
+    creating = asyncio.create_task(
         client.post("/v1/models/acme/lines/predictions", json={"input": {"text": "hi"}}, headers=headers)
     )
-    job = await runner.job()
-    run = await runner.lines(job, ["a", "b"])
-    told = asked if way == "wait" else asyncio.create_task(ending(client, (await asked).json(), way, start))
-    await runner.end(job, run, 2)
-    await told
+    job = await runner.next_job()
+    run = await runner.publish_lines(job, ["a", "b"])
+    shown = (
+        creating if way == "wait" else asyncio.create_task(follow_to_end(client, (await creating).json(), way, start))
+    )
+    await runner.succeed(job, run, 2)
+    await shown
     await remake(nc, subjects.EVENTS)
     assert (await show(client, job.id))["output"] == ["a", "b"]
     async with asyncio.timeout(5):
@@ -198,12 +204,12 @@ async def test_an_end_that_was_told_stays_true_though_the_broker_loses_everythin
             pass
 
 
-async def ending(client: httpx.AsyncClient, made: dict, way: str, start) -> None:
-    """Be told of it in one of the ways there are."""
+async def follow_to_end(client: httpx.AsyncClient, created: dict, way: str, start) -> None:
+    """See the outcome in one of the ways there are."""
     if way == "get":
-        await until(client, made["id"], "succeeded")
+        await until(client, created["id"], "succeeded")
         return
-    url = made["urls"]["stream"]
+    url = created["urls"]["stream"]
     if way == "another gateway":
         url = url.replace(str(client.base_url).rstrip("/"), await start())
     async with client.stream("GET", url) as response:

@@ -11,11 +11,11 @@ import pytest
 from msgspec import Raw, json, structs
 
 from gateway.settings import Settings
-from gateway.store.connection import connected
-from gateway.store.retention import Content, Retention
+from gateway.store.connection import open_pool
+from gateway.store.retention import ExpiredContent, RetentionStore
 from schemas.events import Started, Succeeded
 from schemas.jobs import Job
-from tests.gateway.conftest import Runner, now
+from tests.gateway.conftest import FakeRunner, now
 from tests.gateway.test_predictions import create, show, until
 
 
@@ -24,17 +24,17 @@ def settings(settings: Settings) -> Settings:
     return structs.replace(settings, retention_api=1.0, retention_web=0.0)
 
 
-async def painted(runner: Runner, job: Job, tmp_path: Path) -> str:
+async def painted(runner: FakeRunner, job: Job, tmp_path: Path) -> str:
     """Ended with a file; its key."""
     key = f"out/{job.id}/x/picture.png"
     path = tmp_path / "files" / key
     path.parent.mkdir(parents=True)
     path.write_bytes(b"png")
-    run = runner.run(job.attempt)
-    await runner.say(Started(id=job.id, run=run, at=now()))
+    run = runner.next_run(job.attempt)
+    await runner.publish(Started(id=job.id, run=run, at=now()))
     value = Raw(json.encode(f"file:{key}"))
     ended = Succeeded(id=job.id, run=run, at=now(), started_at=now(), values=[value], files=[key], log="painting\n")
-    await runner.say(structs.replace(ended, metrics={"predict_time": 0.5}))
+    await runner.publish(structs.replace(ended, metrics={"predict_time": 0.5}))
     return key
 
 
@@ -45,9 +45,9 @@ async def removed(client: httpx.AsyncClient, id: str) -> dict:
     return found
 
 
-async def test_after_a_while_only_the_facts_are_left(client: httpx.AsyncClient, runner: Runner, tmp_path: Path):
+async def test_after_a_while_only_the_facts_are_left(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
     made = await create(client, "echo")
-    await painted(runner, await runner.job(), tmp_path)
+    await painted(runner, await runner.next_job(), tmp_path)
     ended = await until(client, made["id"], "succeeded")
     assert (await client.get(ended["output"])).content == b"png"
     assert ended["data_removed"] is False
@@ -59,21 +59,21 @@ async def test_after_a_while_only_the_facts_are_left(client: httpx.AsyncClient, 
 
 
 async def test_examples_and_what_has_not_ended_are_left_alone(
-    client: httpx.AsyncClient, runner: Runner, tmp_path: Path, database_url: str
+    client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path, database_url: str
 ):
     example = await create(client, "echo")
-    await painted(runner, await runner.job(), tmp_path)
+    await painted(runner, await runner.next_job(), tmp_path)
     connection = await asyncpg.connect(database_url)
     await connection.execute(
         "INSERT INTO examples (owner, name, prediction) VALUES ('acme', 'echo', $1)", example["id"]
     )
     other = await create(client, "echo")
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     waiting = await create(client, "echo")
     by_hand = await create(client, "echo")
     await connection.execute("UPDATE predictions SET source = 'web' WHERE id = $1", by_hand["id"])
-    await runner.job()
-    await runner.echo(await runner.job())
+    await runner.next_job()
+    await runner.publish_echo(await runner.next_job())
     await connection.close()
     await removed(client, other["id"])
     assert (await show(client, waiting["id"]))["input"] == {"text": "hi"}
@@ -83,26 +83,28 @@ async def test_examples_and_what_has_not_ended_are_left_alone(
 
 
 async def test_a_file_that_is_an_input_stays_until_that_prediction_has_ended(
-    client: httpx.AsyncClient, runner: Runner, tmp_path: Path
+    client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path
 ):
     first = await create(client, "echo")
-    await painted(runner, await runner.job(), tmp_path)
+    await painted(runner, await runner.next_job(), tmp_path)
     picture = (await until(client, first["id"], "succeeded"))["output"]
     body = {"input": {"text": "hi", "image": picture}}
     second = (await client.post("/v1/models/acme/echo/predictions", json=body)).json()
     other = await create(client, "lines")
-    jobs = {job.id: job for job in (await runner.job(), await runner.job())}
-    await runner.echo(jobs[other["id"]])
+    jobs = {job.id: job for job in (await runner.next_job(), await runner.next_job())}
+    await runner.publish_echo(jobs[other["id"]])
     await removed(client, other["id"])
     assert (await client.get(picture)).status_code == 200
-    await runner.echo(jobs[second["id"]])
+    await runner.publish_echo(jobs[second["id"]])
     await removed(client, first["id"])
     assert (await client.get(picture)).status_code == 404
 
 
-async def test_two_gateways_never_look_at_the_same(client: httpx.AsyncClient, runner: Runner, database_url: str, start):
+async def test_two_gateways_never_look_at_the_same(
+    client: httpx.AsyncClient, runner: FakeRunner, database_url: str, start
+):
     await start.stop()  # type: ignore[attr-defined]
-    async with connected(database_url, 4) as pool:
+    async with open_pool(database_url, 4) as pool:
         await pool.execute(
             """INSERT INTO predictions (id, account, model, version, pool, input, created_at, due_at, completed_at,
                                         status)
@@ -112,14 +114,16 @@ async def test_two_gateways_never_look_at_the_same(client: httpx.AsyncClient, ru
         seen: list[list[str]] = []
         both = asyncio.Barrier(2)
 
-        async def free(contents: Sequence[Content]) -> list[str]:
+        async def free(contents: Sequence[ExpiredContent]) -> list[str]:
             ids = [content.id for content in contents]
             seen.append(ids)
             await both.wait()
             return ids[1:]
 
-        store = Retention(pool)
-        results = await asyncio.gather(*(store.remove("api", timedelta(minutes=1), 3, [], free) for _ in range(2)))
+        store = RetentionStore(pool)
+        results = await asyncio.gather(
+            *(store.remove_expired("api", timedelta(minutes=1), 3, [], free) for _ in range(2))
+        )
         assert sorted(seen[0] + seen[1]) == [f"p{n}" for n in range(1, 7)]
         assert [done for _, done in results] == [2, 2]
         left = await pool.fetch("SELECT input, removed FROM predictions WHERE NOT removed")

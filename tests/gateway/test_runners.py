@@ -12,17 +12,17 @@ from msgspec import json, structs
 from nats.js import JetStreamContext
 
 from bus.client import Client
-from deploy.local.nats import running_nats
+from deploy.local.nats import run_nats
 from gateway.broker import Broker
 from gateway.settings import Settings
 from schemas import subjects
-from schemas.models import Device, Resident
-from tests.conftest import ANYONE
-from tests.gateway.conftest import ECHO, LINES, TOKEN, Runner, frames
+from schemas.models import Device, InstanceStatus
+from tests.conftest import ANY_USER
+from tests.gateway.conftest import ECHO, LINES, TOKEN, FakeRunner, frames
 from tests.gateway.test_predictions import create
 
 AT = datetime(2026, 1, 5, 9, 0, 0, 125_000, UTC)
-HOT = Resident(
+HOT = InstanceStatus(
     version=LINES.version,
     model="acme/lines",
     number=1,
@@ -35,7 +35,7 @@ HOT = Resident(
     since=AT,
     used_at=AT,
 )
-LOADING = Resident(version=ECHO.version, model="acme/echo", number=0, state="starting", phase="loading", since=AT)
+LOADING = InstanceStatus(version=ECHO.version, model="acme/echo", number=0, state="starting", phase="loading", since=AT)
 BUSY: dict[str, Any] = {
     "warm": [LINES.version],
     "starting": {ECHO.version: "loading"},
@@ -50,7 +50,7 @@ BUSY: dict[str, Any] = {
 LINE = "samovar_runners 1.0"
 
 
-async def overview(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+async def wait_for_overview(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The answer, once this holds of it."""
     async with asyncio.timeout(10):
         while True:
@@ -60,9 +60,9 @@ async def overview(client: httpx.AsyncClient, holds: Callable[[dict[str, Any]], 
                 return found
 
 
-async def test_runners_are_shown_with_devices_and_instances(client: httpx.AsyncClient, runner: Runner):
-    await runner.present(**BUSY)
-    found = await overview(client, lambda found: bool(found["runners"] and found["runners"][0]["instances"]))
+async def test_runners_are_listed_with_devices_and_instances(client: httpx.AsyncClient, runner: FakeRunner):
+    await runner.send_heartbeat(**BUSY)
+    found = await wait_for_overview(client, lambda found: bool(found["runners"] and found["runners"][0]["instances"]))
     assert found == {
         "runners": [
             {
@@ -107,42 +107,42 @@ async def test_runners_are_shown_with_devices_and_instances(client: httpx.AsyncC
     }
 
 
-async def test_private_models_are_shown_to_those_only_who_may_see_them(
-    client: httpx.AsyncClient, runner: Runner, url: str
+async def test_private_models_are_listed_only_for_those_who_may_see_them(
+    client: httpx.AsyncClient, runner: FakeRunner, url: str
 ) -> None:
     await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "hi"}})
     await client.patch("/v1/models/acme/echo", json={"visibility": "private"})
     assert (await client.post("/v1/accounts", json={"username": "eve"})).status_code == 201
     made = await client.post("/v1/tokens", json={"account": "eve", "scopes": ["predict"]})
-    await runner.present(**BUSY)
+    await runner.send_heartbeat(**BUSY)
     headers = {"Authorization": f"Bearer {made.json()['token']}"}
     async with httpx.AsyncClient(base_url=url, headers=headers) as eve:
-        seen = await overview(eve, lambda found: bool(found["runners"] and found["runners"][0]["instances"]))
-        all_of_it = await overview(client, lambda found: len(found["queues"]) == 1)
+        seen = await wait_for_overview(eve, lambda found: bool(found["runners"] and found["runners"][0]["instances"]))
+        all_of_it = await wait_for_overview(client, lambda found: len(found["queues"]) == 1)
     assert [each["model"] for each in seen["runners"][0]["instances"]] == ["acme/lines"]
     assert seen["queues"] == []
     assert [each["model"] for each in all_of_it["runners"][0]["instances"]] == ["acme/echo", "acme/lines"]
 
 
-async def test_a_runner_of_an_older_version_is_shown_with_nothing_on_it(
-    client: httpx.AsyncClient, runner: Runner, nc: Client
+async def test_a_runner_of_an_older_version_is_listed_as_empty(
+    client: httpx.AsyncClient, runner: FakeRunner, nc: Client
 ):
     said = {"agent": "old", "host": "attic", "pool": "default", "versions": [], "warm": [LINES.version]}
-    await nc.publish(subjects.PRESENCE, json.encode(said))
-    found = await overview(client, lambda found: len(found["runners"]) == 2)
+    await nc.publish(subjects.HEARTBEATS, json.encode(said))
+    found = await wait_for_overview(client, lambda found: len(found["runners"]) == 2)
     old = found["runners"][0]
     assert (old["host"], old["instances"], old["devices"], old["counts"]) == ("attic", [], [], {})
     assert old["memory"] == {"limit": 0, "used": 0}
 
 
-async def test_what_waits_is_told_by_version(client: httpx.AsyncClient, runner: Runner):
-    await runner.present(**BUSY)
+async def test_waiting_jobs_are_counted_by_version(client: httpx.AsyncClient, runner: FakeRunner):
+    await runner.send_heartbeat(**BUSY)
     for model in ("lines", "keeper", "lines", "lines", "lines", "echo"):
         input = {"text": "hi"}
         answer = await client.post(f"/v1/models/acme/{model}/predictions", json={"input": input})
         assert answer.status_code == 201
-    await runner.job(settle=False)
-    found = await overview(client, lambda found: any(queue["running"] for queue in found["queues"]))
+    await runner.next_job(settle=False)
+    found = await wait_for_overview(client, lambda found: any(queue["running"] for queue in found["queues"]))
     told = [(q["model"], q["pool"], q["jobs"], q["running"], q["warm"], q["starting"]) for q in found["queues"]]
     assert told == [
         ("acme/echo", "default", 1, 0, False, "loading"),
@@ -152,18 +152,18 @@ async def test_what_waits_is_told_by_version(client: httpx.AsyncClient, runner: 
     assert found["queues"][2]["version"] == LINES.version
 
 
-async def test_pushes_that_wait_are_counted_apart(client: httpx.AsyncClient, runner: Runner, js: JetStreamContext):
+async def test_waiting_pushes_are_counted_apart(client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext):
     await js.publish(subjects.builds("default"), b"{}")
-    found = await overview(client, lambda found: found["pushes"] == 1)
+    found = await wait_for_overview(client, lambda found: found["pushes"] == 1)
     assert found["queues"] == []
 
 
-async def test_without_a_stream_nothing_waits(client: httpx.AsyncClient, runner: Runner, nc: Client):
+async def test_without_a_stream_nothing_waits(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
     await nc.request(f"$JS.API.STREAM.DELETE.{subjects.JOBS}")
-    assert (await overview(client, lambda _: True))["queues"] == []
+    assert (await wait_for_overview(client, lambda _: True))["queues"] == []
 
 
-async def test_the_runners_are_for_those_with_a_token(client: httpx.AsyncClient):
+async def test_listing_runners_needs_a_token(client: httpx.AsyncClient):
     for path in ("/v1/runners", "/runners", "/v1/runners/events"):
         assert (await client.get(path, headers={"Authorization": ""})).status_code == 401
     document = (await client.get("/openapi.json")).json()
@@ -177,28 +177,28 @@ async def next_view(events: AsyncGenerator[tuple[str, str, str]]) -> tuple[str, 
     return id, json.decode(data)
 
 
-async def test_the_view_comes_again_when_it_has_changed(client: httpx.AsyncClient, runner: Runner):
+async def test_the_stream_sends_the_runners_again_when_they_change(client: httpx.AsyncClient, runner: FakeRunner):
     async with client.stream("GET", "/v1/runners/events") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         events = frames(response)
         _, first = await next_view(events)
         assert first["runners"][0]["instances"] == []
-        await runner.present()
-        await runner.present(**BUSY)
+        await runner.send_heartbeat()
+        await runner.send_heartbeat(**BUSY)
         _, second = await next_view(events)
         assert len(second["runners"][0]["instances"]) == 2
         await create(client, "keeper")
-        await runner.present(**BUSY)  # nothing new of itself: it is the queue that has grown
+        await runner.send_heartbeat(**BUSY)  # nothing new of itself: it is the queue that has grown
         id, third = await next_view(events)
         assert [queue["model"] for queue in third["queues"]] == ["acme/keeper"]
     async with client.stream("GET", "/v1/runners/events", headers={"Last-Event-ID": id}) as response:
-        await runner.present()
+        await runner.send_heartbeat()
         _, fourth = await next_view(frames(response))
         assert fourth["runners"][0]["instances"] == []
 
 
-async def test_a_view_that_is_followed_ends_with_the_gateway(
-    client: httpx.AsyncClient, runner: Runner, start: Callable[..., Any]
+async def test_the_stream_ends_with_the_gateway(
+    client: httpx.AsyncClient, runner: FakeRunner, start: Callable[..., Any]
 ):
     async with client.stream("GET", "/v1/runners/events") as response:
         events = frames(response)
@@ -207,7 +207,7 @@ async def test_a_view_that_is_followed_ends_with_the_gateway(
         assert [event async for event in events] == []
 
 
-async def measured(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]) -> list[str]:
+async def wait_for_metrics(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]) -> list[str]:
     """Lines of the metrics, once this holds of them."""
     async with asyncio.timeout(10):
         while not holds(lines := (await client.get("/metrics")).text.splitlines()):
@@ -215,11 +215,11 @@ async def measured(client: httpx.AsyncClient, holds: Callable[[list[str]], bool]
     return lines
 
 
-async def test_the_runners_are_measured(client: httpx.AsyncClient, runner: Runner):
-    await runner.present(**BUSY)
+async def test_runners_have_metrics(client: httpx.AsyncClient, runner: FakeRunner):
+    await runner.send_heartbeat(**BUSY)
     for model in ("keeper", "lines"):
         await create(client, model)
-    lines = await measured(client, lambda lines: any(line.startswith("samovar_instances{") for line in lines))
+    lines = await wait_for_metrics(client, lambda lines: any(line.startswith("samovar_instances{") for line in lines))
     assert {
         "samovar_runners 1.0",
         'samovar_instances{agent="fake",model="acme/echo",state="starting"} 1.0',
@@ -238,22 +238,22 @@ async def test_the_runners_are_measured(client: httpx.AsyncClient, runner: Runne
     assert len(set(names)) == len(names)
 
 
-async def test_metrics_of_runners_end_with_them(client: httpx.AsyncClient, runner: Runner):
-    await runner.present(agent="brief", residents=[HOT])
-    await measured(client, lambda lines: any('agent="brief",model' in line for line in lines))
-    await runner.present(agent="brief")
-    await measured(client, lambda lines: not any('agent="brief",model' in line for line in lines))
+async def test_metrics_of_a_runner_end_with_it(client: httpx.AsyncClient, runner: FakeRunner):
+    await runner.send_heartbeat(agent="brief", residents=[HOT])
+    await wait_for_metrics(client, lambda lines: any('agent="brief",model' in line for line in lines))
+    await runner.send_heartbeat(agent="brief")
+    await wait_for_metrics(client, lambda lines: not any('agent="brief",model' in line for line in lines))
 
 
-async def test_a_broker_that_is_away_has_only_the_queues_unknown(
-    home: Path, settings: Settings, start: Callable[..., Any]
-):
-    async with running_nats(home / "leaving-nats", users=[ANYONE]) as server:
-        url = await start(structs.replace(settings, nats_url=server.urls[ANYONE.name]))
-        runner = Runner(client := await nats.connect(server.urls[ANYONE.name]), client.jetstream())
+async def test_without_a_broker_only_the_queues_are_unknown(home: Path, settings: Settings, start: Callable[..., Any]):
+    async with run_nats(home / "leaving-nats", users=[ANY_USER]) as server:
+        url = await start(structs.replace(settings, nats_url=server.urls[ANY_USER.name]))
+        runner = FakeRunner(client := await nats.connect(server.urls[ANY_USER.name]), client.jetstream())
         async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as asking:
-            await runner.present(**BUSY)
-            assert any("samovar_queue_depth" in line for line in await measured(asking, lambda lines: LINE in lines))
+            await runner.send_heartbeat(**BUSY)
+            assert any(
+                "samovar_queue_depth" in line for line in await wait_for_metrics(asking, lambda lines: LINE in lines)
+            )
         await client.close()
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10) as asking:
         lines = (await asking.get("/metrics")).text.splitlines()
@@ -263,20 +263,21 @@ async def test_a_broker_that_is_away_has_only_the_queues_unknown(
         assert (answer.status_code, answer.json()["detail"]) == (503, "The broker does not say what waits. Try again.")
 
 
-class Paged:
+class PagedBroker:
     """A broker that lists two subjects at once."""
 
     def __init__(self, depths: dict[str, int]) -> None:
         self._depths = depths
         self.data = b""
+        self.status = None
 
-    async def ask(self, _: str, question: bytes, *__: Any, **___: Any) -> "Paged":
+    async def ask(self, _: str, question: bytes, *__: Any, **___: Any) -> "PagedBroker":
         offset = json.decode(question)["offset"]
         shown = dict(sorted(self._depths.items())[offset : offset + 2])
         self.data = json.encode({"total": len(self._depths), "offset": offset, "state": {"subjects": shown}})
         return self
 
 
-async def test_more_subjects_than_the_broker_lists_at_once_are_asked_for_in_turn():
+async def test_subjects_are_listed_page_by_page():
     depths = {f"jobs.default.m.{version}.0": version for version in range(1, 6)}
-    assert await Broker(cast("Client", Paged(depths)), {}).depths() == depths
+    assert await Broker(cast("Client", PagedBroker(depths)), {}).queue_depths() == depths

@@ -5,9 +5,9 @@ import asyncpg
 import httpx
 import pytest
 
-from gateway.store.search import phrase
-from tests.gateway.conftest import Runner
-from tests.gateway.others import calling
+from gateway.store.search import parse_phrase
+from tests.gateway.conftest import FakeRunner
+from tests.gateway.other_accounts import open_client
 from tests.gateway.test_models import NEW
 
 ABOUT = {
@@ -30,7 +30,7 @@ async def models(client: httpx.AsyncClient) -> dict[tuple[str, str], tuple[str, 
 
 @pytest.fixture
 async def eve(url: str, database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with calling(url, database_url, "eve") as client:
+    async with open_client(url, database_url, "eve") as client:
         yield client
 
 
@@ -66,7 +66,7 @@ async def test_private_models_are_found_by_their_owner_alone(
     assert await names(eve, "secret") == []
     assert (await eve.get("/v1/search", params={"query": "secret"})).json()["models"] == []
     assert await names(client, "secret") == ["whisper-secret"]  # an admin
-    async with calling(url, database_url, "bob") as bob:
+    async with open_client(url, database_url, "bob") as bob:
         assert await names(bob, "secret") == ["whisper-secret"]
 
 
@@ -185,11 +185,17 @@ async def test_a_search_names_the_parameter_that_is_wrong(eve: httpx.AsyncClient
     assert (await eve.get("/v1/search", params={"query": "x", "limit": "50"})).status_code == 200
 
 
-async def test_what_a_runner_offers_is_found(client: httpx.AsyncClient, runner: Runner):
+async def test_what_a_runner_offers_is_found(client: httpx.AsyncClient, runner: FakeRunner):
     assert await names(client, "ech") == ["echo"]
 
 
 def test_only_a_plain_last_word_is_a_beginning():
-    assert phrase("hello wor").last == "'wor':*"
-    assert phrase("a-b").before == "a "
-    assert [phrase(text).last for text in ("cat -dog", '"cat dog"', "cat ", "", "x'")] == ["", "", "'cat':*", "", ""]
+    assert parse_phrase("hello wor").last_prefix == "'wor':*"
+    assert parse_phrase("a-b").all_but_last == "a "
+    assert [parse_phrase(text).last_prefix for text in ("cat -dog", '"cat dog"', "cat ", "", "x'")] == [
+        "",
+        "",
+        "'cat':*",
+        "",
+        "",
+    ]

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from msgspec import json, structs
 
-from gateway.auth.authenticator import Auth
-from gateway.auth.sessions import COOKIE, LASTS, Sessions, cookie, shown
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.sessions import COOKIE_NAME, SESSION_SECONDS, Sessions, find_cookie, format_cookie
 from gateway.settings import Settings
-from gateway.store.accounts import Account, digest
+from gateway.store.accounts import Account, hash_token
 from gateway.web.forms import Field, form
-from tests.gateway.conftest import ECHO, INPUT, TOKEN, Runner, frames
+from tests.gateway.conftest import ECHO, INPUT, TOKEN, FakeRunner, frames
 
 pytestmark = pytest.mark.slow
 
@@ -24,19 +24,19 @@ PAGE = {"Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-async def browser(url: str, runner: Runner) -> AsyncGenerator[httpx.AsyncClient]:
+async def browser(url: str, runner: FakeRunner) -> AsyncGenerator[httpx.AsyncClient]:
     """Signed in, as a page of ours is."""
     async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, timeout=10, trust_env=False) as browser:
-        answer = await signed_in(browser)
+        answer = await sign_in(browser)
         assert answer.status_code == 303
         yield browser
 
 
-async def signed_in(browser: httpx.AsyncClient, token: str = TOKEN, **fields: str) -> httpx.Response:
+async def sign_in(browser: httpx.AsyncClient, token: str = TOKEN, **fields: str) -> httpx.Response:
     return await browser.post("/-/session", data={"token": token, **fields})
 
 
-async def make(browser: httpx.AsyncClient, **headers: str) -> httpx.Response:
+async def create_prediction(browser: httpx.AsyncClient, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await browser.post("/v1/models/acme/echo/predictions", json={"input": {"text": "hi"}}, headers=named)
 
@@ -50,7 +50,7 @@ async def test_without_a_session_the_page_asks_for_a_token(url: str):
     assert "acme/lines" not in answer.text
 
 
-async def test_the_page_runs_nothing_that_is_not_ours(browser: httpx.AsyncClient):
+async def test_the_page_runs_only_our_own_scripts(browser: httpx.AsyncClient):
     answer = await browser.get("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -66,9 +66,9 @@ async def test_the_page_runs_nothing_that_is_not_ours(browser: httpx.AsyncClient
         assert "javascript" in found.headers["content-type"] or not path.endswith(".js")
 
 
-async def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_do_not_get(url: str):
+async def test_signing_in_sets_a_cookie_hidden_from_scripts_and_other_sites(url: str):
     async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, trust_env=False) as browser:
-        answer = await signed_in(browser, model="acme/echo")
+        answer = await sign_in(browser, model="acme/echo")
     assert answer.headers["location"] == "../?model=acme/echo"
     given = answer.headers["set-cookie"]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(given.split("; "))
@@ -76,15 +76,15 @@ async def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_do_not_get
     assert TOKEN not in given
 
 
-async def test_over_https_the_cookie_stays_there(url: str):
+async def test_over_https_the_cookie_is_secure(url: str):
     headers = {"Origin": url.replace("http:", "https:"), "X-Forwarded-Proto": "https"}
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as browser:
-        assert "Secure" in (await signed_in(browser)).headers["set-cookie"].split("; ")
+        assert "Secure" in (await sign_in(browser)).headers["set-cookie"].split("; ")
 
 
 async def test_a_wrong_token_signs_nobody_in(url: str):
     async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, trust_env=False) as browser:
-        answer = await signed_in(browser, "wrong")
+        answer = await sign_in(browser, "wrong")
         assert answer.headers["location"] == "../?refused="
         assert "set-cookie" not in answer.headers
         assert "not valid" in (await browser.get("/?refused=")).text
@@ -94,10 +94,10 @@ async def test_a_wrong_token_signs_nobody_in(url: str):
 async def test_nobody_is_signed_in_by_another_site(url: str, origin: str | None):
     headers = {"Origin": origin} if origin else {}
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as browser:
-        assert (await signed_in(browser)).status_code == 401
+        assert (await sign_in(browser)).status_code == 401
 
 
-async def test_a_form_that_is_none_is_refused(url: str):
+async def test_a_body_that_is_not_a_form_is_refused(url: str):
     async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, trust_env=False) as browser:
         assert (await browser.post("/-/session", json={"token": TOKEN})).status_code == 415
         many = "&".join(f"a{n}=1" for n in range(50))
@@ -107,13 +107,13 @@ async def test_a_form_that_is_none_is_refused(url: str):
             assert answer.headers["location"] == "../?refused=", odd
 
 
-async def test_predictions_of_the_page_come_from_the_web(browser: httpx.AsyncClient, client: httpx.AsyncClient):
-    made = (await make(browser, **PAGE)).json()
-    assert made["source"] == "web"
-    assert (await client.get(made["urls"]["get"])).json()["source"] == "web"
-    assert (await make(client)).json()["source"] == "api"
+async def test_predictions_of_the_page_have_the_source_web(browser: httpx.AsyncClient, client: httpx.AsyncClient):
+    created = (await create_prediction(browser, **PAGE)).json()
+    assert created["source"] == "web"
+    assert (await client.get(created["urls"]["get"])).json()["source"] == "web"
+    assert (await create_prediction(client)).json()["source"] == "api"
     listed = (await browser.get("/v1/predictions?source=web", headers=PAGE)).json()["results"]
-    assert [each["id"] for each in listed] == [made["id"]]
+    assert [each["id"] for each in listed] == [created["id"]]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_predictions_of_the_page_come_from_the_web(browser: httpx.AsyncCli
 )
 async def test_the_cookie_counts_on_our_own_pages_only(browser: httpx.AsyncClient, headers: dict[str, str]):
     for answer in (
-        await make(browser, **headers),
+        await create_prediction(browser, **headers),
         await browser.get("/v1/predictions", headers=headers),
         await browser.get("/v1/account", headers=headers),
         await browser.delete("/-/session", headers=headers),
@@ -137,29 +137,33 @@ async def test_the_cookie_counts_on_our_own_pages_only(browser: httpx.AsyncClien
     assert (await browser.get("/v1/predictions", headers=PAGE)).json()["results"] == []
 
 
-async def test_what_changes_something_has_to_say_where_it_comes_from(browser: httpx.AsyncClient):
+async def test_a_change_needs_an_origin(browser: httpx.AsyncClient):
     del browser.headers["Origin"]
-    assert (await make(browser)).status_code == 401
+    assert (await create_prediction(browser)).status_code == 401
     assert (await browser.get("/v1/account")).status_code == 200
 
 
-async def test_a_token_needs_no_origin_of_ours(browser: httpx.AsyncClient):
-    answer = await make(browser, Origin="https://app.example", Authorization=f"Bearer {TOKEN}")
+async def test_a_token_needs_no_origin(browser: httpx.AsyncClient):
+    answer = await create_prediction(browser, Origin="https://app.example", Authorization=f"Bearer {TOKEN}")
     assert answer.status_code == 201
     assert answer.json()["source"] == "api"
-    assert (await make(browser, Authorization="Bearer wrong")).status_code == 401  # whatever the cookie says
+    assert (
+        await create_prediction(browser, Authorization="Bearer wrong")
+    ).status_code == 401  # whatever the cookie says
 
 
-async def test_behind_a_proxy_the_public_address_is_home(start: Callable[..., Any], settings: Settings, runner: Runner):
+async def test_behind_a_proxy_the_public_url_is_the_origin(
+    start: Callable[..., Any], settings: Settings, runner: FakeRunner
+):
     url = await start(structs.replace(settings, public_url="https://ai.example/samovar"))
     headers = {"Origin": "https://ai.example"}
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as browser:
-        assert (await signed_in(browser)).status_code == 303
+        assert (await sign_in(browser)).status_code == 303
         assert (await browser.get("/v1/account")).status_code == 200
         assert 'data-base="https://ai.example/samovar"' in (await browser.get("/")).text
 
 
-async def test_a_link_of_another_site_comes_back_as_a_page_of_ours(browser: httpx.AsyncClient):
+async def test_a_link_from_another_site_reloads_as_our_page(browser: httpx.AsyncClient):
     there = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "cross-site"}
     answer = await browser.get("/?model=acme/echo", headers=there)
     assert 'http-equiv="refresh" content="0"' in answer.text
@@ -168,7 +172,7 @@ async def test_a_link_of_another_site_comes_back_as_a_page_of_ours(browser: http
     assert 'data-name="text"' in again.text
 
 
-async def test_signing_out_takes_the_cookie_away(browser: httpx.AsyncClient):
+async def test_signing_out_removes_the_cookie(browser: httpx.AsyncClient):
     answer = await browser.delete("/-/session")
     assert answer.status_code == 204
     assert "Max-Age=0" in answer.headers["set-cookie"]
@@ -184,81 +188,81 @@ async def test_a_session_ends_with_its_token(browser: httpx.AsyncClient, url: st
 
 
 async def test_a_session_ends_at_once_where_its_token_is_revoked(browser: httpx.AsyncClient, client: httpx.AsyncClient):
-    made = (await client.post("/v1/tokens", json={"scopes": ["predict"]})).json()
-    await signed_in(browser, made["token"])
+    created = (await client.post("/v1/tokens", json={"scopes": ["predict"]})).json()
+    await sign_in(browser, created["token"])
     assert (await browser.get("/v1/account")).status_code == 200
-    assert (await client.delete(f"/v1/tokens/{made['id']}")).status_code == 204
+    assert (await client.delete(f"/v1/tokens/{created['id']}")).status_code == 204
     assert (await browser.get("/v1/account")).status_code == 401
 
 
 async def test_a_session_has_the_limits_of_its_token(browser: httpx.AsyncClient, client: httpx.AsyncClient):
-    made = (await client.post("/v1/tokens", json={"scopes": ["predict"], "others_per_minute": 2})).json()
-    await signed_in(browser, made["token"])
+    created = (await client.post("/v1/tokens", json={"scopes": ["predict"], "others_per_minute": 2})).json()
+    await sign_in(browser, created["token"])
     statuses = [(await browser.get("/v1/account")).status_code for _ in range(6)]  # a minute may turn among them
     assert 429 in statuses
 
 
 @pytest.mark.parametrize("value", ["", "x", "..", "a.b.c", "ü.1.x", '"', "a.99999999999."])
-async def test_a_cookie_that_is_not_ours_is_nobodys(url: str, value: str):
+async def test_a_foreign_cookie_signs_nobody_in(url: str, value: str):
     async with httpx.AsyncClient(base_url=url, trust_env=False) as browser:
-        said = f"other={{%22}}; {COOKIE}={value}".encode("latin-1")
-        assert (await browser.get("/v1/account", headers=[(b"Cookie", said)])).status_code == 401
-        assert (await browser.get("/", headers=[(b"Cookie", said)])).status_code == 200
+        cookie_header = f"other={{%22}}; {COOKIE_NAME}={value}".encode("latin-1")
+        assert (await browser.get("/v1/account", headers=[(b"Cookie", cookie_header)])).status_code == 401
+        assert (await browser.get("/", headers=[(b"Cookie", cookie_header)])).status_code == 200
 
 
-class Tokens:
+class FakeAccountLookup:
     def __init__(self) -> None:
-        self.asked = 0
+        self.lookups = 0
 
-    async def by_token(self, _: bytes) -> Account | None:
+    async def find_by_token(self, _: bytes) -> Account | None:
         return None
 
-    async def by_token_id(self, id: str) -> Account | None:
-        self.asked += 1
+    async def find_by_token_id(self, id: str) -> Account | None:
+        self.lookups += 1
         return None if id == "gone" else Account(id=1, type="user", username="ann", name="Ann", token=id)
 
 
 async def test_a_session_expires_and_cannot_be_prolonged():
     now = [1000.0]
-    tokens = Tokens()
-    auth = Auth(tokens, lambda: now[0])
-    sessions = Sessions(auth.by_id, b"secret", lambda: now[0])
+    tokens = FakeAccountLookup()
+    auth = Authenticator(tokens, lambda: now[0])
+    sessions = Sessions(auth.authenticate_token_id, b"secret", lambda: now[0])
     ann = Account(id=1, type="user", username="ann", name="Ann", token="abc")
-    value = sessions.begin(ann)
-    assert await sessions.account(value) == ann
-    assert await sessions.account(value) == ann
-    assert tokens.asked == 1
+    value = sessions.create(ann)
+    assert await sessions.authenticate(value) == ann
+    assert await sessions.authenticate(value) == ann
+    assert tokens.lookups == 1
     id, expiry, mac = value.split(".")
     for forged in (f"{id}.{int(expiry) + 1}.{mac}", f"abd.{expiry}.{mac}", f"{id}.{expiry}.{mac[:-1]}"):
         with pytest.raises(Exception, match="valid"):
-            await sessions.account(forged)
+            await sessions.authenticate(forged)
     with pytest.raises(Exception, match="valid"):
-        await Sessions(auth.by_id, b"another", lambda: now[0]).account(value)
+        await Sessions(auth.authenticate_token_id, b"another", lambda: now[0]).authenticate(value)
     with pytest.raises(Exception, match="valid"):
-        await sessions.account(sessions.begin(structs.replace(ann, token="gone")))
-    now[0] += LASTS
+        await sessions.authenticate(sessions.create(structs.replace(ann, token="gone")))
+    now[0] += SESSION_SECONDS
     with pytest.raises(Exception, match="valid"):
-        await sessions.account(value)
+        await sessions.authenticate(value)
 
 
 def test_our_cookie_is_found_among_others():
-    given = cookie("a.1.b", secure=False).partition(";")[0]
-    assert shown(f'odd={{"a": 1}}; {given}; b') == "a.1.b"
-    assert shown(f"not_{given}") is None
-    assert shown(None) is None
+    given = format_cookie("a.1.b", secure=False).partition(";")[0]
+    assert find_cookie(f'odd={{"a": 1}}; {given}; b') == "a.1.b"
+    assert find_cookie(f"not_{given}") is None
+    assert find_cookie(None) is None
 
 
-async def test_the_catalogue_shows_what_one_may_see(browser: httpx.AsyncClient, url: str, database_url: str):
+async def test_the_catalogue_shows_visible_models_only(browser: httpx.AsyncClient, url: str, database_url: str):
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE models SET visibility = 'private' WHERE name = 'lines'")
     await connection.execute("INSERT INTO accounts (username, name) VALUES ('ann', 'Ann')")
     await connection.execute(
         "INSERT INTO tokens (hash, account, scopes) SELECT $1, id, '{predict}' FROM accounts WHERE username = 'ann'",
-        digest("anns-token"),
+        hash_token("anns-token"),
     )
     await connection.close()
     async with httpx.AsyncClient(base_url=url, headers={"Origin": url}, timeout=10, trust_env=False) as ann:
-        await signed_in(ann, "anns-token")
+        await sign_in(ann, "anns-token")
         seen = (await ann.get("/")).text
         assert (await ann.get("/?model=acme/lines")).status_code == 404
     assert "model=acme/echo" in seen
@@ -266,15 +270,15 @@ async def test_the_catalogue_shows_what_one_may_see(browser: httpx.AsyncClient, 
     assert "model=acme/lines" in (await browser.get("/")).text  # of who looks after the installation
 
 
-async def test_a_model_that_is_not_there_is_said_to_be_missing(browser: httpx.AsyncClient):
-    for asked in ("acme/none", "acme", "a/b/c", "%00/x", "<b>/x"):
-        answer = await browser.get(f"/?model={asked}")
-        assert answer.status_code == 404, asked
+async def test_an_unknown_model_is_reported(browser: httpx.AsyncClient):
+    for name in ("acme/none", "acme", "a/b/c", "%00/x", "<b>/x"):
+        answer = await browser.get(f"/?model={name}")
+        assert answer.status_code == 404, name
         assert "There is no model" in answer.text
         assert "<b>" not in answer.text
 
 
-async def test_what_models_say_of_themselves_is_text(browser: httpx.AsyncClient, database_url: str):
+async def test_descriptions_of_models_are_escaped(browser: httpx.AsyncClient, database_url: str):
     evil = '"><script>alert(1)</script>'
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE models SET description = $1", evil)
@@ -299,41 +303,41 @@ async def test_what_models_say_of_themselves_is_text(browser: httpx.AsyncClient,
 
 
 async def test_the_form_is_filled_in_with_a_prediction(browser: httpx.AsyncClient):
-    made = (await make(browser)).json()
-    page = (await browser.get(f"/?model=acme/echo&prediction={made['id']}")).text
+    created = (await create_prediction(browser)).json()
+    page = (await browser.get(f"/?model=acme/echo&prediction={created['id']}")).text
     assert ">\nhi</textarea>" in page
-    for missing in (f"model=acme/lines&prediction={made['id']}", "model=acme/echo&prediction=none"):
+    for missing in (f"model=acme/lines&prediction={created['id']}", "model=acme/echo&prediction=none"):
         assert (await browser.get(f"/?{missing}")).status_code == 404
 
 
-async def test_the_page_follows_any_prediction_of_its_own(browser: httpx.AsyncClient, url: str, runner: Runner):
-    made = (await make(browser)).json()
+async def test_the_page_follows_any_prediction_of_its_own(browser: httpx.AsyncClient, url: str, runner: FakeRunner):
+    created = (await create_prediction(browser)).json()
     async with httpx.AsyncClient(base_url=url, trust_env=False) as stranger:
-        assert (await stranger.get(f"/-/predictions/{made['id']}/events")).status_code == 401
-    await runner.echo(await runner.job())
-    async with browser.stream("GET", f"/-/predictions/{made['id']}/events") as answer:
-        heard = [(event, data) async for event, _, data in frames(answer)]
-    assert ("output", "echo hi") in heard
-    assert heard[-1] == ("done", "{}")
-    assert "status" in {event for event, _ in heard}
+        assert (await stranger.get(f"/-/predictions/{created['id']}/events")).status_code == 401
+    await runner.publish_echo(await runner.next_job())
+    async with browser.stream("GET", f"/-/predictions/{created['id']}/events") as answer:
+        events = [(event, data) async for event, _, data in frames(answer)]
+    assert ("output", "echo hi") in events
+    assert events[-1] == ("done", "{}")
+    assert "status" in {event for event, _ in events}
 
 
 def fields(properties: dict[str, Any], required: list[str] | None = None, **schemas: Any) -> dict[str, Field]:
     input = {"type": "object", "properties": properties, "required": required or []}
-    made = form({"components": {"schemas": {"Input": input, **schemas}}})
-    return {field.name: field for field in made.fields}
+    created = form({"components": {"schemas": {"Input": input, **schemas}}})
+    return {field.name: field for field in created.fields}
 
 
-def test_a_form_has_the_order_of_the_predictor():
-    made = form({"components": {"schemas": {"Input": INPUT, "size": {"type": "string", "enum": ["s", "m"]}}}})
-    assert [(each.name, each.kind) for each in made.fields] == [
+def test_a_form_has_the_predictors_order():
+    created = form({"components": {"schemas": {"Input": INPUT, "size": {"type": "string", "enum": ["s", "m"]}}}})
+    assert [(each.name, each.kind) for each in created.fields] == [
         ("text", "text"),
         ("times", "integer"),
         ("size", "choice"),
         ("seed", "integer"),
         ("image", "file"),
     ]
-    text, times, size, seed, _ = made.fields
+    text, times, size, seed, _ = created.fields
     assert text.required
     assert times.hint == "1 to 4"
     assert size.choices == ('"s"', '"m"')
@@ -377,6 +381,6 @@ def test_each_input_has_its_field(rule: dict[str, Any], kind: str, item: str, de
         ({}, "json", False),
     ],
 )
-def test_a_form_knows_what_will_come(output: dict[str, Any], shows: str, joined: bool):
-    made = form({"components": {"schemas": {"Output": output}}})
-    assert (made.shows, made.joined) == (shows, joined)
+def test_a_form_knows_its_kind_of_output(output: dict[str, Any], shows: str, joined: bool):
+    created = form({"components": {"schemas": {"Output": output}}})
+    assert (created.shows, created.joined) == (shows, joined)

@@ -8,11 +8,11 @@ import pytest
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Raw, json, structs
 
-from gateway.bootstrap import running
-from gateway.store.connection import connected
-from gateway.store.deliveries import PROGRESS
-from gateway.store.predictions import FINISH, NOTE, START, Predictions
-from gateway.store.write_batch import Group
+from gateway.bootstrap import run_workers
+from gateway.store.connection import open_pool
+from gateway.store.deliveries import INSERT_PROGRESS
+from gateway.store.predictions import FINISH, NOTE_JOBS, START, PredictionStore
+from gateway.store.write_batch import WriteBatcher
 from schemas.events import Run
 from schemas.prediction import Chunks, Prediction, Status
 
@@ -22,16 +22,16 @@ RUN = Run(1, 1_000, "a")
 
 @dataclass
 class Records:
-    one: Predictions
-    other: Predictions
+    one: PredictionStore
+    other: PredictionStore
 
 
 @pytest.fixture
 async def records(database_url: str):
     """As two gateways have it."""
-    async with connected(database_url, 4) as one, connected(database_url, 4) as other:
+    async with open_pool(database_url, 4) as one, open_pool(database_url, 4) as other:
         await one.execute("INSERT INTO accounts (username, name) VALUES ('a', 'a')")
-        yield Records(Predictions(one), Predictions(other))
+        yield Records(PredictionStore(one), PredictionStore(other))
 
 
 def predictions(count: int) -> list[Prediction]:
@@ -52,7 +52,7 @@ async def test_statements_over_the_same_rows_never_wait_in_a_ring(records: Recor
             records.one.start([(p.id, AT, RUN) for p in shuffled[0]]),
             records.other.start([(p.id, AT, RUN) for p in shuffled[1]]),
             records.other.note_jobs(jobs, timedelta(seconds=1)),
-            records.one.hurry(AT),
+            records.one.make_due(AT),
         )
     ended = [structs.replace(p, status=Status.SUCCEEDED, completed_at=AT, run=RUN) for p in rows]
     written = await asyncio.gather(
@@ -82,10 +82,10 @@ async def test_what_comes_while_one_statement_is_under_way_goes_into_the_next():
         await first.wait()
         return items
 
-    group = Group(write)
-    calls = [group.put(number) for number in range(10)]
+    group = WriteBatcher(write)
+    calls = [group.submit(number) for number in range(10)]
     await begun.wait()
-    later = [group.put(number) for number in range(10, 15)]
+    later = [group.submit(number) for number in range(10, 15)]
     await asyncio.sleep(0)
     first.set()
     assert await asyncio.gather(*calls, *later) == list(range(15))
@@ -106,7 +106,7 @@ async def test_a_part_that_fails_is_told_and_the_others_are_ended():
         finally:
             ended.set()
 
-    async with running(fails(), goes_on(), on_failure=failed.set):
+    async with run_workers(fails(), goes_on(), on_failure=failed.set):
         await failed.wait()
         assert not ended.is_set()
     assert ended.is_set()
@@ -123,7 +123,7 @@ async def test_long_values_are_not_compressed_by_what_takes_longer_than_all_else
     found = await records.other.get(p.id)
     assert found is not None
     assert (found.output, found.input, len(found.logs)) == (Raw(long), Raw(long), 6000)
-    async with connected(database_url, 4) as pool:
+    async with open_pool(database_url, 4) as pool:
         used = await pool.fetchrow("""SELECT pg_column_compression(input), pg_column_compression(output),
                                              pg_column_compression(logs) FROM predictions""")
     assert used is not None
@@ -137,9 +137,9 @@ by_ids = pytest.mark.parametrize(
             START, "text[], timestamptz[], json[]", "'{a,b}', '{2026-01-01,2026-01-01}', '{{},{}}'", id="start"
         ),
         pytest.param(FINISH, "text, text", "'a,b', '[]'", id="finish"),
-        pytest.param(PROGRESS, "text[], text[]", "'{a,b}', '{logs,logs}'", id="progress"),
+        pytest.param(INSERT_PROGRESS, "text[], text[]", "'{a,b}', '{logs,logs}'", id="progress"),
         pytest.param(
-            NOTE, "text[], bigint[], timestamptz[], interval", "'{a,b}', '{1,2}', '{now,now}', '10 s'", id="note"
+            NOTE_JOBS, "text[], bigint[], timestamptz[], interval", "'{a,b}', '{1,2}', '{now,now}', '10 s'", id="note"
         ),
     ],
 )
@@ -158,7 +158,7 @@ async def test_rows_are_found_by_their_ids_and_not_by_all_that_is_due(
 ) -> None:
     """The index of what is due has an entry for every prediction since the last vacuum."""
     await asyncio.gather(*(records.one.create(p, "default") for p in predictions(5000)))
-    async with connected(database_url, 4) as pool, pool.acquire() as connection:
+    async with open_pool(database_url, 4) as pool, pool.acquire() as connection:
         await connection.execute("UPDATE predictions SET status = 'succeeded' WHERE id > $1", f"{30:026}")
         await connection.execute("ANALYZE predictions")
         plan = await planned(connection, statement, types, values)
@@ -171,7 +171,7 @@ async def test_rows_are_found_by_their_ids_also_by_what_was_planned_before_there
     records: Records, database_url: str, statement: str, types: str, values: str
 ) -> None:
     """A plan is kept until the table is next analyzed, however it grows until then."""
-    async with connected(database_url, 4) as pool, pool.acquire() as connection:
+    async with open_pool(database_url, 4) as pool, pool.acquire() as connection:
         plan = await planned(connection, statement, types, values)
     assert "predictions_pkey" in plan
     assert "Seq Scan on predictions" not in plan
@@ -182,9 +182,9 @@ async def test_many_jobs_are_noted_without_a_look_at_each_for_each(records: Reco
     """Right after many were created: PostgreSQL knows nothing yet of what is in the table."""
     made = predictions(2000)
     await asyncio.gather(*(records.one.create(p, "default") for p in made))
-    async with connected(database_url, 4) as pool, pool.acquire() as connection:
+    async with open_pool(database_url, 4) as pool, pool.acquire() as connection:
         plan = await connection.fetch(
-            f"EXPLAIN (ANALYZE) {NOTE}", [p.id for p in made], [*range(2000)], [AT] * 2000, timedelta(seconds=10)
+            f"EXPLAIN (ANALYZE) {NOTE_JOBS}", [p.id for p in made], [*range(2000)], [AT] * 2000, timedelta(seconds=10)
         )
         noted = await connection.fetchval("SELECT count(*) FROM predictions WHERE job IS NOT NULL")
     assert noted == 2000

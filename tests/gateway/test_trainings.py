@@ -15,8 +15,8 @@ from nats.js import JetStreamContext
 from schemas import keys, subjects
 from schemas.events import Canceled, Failed, Started, Succeeded
 from schemas.jobs import Job
-from schemas.models import Offer, Offers, Trained, Weights, decode_manifest
-from tests.gateway.conftest import ECHO, Runner, frames, now
+from schemas.models import Registration, TrainingResult, VersionInfo, Weights, decode_manifest
+from tests.gateway.conftest import ECHO, FakeRunner, frames, now
 
 TRAINING_INPUT = {
     "type": "object",
@@ -32,14 +32,14 @@ MINE = "samovar/mine"
 INPUT = {"examples": "https://example.com/data.csv", "epochs": 2}
 
 
-def pupil() -> Offer:
+def pupil() -> VersionInfo:
     document = json.decode(bytes(ECHO.openapi_schema))
     document["components"]["schemas"]["TrainingInput"] = TRAINING_INPUT
     return structs.replace(ECHO, name="pupil", version="e" * 64, openapi_schema=Raw(json.encode(document)))
 
 
 @pytest.fixture
-async def trainer(client: httpx.AsyncClient, nc: Client, runner: Runner, database_url: str) -> Runner:
+async def trainer(client: httpx.AsyncClient, nc: Client, runner: FakeRunner, database_url: str) -> FakeRunner:
     """A runner that offers a model which can be trained; and a model of the caller's to train into."""
     connection = await asyncpg.connect(database_url)
     for name in ("mine", "other"):
@@ -47,11 +47,11 @@ async def trainer(client: httpx.AsyncClient, nc: Client, runner: Runner, databas
     await connection.execute("INSERT INTO accounts (username, name) VALUES ('eve', 'Eve')")
     await connection.execute("INSERT INTO models (owner, name) VALUES ('eve', 'hers')")
     await connection.close()
-    await nc.publish(subjects.OFFERS, json.encode(Offers(agent="fake", offers=[pupil()])))
+    await nc.publish(subjects.REGISTRATIONS, json.encode(Registration(agent="fake", offers=[pupil()])))
     async with asyncio.timeout(5):
         while (await client.get("/v1/models/acme/pupil")).status_code != 200:
             pass
-    await runner.present(versions=["e" * 64])
+    await runner.send_heartbeat(versions=["e" * 64])
     return runner
 
 
@@ -65,17 +65,17 @@ async def begun(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     return answer.json()
 
 
-async def succeed(runner: Runner, job: Job, files: Path, content: bytes = b"learned", **fields: Any) -> str:
+async def succeed(runner: FakeRunner, job: Job, files: Path, content: bytes = b"learned", **fields: Any) -> str:
     """As a runner whose `train` returned a file; its key."""
     key = f"out/{job.id}/secret/weights.bin"
     (files / key).parent.mkdir(parents=True, exist_ok=True)
     (files / key).write_bytes(content)
     weights = Weights(key=f"file:{key}", sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-    said = Trained(output=Raw(json.encode({"weights": f"file:{key}", **fields})), weights=weights)
-    await runner.say(
+    said = TrainingResult(output=Raw(json.encode({"weights": f"file:{key}", **fields})), weights=weights)
+    await runner.publish(
         Succeeded(
             id=job.id,
-            run=runner.run(job.attempt),
+            run=runner.next_run(job.attempt),
             at=now(),
             started_at=now(),
             values=[Raw(json.encode(said))],
@@ -104,7 +104,9 @@ def files(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
-async def test_a_training_is_a_job_for_whoever_trains(client: httpx.AsyncClient, trainer: Runner, js: JetStreamContext):
+async def test_a_training_is_a_job_for_whoever_trains(
+    client: httpx.AsyncClient, trainer: FakeRunner, js: JetStreamContext
+):
     answer = await train(client, webhook="https://example.com/hook", webhook_events_filter=["completed"])
     made = answer.json()
     assert answer.headers["location"] == made["urls"]["get"]
@@ -114,15 +116,15 @@ async def test_a_training_is_a_job_for_whoever_trains(client: httpx.AsyncClient,
     assert (made["input"], made["output"], made["error"], made["logs"]) == (INPUT, None, None, "")
     assert (made["webhook"], made["webhook_events_filter"]) == ("https://example.com/hook", ["completed"])
     assert await js.get_last_msg(subjects.JOBS, subjects.trainings("default")) is not None
-    job = await trainer.job()
+    job = await trainer.next_job()
     assert (job.kind, job.id, job.version, json.decode(bytes(job.input))) == ("train", made["id"], "e" * 64, INPUT)
 
 
 async def test_what_was_trained_is_the_latest_version_of_its_destination(
-    client: httpx.AsyncClient, trainer: Runner, files: Path
+    client: httpx.AsyncClient, trainer: FakeRunner, files: Path
 ):
     training = await begun(client)
-    job = await trainer.job()
+    job = await trainer.next_job()
     key = await succeed(trainer, job, files, loss=0.1)
     done = await ended(client, training)
     assert (done["status"], done["logs"], done["error"]) == ("succeeded", "loss 0.1\n", None)
@@ -145,11 +147,11 @@ async def test_what_was_trained_is_the_latest_version_of_its_destination(
 
 
 async def test_two_gateways_make_one_version(
-    client: httpx.AsyncClient, trainer: Runner, files: Path, start: Callable[..., Any], database_url: str
+    client: httpx.AsyncClient, trainer: FakeRunner, files: Path, start: Callable[..., Any], database_url: str
 ):
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as other:
         training = await begun(client)
-        await succeed(trainer, await trainer.job(), files)
+        await succeed(trainer, await trainer.next_job(), files)
         elsewhere = {**training, "urls": {"get": f"/v1/trainings/{training['id']}"}}
         seen = await asyncio.gather(
             *(ended(each, about) for each, about in ((client, training), (other, elsewhere)) for _ in range(4))
@@ -162,32 +164,32 @@ async def test_two_gateways_make_one_version(
 
 
 async def test_a_version_is_made_though_nobody_follows_the_training(
-    client: httpx.AsyncClient, trainer: Runner, files: Path
+    client: httpx.AsyncClient, trainer: FakeRunner, files: Path
 ):
     await begun(client)
-    await succeed(trainer, await trainer.job(), files)
+    await succeed(trainer, await trainer.next_job(), files)
     async with asyncio.timeout(10):
         while await latest(client) is None:
             pass
 
 
-async def test_the_same_weights_are_the_same_version(client: httpx.AsyncClient, trainer: Runner, files: Path):
+async def test_the_same_weights_are_the_same_version(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
     made = []
     for content in (b"one", b"two", b"one"):
         training = await begun(client)
-        await succeed(trainer, await trainer.job(), files, content)
+        await succeed(trainer, await trainer.next_job(), files, content)
         made.append((await ended(client, training))["output"]["version"])
         assert await latest(client) == made[-1].partition(":")[2]
     assert made[0] == made[2] != made[1]
 
 
-async def test_a_version_that_was_trained_can_be_trained(client: httpx.AsyncClient, trainer: Runner, files: Path):
+async def test_a_version_that_was_trained_can_be_trained(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
     training = await begun(client)
-    await succeed(trainer, await trainer.job(), files)
+    await succeed(trainer, await trainer.next_job(), files)
     first = (await ended(client, training))["output"]["version"].partition(":")[2]
     further = await train(client, f"/v1/models/{MINE}/versions/{first}/trainings", destination="samovar/other")
     assert further.status_code == 201, further.text
-    job = await trainer.job()
+    job = await trainer.next_job()
     assert job.version == first
     await succeed(trainer, job, files, b"more")
     second = (await ended(client, further.json()))["output"]["version"].partition(":")[2]
@@ -217,7 +219,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("body", "status", "detail"), REFUSED)
 async def test_what_cannot_be_trained_is_refused(
-    client: httpx.AsyncClient, trainer: Runner, body: dict[str, Any], status: int, detail: str
+    client: httpx.AsyncClient, trainer: FakeRunner, body: dict[str, Any], status: int, detail: str
 ):
     answer = await train(client, **body)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
@@ -225,7 +227,7 @@ async def test_what_cannot_be_trained_is_refused(
     assert (await client.get("/v1/trainings")).json()["results"] == []
 
 
-async def test_a_version_without_a_train_says_so(client: httpx.AsyncClient, trainer: Runner):
+async def test_a_version_without_a_train_says_so(client: httpx.AsyncClient, trainer: FakeRunner):
     refused = await train(client, f"/v1/models/acme/echo/versions/{ECHO.version}/trainings")
     assert refused.status_code == 422
     assert refused.json()["detail"].startswith("acme/echo: this version cannot be trained")
@@ -233,32 +235,32 @@ async def test_a_version_without_a_train_says_so(client: httpx.AsyncClient, trai
         assert (await train(client, f"/v1/models/{path}/trainings")).status_code == 404
 
 
-async def test_a_canceled_training_makes_nothing(client: httpx.AsyncClient, trainer: Runner, nc: Client):
+async def test_a_canceled_training_makes_nothing(client: httpx.AsyncClient, trainer: FakeRunner, nc: Client):
     training = await begun(client)
-    job, run = await trainer.job(), trainer.run()
-    await trainer.say(Started(id=job.id, run=run, at=now()))  # else the gateway would end it itself
+    job, run = await trainer.next_job(), trainer.next_run()
+    await trainer.publish(Started(id=job.id, run=run, at=now()))  # else the gateway would end it itself
     asked = await nc.subscribe(subjects.CANCELS)
     await nc.flush()
     canceling = asyncio.create_task(client.post(training["urls"]["cancel"]))
     assert json.decode((await asked.next_msg(5)).data)["id"] == job.id
-    await trainer.say(Canceled(id=job.id, run=run, at=now()))
+    await trainer.publish(Canceled(id=job.id, run=run, at=now()))
     assert (await canceling).json()["status"] == "canceled"
     again = await client.post(training["urls"]["cancel"])
     assert (again.status_code, again.json()["status"]) == (200, "canceled")
     assert await latest(client) is None
 
 
-async def test_a_failed_training_says_why(client: httpx.AsyncClient, trainer: Runner):
+async def test_a_failed_training_says_why(client: httpx.AsyncClient, trainer: FakeRunner):
     training = await begun(client)
-    job = await trainer.job()
-    await trainer.say(Failed(id=job.id, run=trainer.run(), at=now(), error="no data", log="reading\n"))
+    job = await trainer.next_job()
+    await trainer.publish(Failed(id=job.id, run=trainer.next_run(), at=now(), error="no data", log="reading\n"))
     done = await ended(client, training)
     assert (done["status"], done["error"], done["logs"], done["output"]) == ("failed", "no data", "reading\n", None)
 
 
-async def test_a_training_streams_its_log(client: httpx.AsyncClient, trainer: Runner, files: Path):
+async def test_a_training_streams_its_log(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
     training = await begun(client)
-    job = await trainer.job()
+    job = await trainer.next_job()
     seen: list[tuple[str, str]] = []
     async with client.stream("GET", training["urls"]["stream"]) as response:
         await succeed(trainer, job, files)
@@ -271,7 +273,7 @@ async def test_a_training_streams_its_log(client: httpx.AsyncClient, trainer: Ru
     assert "output" not in {event for event, _ in seen}
 
 
-async def test_trainings_and_predictions_are_apart(client: httpx.AsyncClient, trainer: Runner):
+async def test_trainings_and_predictions_are_apart(client: httpx.AsyncClient, trainer: FakeRunner):
     made = [(await begun(client))["id"] for _ in range(4)]
     assert (await client.get(f"/v1/predictions/{made[0]}")).status_code == 404
     assert (await client.get("/v1/predictions")).json()["results"] == []
@@ -283,12 +285,12 @@ async def test_trainings_and_predictions_are_apart(client: httpx.AsyncClient, tr
 
 
 async def test_a_destination_that_was_deleted_fails_the_training(
-    client: httpx.AsyncClient, trainer: Runner, files: Path, database_url: str
+    client: httpx.AsyncClient, trainer: FakeRunner, files: Path, database_url: str
 ):
     training = await begun(client)
     connection = await asyncpg.connect(database_url)
     await connection.execute("DELETE FROM models WHERE owner = 'samovar' AND name = 'mine'")
-    await succeed(trainer, await trainer.job(), files)
+    await succeed(trainer, await trainer.next_job(), files)
     error = "The model samovar/mine was deleted before the training ended."
     done = await ended(client, training)
     assert (done["status"], done["error"], done["output"]) == ("failed", error, None)
@@ -298,11 +300,13 @@ async def test_a_destination_that_was_deleted_fails_the_training(
     assert await latest(client) is None
 
 
-async def test_what_was_trained_holds_what_it_was_trained_from(client: httpx.AsyncClient, trainer: Runner, files: Path):
+async def test_what_was_trained_holds_what_it_was_trained_from(
+    client: httpx.AsyncClient, trainer: FakeRunner, files: Path
+):
     training = await begun(client)
-    key = await succeed(trainer, await trainer.job(), files)
+    key = await succeed(trainer, await trainer.next_job(), files)
     id = (await ended(client, training))["output"]["version"].partition(":")[2]
-    await trainer.present(versions=[])  # else it would be refused as the runner's own
+    await trainer.send_heartbeat(versions=[])  # else it would be refused as the runner's own
     base = f"/v1/models/acme/pupil/versions/{'e' * 64}"
     async with asyncio.timeout(5):
         while "trained from" not in (refused := await client.delete(base)).text:
@@ -317,21 +321,21 @@ async def test_what_was_trained_holds_what_it_was_trained_from(client: httpx.Asy
 
 
 async def test_deleting_the_destination_cancels_what_trains_for_it(
-    client: httpx.AsyncClient, trainer: Runner, nc: Client, js: JetStreamContext
+    client: httpx.AsyncClient, trainer: FakeRunner, nc: Client, js: JetStreamContext
 ):
     training = await begun(client)
-    job = await trainer.job()
-    await trainer.say(Started(id=job.id, run=trainer.run(), at=now()))
+    job = await trainer.next_job()
+    await trainer.publish(Started(id=job.id, run=trainer.next_run(), at=now()))
     asked = await nc.subscribe(subjects.CANCELS)
     assert (await client.delete(f"/v1/models/{MINE}")).status_code == 204
     assert json.decode((await asked.next_msg(5)).data)["id"] == training["id"]
 
 
 async def test_the_weights_of_a_version_are_no_waste(
-    client: httpx.AsyncClient, trainer: Runner, files: Path, database_url: str
+    client: httpx.AsyncClient, trainer: FakeRunner, files: Path, database_url: str
 ):
     training = await begun(client)
-    key = await succeed(trainer, await trainer.job(), files)
+    key = await succeed(trainer, await trainer.next_job(), files)
     await ended(client, training)
     grow_old(files)
     connection = await asyncpg.connect(database_url)

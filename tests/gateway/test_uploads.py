@@ -151,7 +151,7 @@ async def test_a_file_may_be_larger_than_a_prediction(client: httpx.AsyncClient)
     assert (await upload(client, b"x" * 250_000))["size"] == 250_000
 
 
-async def test_a_client_that_sends_far_too_much_is_told_so(client: httpx.AsyncClient):
+async def test_an_upload_that_is_far_too_large_is_refused(client: httpx.AsyncClient):
     for _ in range(3):
         answer = await client.post("/v1/files", files={"content": b"x" * 20_000_000})
         assert (answer.status_code, "300,000 bytes" in answer.json()["detail"]) == (413, True)

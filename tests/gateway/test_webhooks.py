@@ -13,13 +13,13 @@ from msgspec import Raw, structs
 from standardwebhooks import Webhook
 
 from gateway.settings import Settings
-from gateway.webhooks.outbox import OF_HOST
+from gateway.webhooks.outbox import MAX_CONCURRENT_PER_HOST
 from schemas.events import Canceled, Failed, Log, Output, Succeeded
-from tests.gateway.conftest import TOKEN, Runner, now
+from tests.gateway.conftest import TOKEN, FakeRunner, now
 from tests.gateway.receiver import Receiver, free_port, receiving
 from tests.gateway.test_predictions import until
 
-EVERYTHING = ["start", "output", "logs", "completed"]
+ALL_EVENTS = ["start", "output", "logs", "completed"]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def deliveries(client: httpx.AsyncClient, **query: str) -> list[dict[str, 
     return answer.json()["results"]
 
 
-async def settled(client: httpx.AsyncClient, count: int = 1, **query: str) -> list[dict[str, Any]]:
+async def wait_until_sent(client: httpx.AsyncClient, count: int = 1, **query: str) -> list[dict[str, Any]]:
     """Once that many have ended."""
     async with asyncio.timeout(10):
         while len(ended := [d for d in await deliveries(client, **query) if d["state"] != "pending"]) < count:
@@ -56,85 +56,85 @@ async def settled(client: httpx.AsyncClient, count: int = 1, **query: str) -> li
     return ended
 
 
-async def test_an_end_is_told_signed_and_as_get_shows_it(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver, url: str
+async def test_an_end_is_sent_signed_and_as_get_shows_it(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver, url: str
 ):
-    made = await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
+    created = await create(client, receiver.url, "echo")
+    await runner.publish_echo(await runner.next_job())
     [got] = await receiver.count(1)
     key = (await client.get("/v1/webhooks/default/secret")).json()["key"]
     assert key.count("_") == 1
     assert got.headers["content-type"] == "application/json"
-    assert Webhook(key).verify(got.raw, got.headers) == got.body == (await client.get(made["urls"]["get"])).json()
+    assert Webhook(key).verify(got.raw, got.headers) == got.body == (await client.get(created["urls"]["get"])).json()
     assert got.body["webhook"] == receiver.url
     assert got.body["urls"]["get"].startswith(url)
-    [shown] = await settled(client)
+    [shown] = await wait_until_sent(client)
     assert (shown["id"], shown["state"], shown["event"], shown["prediction"]) == (
         got.id,
         "delivered",
         "completed",
-        made["id"],
+        created["id"],
     )
     assert [attempt["status"] for attempt in shown["attempts"]] == [200]
 
 
-async def test_urls_in_a_webhook_begin_with_what_its_creator_called(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver
+async def test_urls_in_a_webhook_begin_with_the_base_that_its_creator_called(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
 ):
     body = {"input": {"text": "hi"}, "webhook": receiver.url}
     headers = {"X-Forwarded-Host": "models.example", "X-Forwarded-Proto": "https"}
     assert (await client.post("/v1/models/acme/echo/predictions", json=body, headers=headers)).status_code == 201
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     [got] = await receiver.count(1)
     assert got.body["urls"]["get"] == f"https://models.example/v1/predictions/{got.body['id']}"
 
 
-async def test_a_run_too_short_to_be_seen_starting_is_told_of_its_start_first(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver
+async def test_the_start_of_a_very_short_run_is_sent_before_its_end(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
 ):
-    await create(client, receiver.url, "echo", webhook_events_filter=EVERYTHING)
-    await runner.echo(await runner.job())
+    await create(client, receiver.url, "echo", webhook_events_filter=ALL_EVENTS)
+    await runner.publish_echo(await runner.next_job())
     first, second = (await receiver.count(2))[:2]
     assert (first.body["status"], first.body["output"]) == ("processing", None)
     assert "completed_at" not in first.body
     assert (second.body["status"], second.body["output"]) == ("succeeded", "echo hi")
-    assert len(await settled(client, 2)) == 2
+    assert len(await wait_until_sent(client, 2)) == 2
 
 
-async def test_failed_and_canceled_are_ends_too(client: httpx.AsyncClient, runner: Runner, receiver: Receiver):
+async def test_failed_and_canceled_are_ends_too(client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver):
     await create(client, receiver.url)
-    job = await runner.job()
-    await runner.say(Failed(id=job.id, run=runner.run(), at=now(), started_at=now(), error="no"))
+    job = await runner.next_job()
+    await runner.publish(Failed(id=job.id, run=runner.next_run(), at=now(), started_at=now(), error="no"))
     await receiver.count(1)
     await create(client, receiver.url)
-    job = await runner.job()
-    await runner.say(Canceled(id=job.id, run=None, at=now(), error=None))
+    job = await runner.next_job()
+    await runner.publish(Canceled(id=job.id, run=None, at=now(), error=None))
     got = await receiver.count(2)
     assert [(each.body["status"], each.body["error"]) for each in got] == [("failed", "no"), ("canceled", None)]
 
 
-async def test_output_is_told_twice_a_second_at_most_and_in_order(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver
+async def test_output_is_sent_twice_a_second_at_most_and_in_order(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
 ):
-    await create(client, receiver.url, webhook_events_filter=EVERYTHING)
-    job = await runner.job()
-    run = await runner.lines(job, ["a"])
+    await create(client, receiver.url, webhook_events_filter=ALL_EVENTS)
+    job = await runner.next_job()
+    run = await runner.publish_lines(job, ["a"])
     await receiver.until(lambda got: any(each.body["output"] for each in got))
     for count in range(1, 40):
-        await runner.say(Output(id=job.id, run=run, index=count, values=[Raw(b'"b"')]))
-        await runner.say(Log(id=job.id, run=run, offset=count - 1, text="x"))
+        await runner.publish(Output(id=job.id, run=run, index=count, values=[Raw(b'"b"')]))
+        await runner.publish(Log(id=job.id, run=run, offset=count - 1, text="x"))
     await receiver.until(lambda got: len(got[-1].body["output"] or []) == 40)
-    await runner.say(Succeeded(id=job.id, run=run, at=now(), started_at=now(), outputs=40, logs=39, many=True))
+    await runner.publish(Succeeded(id=job.id, run=run, at=now(), started_at=now(), outputs=40, logs=39, many=True))
     got = await receiver.until(lambda got: got[-1].body["status"] != "processing")
     told = [len(each.body["output"] or []) for each in got]
     assert told == sorted(told)
     assert told[0] == 0  # its start
     spans = [later.at - one.at for one, later in pairwise(got[1:-1])]
     assert all(span > 0.3 for span in spans), spans  # half a second, less what a request took longer than the next
-    assert (await settled(client, len(got)))[0]["event"] == "completed"
+    assert (await wait_until_sent(client, len(got)))[0]["event"] == "completed"
 
 
-WANTED = [
+EVENT_FILTERS = [
     (None, ["completed"]),
     ([], ["completed"]),
     (["completed"], ["completed"]),
@@ -144,31 +144,31 @@ WANTED = [
 ]
 
 
-async def test_only_what_is_wanted_is_told(client: httpx.AsyncClient, runner: Runner, receiver: Receiver):
-    for wanted, told in WANTED:
-        made = await create(client, receiver.url, "echo", webhook_events_filter=wanted)
-        await runner.echo(await runner.job())
-        await until(client, made["id"], "succeeded")
+async def test_only_the_requested_events_are_sent(client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver):
+    for events, told in EVENT_FILTERS:
+        created = await create(client, receiver.url, "echo", webhook_events_filter=events)
+        await runner.publish_echo(await runner.next_job())
+        await until(client, created["id"], "succeeded")
         await create(client, receiver.url, "echo")
-        await runner.echo(last := await runner.job())
+        await runner.publish_echo(last := await runner.next_job())
         await receiver.until(lambda got, last=last: any(each.body["id"] == last.id for each in got))
-        shown = await settled(client, len(told), prediction=made["id"])
+        shown = await wait_until_sent(client, len(told), prediction=created["id"])
         assert [each["event"] for each in shown] == told
 
 
-async def test_the_old_name_means_ends_alone(client: httpx.AsyncClient, runner: Runner, receiver: Receiver):
+async def test_the_old_field_means_ends_alone(client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver):
     body = {"input": {"text": "hi"}, "webhook_completed": receiver.url}
     assert (await client.post("/v1/models/acme/echo/predictions", json=body)).status_code == 201
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     assert (await receiver.count(1))[0].body["status"] == "succeeded"
 
 
-async def test_a_receiver_that_was_away_gets_all_once_it_is_back(client: httpx.AsyncClient, runner: Runner):
+async def test_a_receiver_that_was_away_gets_everything_once_it_is_back(client: httpx.AsyncClient, runner: FakeRunner):
     receiver = Receiver(free_port())
-    made = set()
+    created = set()
     for _ in range(5):
-        made.add((await create(client, receiver.url, "echo"))["id"])
-        await runner.echo(await runner.job())
+        created.add((await create(client, receiver.url, "echo"))["id"])
+        await runner.publish_echo(await runner.next_job())
     async with asyncio.timeout(10):  # until each was tried in vain
         while len([each for each in await deliveries(client) if each["attempts"]]) < 5:
             pass
@@ -176,47 +176,47 @@ async def test_a_receiver_that_was_away_gets_all_once_it_is_back(client: httpx.A
     async with receiving(receiver):
         receiver.statuses = [500, 503, 404]
         await receiver.until(lambda got: len(got) >= 8, 20)
-        shown = await settled(client, 5)
+        shown = await wait_until_sent(client, 5)
     assert {each["state"] for each in shown} == {"delivered"}
     ids = {(each.body["id"], each.id) for each in receiver.got}
-    assert {prediction for prediction, _ in ids} == made
+    assert {prediction for prediction, _ in ids} == created
     assert len(ids) == 5  # each under one id, however often it was sent
     assert {each["attempts"][0]["error"] for each in shown} == {"Connection refused"}
 
 
-async def test_only_ends_are_tried_again(client: httpx.AsyncClient, runner: Runner, receiver: Receiver):
+async def test_only_ends_are_tried_again(client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver):
     receiver.statuses = [500, 500]
     await create(client, receiver.url, "echo", webhook_events_filter=["start", "completed"])
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     got = await receiver.count(3)
     assert [each.body["status"] for each in got] == ["processing", "succeeded", "succeeded"]
-    assert [(each["event"], each["state"]) for each in await settled(client, 2)] == [
+    assert [(each["event"], each["state"]) for each in await wait_until_sent(client, 2)] == [
         ("completed", "delivered"),
         ("start", "failed"),
     ]
 
 
-async def test_what_was_not_sent_outlives_its_gateway(client: httpx.AsyncClient, runner: Runner, start: Any):
+async def test_an_unsent_webhook_outlives_its_gateway(client: httpx.AsyncClient, runner: FakeRunner, start: Any):
     receiver = Receiver(free_port())
-    made = await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
-    await until(client, made["id"], "succeeded")
+    created = await create(client, receiver.url, "echo")
+    await runner.publish_echo(await runner.next_job())
+    await until(client, created["id"], "succeeded")
     await start.stop()
     async with receiving(receiver):
         await start()
         [got] = await receiver.count(1)
-        assert (got.body["id"], got.body["status"]) == (made["id"], "succeeded")
+        assert (got.body["id"], got.body["status"]) == (created["id"], "succeeded")
 
 
 async def test_gateways_share_the_work_and_never_double_it(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver, start: Any
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver, start: Any
 ):
     await start()
     for _ in range(30):
         await create(client, receiver.url, "echo", webhook_events_filter=["start", "completed"])
-        await runner.echo(await runner.job())
+        await runner.publish_echo(await runner.next_job())
     await receiver.until(lambda got: len(got) >= 60, 20)
-    await settled(client, 50)
+    await wait_until_sent(client, 50)
     assert set(Counter(each.id for each in receiver.got).values()) == {1}
     order: dict[str, list[str]] = {}
     for each in receiver.got:
@@ -224,12 +224,12 @@ async def test_gateways_share_the_work_and_never_double_it(
     assert set(map(tuple, order.values())) == {("processing", "succeeded")}
 
 
-async def test_what_a_gateway_had_in_hand_when_it_went_is_sent_by_another(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver, start: Any, database_url: str
+async def test_a_webhook_in_hand_of_a_killed_gateway_is_sent_by_another(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver, start: Any, database_url: str
 ):
     receiver.statuses = [None]
     await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     [first] = await receiver.count(1)
     await start.stop()
     connection = await asyncpg.connect(database_url)
@@ -239,52 +239,54 @@ async def test_what_a_gateway_had_in_hand_when_it_went_is_sent_by_another(
     again = (await receiver.count(2))[1]
     assert (again.id, again.body) == (first.id, first.body | {"urls": again.body["urls"]})
     async with httpx.AsyncClient(base_url=base, headers=client.headers) as other:
-        [shown] = await settled(other)
+        [shown] = await wait_until_sent(other)
     assert shown["state"] == "delivered"
 
 
 async def test_a_receiver_that_hangs_does_not_stop_others(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
 ):
     async with receiving(Receiver(free_port())) as slow:
         slow.usual = None
         for _ in range(12):
             await create(client, slow.url, "echo")
-            await runner.echo(await runner.job())
+            await runner.publish_echo(await runner.next_job())
         await slow.count(1)
         await create(client, receiver.url, "echo")
-        await runner.echo(await runner.job())
+        await runner.publish_echo(await runner.next_job())
         await receiver.count(1)
-        await slow.until(lambda _: slow.most == OF_HOST)
+        await slow.until(lambda _: slow.most == MAX_CONCURRENT_PER_HOST)
 
 
-async def test_redirects_are_not_followed(client: httpx.AsyncClient, runner: Runner, receiver: Receiver):
+async def test_redirects_are_not_followed(client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver):
     receiver.statuses = [307]
     await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     await receiver.count(2)
     assert {each.path for each in receiver.got} == {"/hook"}
-    [shown] = await settled(client)
+    [shown] = await wait_until_sent(client)
     assert "redirects are not followed" in shown["attempts"][0]["error"]
 
 
-async def test_a_delivery_can_be_sent_again_under_its_id(client: httpx.AsyncClient, runner: Runner, receiver: Receiver):
+async def test_a_delivery_can_be_sent_again_under_its_id(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
+):
     receiver.statuses = [410]  # gone: not tried again
     await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
-    [shown] = await settled(client)
+    await runner.publish_echo(await runner.next_job())
+    [shown] = await wait_until_sent(client)
     assert shown["state"] == "failed"
     again = (await client.post(f"/v1/webhooks/deliveries/{shown['id']}/redeliver")).json()
     assert again["id"] == shown["id"]
     first, second = await receiver.count(2)
     assert (first.id, first.body) == (second.id, second.body)
-    [shown] = await settled(client, state="delivered")
+    [shown] = await wait_until_sent(client, state="delivered")
     assert [attempt["status"] for attempt in shown["attempts"]] == [410, 200]
     assert (await client.get(shown["urls"]["get"])).json() == shown
 
 
 async def test_old_and_new_secret_both_verify_after_a_rotation(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
 ):
     old = (await client.get("/v1/webhooks/default/secret")).json()["key"]
     both = await asyncio.gather(*(client.post("/v1/webhooks/default/secret/rotate") for _ in range(2)))
@@ -292,25 +294,25 @@ async def test_old_and_new_secret_both_verify_after_a_rotation(
     assert new in {answer.json()["key"] for answer in both}
     assert new != old
     await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
+    await runner.publish_echo(await runner.next_job())
     [got] = await receiver.count(1)
     for key in old, new:
         Webhook(key).verify(got.raw, got.headers)
 
 
 async def test_private_addresses_are_refused_unless_allowed(
-    start: Any, settings: Settings, client: httpx.AsyncClient, runner: Runner, receiver: Receiver
+    start: Any, settings: Settings, client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver
 ):
     """By name when it is sent, and told with what to set; another gateway may be stricter than the one that took it."""
-    made = await create(client, receiver.url.replace("127.0.0.1", "localhost"), "echo")
-    await runner.echo(job := await runner.job())
+    created = await create(client, receiver.url.replace("127.0.0.1", "localhost"), "echo")
+    await runner.publish_echo(job := await runner.next_job())
     await receiver.count(1)
-    [shown] = await settled(client, prediction=made["id"])
+    [shown] = await wait_until_sent(client, prediction=created["id"])
     await start.stop()
     base = await start(structs.replace(settings, webhook_allow=""))
     async with httpx.AsyncClient(base_url=base, headers=client.headers) as strict:
         await strict.post(f"/v1/webhooks/deliveries/{shown['id']}/redeliver")
-        [shown] = await settled(strict, state="failed")
+        [shown] = await wait_until_sent(strict, state="failed")
         assert "SAMOVAR_WEBHOOK_ALLOW" in shown["attempts"][-1]["error"]
         answer = await strict.post(
             "/v1/models/acme/echo/predictions", json={"input": {"text": "hi"}, "webhook": receiver.url}
@@ -318,10 +320,12 @@ async def test_private_addresses_are_refused_unless_allowed(
     assert (answer.status_code, answer.json()["invalid_fields"][0]["field"]) == (422, "webhook")
     assert "SAMOVAR_WEBHOOK_ALLOW" in answer.json()["detail"]
     assert len(receiver.got) == 1
-    assert job.id == made["id"]
+    assert job.id == created["id"]
 
 
-async def test_a_webhook_that_cannot_be_is_refused_before_anything_is_made(client: httpx.AsyncClient, runner: Runner):
+async def test_an_impossible_webhook_is_refused_before_anything_is_created(
+    client: httpx.AsyncClient, runner: FakeRunner
+):
     for webhook in "ftp://example.com", "", 7, "http://10.0.0.1/":
         body = {"input": {"text": "hi"}, "webhook": webhook}
         answer = await client.post("/v1/models/acme/echo/predictions", json=body)
@@ -330,12 +334,12 @@ async def test_a_webhook_that_cannot_be_is_refused_before_anything_is_made(clien
 
 
 async def test_deliveries_come_in_pages_and_belong_to_their_account(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver, start: Any, settings: Settings
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver, start: Any, settings: Settings
 ):
     for _ in range(3):
         await create(client, receiver.url, "echo")
-        await runner.echo(await runner.job())
-    shown = await settled(client, 3)
+        await runner.publish_echo(await runner.next_job())
+    shown = await wait_until_sent(client, 3)
     other = await start(structs.replace(settings, account="other", token="another-token", page_size=2))
     async with httpx.AsyncClient(base_url=other, headers={"Authorization": f"Bearer {TOKEN}"}) as mine:
         page = (await mine.get("/v1/webhooks/deliveries")).json()
@@ -352,12 +356,12 @@ async def test_deliveries_come_in_pages_and_belong_to_their_account(
     assert (await client.get("/v1/webhooks/deliveries", params={"prediction": "\0"})).status_code == 400
 
 
-async def test_what_ended_long_ago_is_forgotten(
-    client: httpx.AsyncClient, runner: Runner, receiver: Receiver, start: Any, database_url: str
+async def test_old_deliveries_are_deleted(
+    client: httpx.AsyncClient, runner: FakeRunner, receiver: Receiver, start: Any, database_url: str
 ):
     await create(client, receiver.url, "echo")
-    await runner.echo(await runner.job())
-    await settled(client)
+    await runner.publish_echo(await runner.next_job())
+    await wait_until_sent(client)
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE deliveries SET ended_at = now() - interval '15 days'")
     await start()  # it looks at once

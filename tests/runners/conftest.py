@@ -21,24 +21,24 @@ from runners.settings import Settings
 from schemas import events, subjects
 from schemas.events import Event, Final
 from schemas.jobs import Cancel, Job
-from schemas.models import Offer, decode_offers
+from schemas.models import VersionInfo, decode_registration
 
 MODELS = Path(__file__).parents[1] / "models"
 _numbers = count(1)
 
 
-class Front:
-    """Speaks to agents as a gateway does."""
+class FakeGateway:
+    """The part of a gateway that agents talk to: it submits jobs and records events and registrations."""
 
     def __init__(self, nc: Client) -> None:
         self.nc = nc
-        self.offers: dict[str, Offer] = {}
-        self.said: dict[str, list[Event]] = {}
+        self.versions: dict[str, VersionInfo] = {}
+        self.events_by_id: dict[str, list[Event]] = {}
         self._changed = asyncio.Event()
 
     async def listen(self) -> None:
-        await self.nc.subscribe("live.>", cb=self._heard)
-        await self.nc.subscribe(subjects.OFFERS, cb=self._offered)
+        await self.nc.subscribe("live.>", cb=self._on_event)
+        await self.nc.subscribe(subjects.REGISTRATIONS, cb=self._on_registration)
 
     async def submit(self, model: str, *, wake: bool = True, **input: Any) -> str:
         job = self.job(model, **input)
@@ -52,12 +52,12 @@ class Front:
 
     def job(self, model: str, **input: Any) -> Job:
         id = f"t{next(_numbers):025d}"
-        version = self.offers[model].version
+        version = self.versions[model].version
         name = f"samovar/{model}"
         return Job(id=id, model=name, version=version, input=Raw(json.encode(input)), created_at=datetime.now(UTC))
 
     async def put(self, job: Job) -> int:
-        """Its place in the queue."""
+        """Publish a job and return its sequence number."""
         headers = {"Nats-Msg-Id": f"{job.id}:{job.attempt}"}
         subject = subjects.job("default", job.model, job.version)
         return (await self.nc.jetstream().publish(subject, json.encode(job), headers=headers)).seq
@@ -66,33 +66,33 @@ class Front:
         await self.nc.publish(subjects.CANCELS, json.encode(Cancel(id=id, reason=reason)))
 
     async def final(self, id: str, within: float = 20) -> Final:
-        await self.until(lambda: self.finals(id), within)
+        await self.wait_until(lambda: self.finals(id), within)
         return self.finals(id)[0]
 
     def finals(self, id: str) -> list[Final]:
-        return [event for event in self.said.get(id, []) if isinstance(event, Final)]
+        return [event for event in self.events_by_id.get(id, []) if isinstance(event, Final)]
 
     def events(self, id: str, kind: type) -> list[Any]:
-        return [event for event in self.said.get(id, []) if isinstance(event, kind)]
+        return [event for event in self.events_by_id.get(id, []) if isinstance(event, kind)]
 
-    async def until(self, true: Callable[[], object], within: float = 20) -> None:
-        """Wait until something that was heard makes it true."""
+    async def wait_until(self, condition: Callable[[], object], within: float = 20) -> None:
+        """Wait until an event or a registration makes the condition true."""
         async with asyncio.timeout(within):
-            while not true():
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
     async def queued(self) -> int:
-        """Jobs in the stream: waiting, or in somebody's hands."""
+        """Return the number of jobs in the stream, queued or in hand."""
         return (await self.nc.jetstream().stream_info(subjects.JOBS)).state.messages
 
-    async def _heard(self, msg: Msg) -> None:
+    async def _on_event(self, msg: Msg) -> None:
         event = events.decode(msg.data)
-        self.said.setdefault(event.id, []).append(event)
+        self.events_by_id.setdefault(event.id, []).append(event)
         self._changed.set()
 
-    async def _offered(self, msg: Msg) -> None:
-        self.offers |= {offer.name: offer for offer in decode_offers(msg.data).offers}
+    async def _on_registration(self, msg: Msg) -> None:
+        self.versions |= {offer.name: offer for offer in decode_registration(msg.data).offers}
         self._changed.set()
 
 
@@ -100,20 +100,20 @@ def text_of(final: Final) -> str:
     return "".join(json.decode(value, type=str) for value in final.values)
 
 
-async def eventually(true: Callable[[], Awaitable[object] | object], within: float = 20) -> None:
-    """For conditions that nobody tells of."""
+async def eventually(condition: Callable[[], Awaitable[object] | object], within: float = 20) -> None:
+    """Poll until a condition is true that no message announces."""
     async with asyncio.timeout(within):
         while True:
-            found = true()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
+            result = condition()
+            if isinstance(result, Awaitable):
+                result = await result
+            if result:
                 return
             await asyncio.sleep(0.01)
 
 
-def workers() -> list[psutil.Process]:
-    """Worker processes of agents in this process."""
+def worker_processes() -> list[psutil.Process]:
+    """Return the worker processes of agents in this process."""
     return [child for child in psutil.Process().children() if "host.py" in " ".join(_cmdline(child))]
 
 
@@ -139,7 +139,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @asynccontextmanager
-async def running(settings: Settings, **changed: Any) -> AsyncGenerator[asyncio.Task[None]]:
+async def running_agent(settings: Settings, **changed: Any) -> AsyncGenerator[asyncio.Task[None]]:
     stop = asyncio.Event()
     task = asyncio.create_task(serve(structs.replace(settings, **changed), stop))
     try:
@@ -150,23 +150,23 @@ async def running(settings: Settings, **changed: Any) -> AsyncGenerator[asyncio.
 
 
 @asynccontextmanager
-async def fronting(url: str) -> AsyncGenerator[Front]:
+async def connected_gateway(url: str) -> AsyncGenerator[FakeGateway]:
     client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
-    front = Front(client)
-    await front.listen()
-    yield front
+    gateway = FakeGateway(client)
+    await gateway.listen()
+    yield gateway
     await client.close()
 
 
 @pytest.fixture
-async def front(js: JetStreamContext, nats_url: str) -> AsyncGenerator[Front]:
-    async with fronting(nats_url) as front:
-        yield front
+async def gateway(js: JetStreamContext, nats_url: str) -> AsyncGenerator[FakeGateway]:
+    async with connected_gateway(nats_url) as gateway:
+        yield gateway
 
 
 @pytest.fixture
-async def agent(front: Front, nats_url: str, settings: Settings) -> AsyncGenerator[Front]:
-    """With an agent that offers the tests' models."""
-    async with running(settings, nats_url=nats_url):
-        await front.until(lambda: "hello-world" in front.offers)
-        yield front
+async def agent(gateway: FakeGateway, nats_url: str, settings: Settings) -> AsyncGenerator[FakeGateway]:
+    """Return a fake gateway beside an agent that serves the tests' models."""
+    async with running_agent(settings, nats_url=nats_url):
+        await gateway.wait_until(lambda: "hello-world" in gateway.versions)
+        yield gateway

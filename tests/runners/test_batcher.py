@@ -5,22 +5,22 @@ import pytest
 import uvloop
 
 from runners.batching.batcher import Batcher
-from runners.batching.call import Call, Death, Wish
-from runners.worker.frames import Began, Chunk, Done, Fits, Item, Said
+from runners.batching.call import Call, StopRequest, WorkerDeath
+from runners.worker.frames import BatchLimit, Chunk, Done, Item, ItemsStarted, LogText
 from tests.runners.conftest import eventually
 
 
-class Bench:
-    """A worker that writes down what it is told."""
+class FakeWorker:
+    """A worker that collects what it is sent."""
 
     def __init__(self) -> None:
-        self.frames: list[list[str]] = []
+        self.batches: list[list[str]] = []
         self.stopped: list[str] = []
         self.killed = asyncio.Event()
-        self.paused = False
+        self.is_paused = False
 
     def run(self, items: list[Item]) -> None:
-        self.frames.append([item.id for item in items])
+        self.batches.append([item.id for item in items])
 
     def stop(self, ids: list[str]) -> None:
         self.stopped += ids
@@ -29,338 +29,338 @@ class Bench:
         self.killed.set()
 
     def pause(self) -> None:
-        self.paused = True
+        self.is_paused = True
 
     def resume(self) -> None:
-        self.paused = False
+        self.is_paused = False
 
 
-def a_call(id: str, *, alone: bool = False, input: bytes = b"{}") -> Call:
-    return Call(Item(id, input), alone=alone)
+def make_call(id: str, *, runs_alone: bool = False, input: bytes = b"{}") -> Call:
+    return Call(Item(id, input), runs_alone=runs_alone)
 
 
-def begin(batcher: Batcher, *ids: str) -> None:
-    batcher.heard(Began(list(ids), time.time()))
+def start(batcher: Batcher, *ids: str) -> None:
+    batcher.on_frame(ItemsStarted(list(ids), time.time()))
 
 
-def done(batcher: Batcher, *ids: str, after: float = 1.0) -> None:
+def finish(batcher: Batcher, *ids: str, after: float = 1.0) -> None:
     for id in ids:
-        batcher.heard(Done(id, time.time() + after, "ok", False, b"1", [], None, {}))
+        batcher.on_frame(Done(id, time.time() + after, "ok", False, b"1", [], None, {}))
 
 
 @pytest.mark.parametrize(
-    ("size", "calls", "frames"),
+    ("size", "calls", "batches"),
     [
         pytest.param(1, "abc", [["a"], ["b"]], id="one runs, one is ready, the third waits"),
         pytest.param(2, "abcdef", [["a"], ["b", "c"]], id="a full batch is made ready while another runs"),
-        pytest.param(4, "abcd", [["a"]], id="one that is not full waits for company"),
+        pytest.param(4, "abcd", [["a"]], id="a batch that is not full waits for more calls"),
     ],
 )
-async def test_what_is_sent_ahead(size: int, calls: str, frames: list[list[str]]) -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=size, window=0)
+async def test_how_much_is_sent_ahead(size: int, calls: str, batches: list[list[str]]) -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=size, window=0)
     for id in calls:
-        batcher.put(a_call(id))
-    assert bench.frames == frames
+        batcher.put(make_call(id))
+    assert worker.batches == batches
 
 
-async def test_what_waits_goes_out_as_one_batch_when_the_worker_is_free() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=4, window=0)
+async def test_waiting_calls_are_sent_as_one_batch_when_the_worker_is_free() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=4, window=0)
     for id in "abcd":
-        batcher.put(a_call(id))
-    done(batcher, "a")
-    assert bench.frames == [["a"], ["b", "c", "d"]]
+        batcher.put(make_call(id))
+    finish(batcher, "a")
+    assert worker.batches == [["a"], ["b", "c", "d"]]
 
 
-async def test_a_window_waits_for_company_and_no_longer_than_that() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=3, window=0.02)
-    batcher.put(a_call("a"))
-    batcher.put(a_call("b"))
-    assert bench.frames == []
-    await eventually(lambda: bench.frames)
-    assert bench.frames == [["a", "b"]]
-    done(batcher, "a", "b")
+async def test_a_batch_waits_for_more_calls_during_its_window_only() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=3, window=0.02)
+    batcher.put(make_call("a"))
+    batcher.put(make_call("b"))
+    assert worker.batches == []
+    await eventually(lambda: worker.batches)
+    assert worker.batches == [["a", "b"]]
+    finish(batcher, "a", "b")
     for id in "cde":
-        batcher.put(a_call(id))
-    assert bench.frames[1:] == [["c", "d", "e"]]
+        batcher.put(make_call(id))
+    assert worker.batches[1:] == [["c", "d", "e"]]
 
 
-async def test_a_window_begins_with_the_oldest_also_while_another_batch_runs() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=2, window=0.02)
+async def test_a_window_starts_with_the_oldest_call_also_while_another_batch_runs() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=2, window=0.02)
     for id in "abc":
-        batcher.put(a_call(id))
+        batcher.put(make_call(id))
     late = asyncio.get_running_loop().time() + 0.02
     await eventually(lambda: asyncio.get_running_loop().time() > late)
-    assert bench.frames == [["a", "b"]]
-    done(batcher, "a", "b")
-    assert bench.frames[1:] == [["c"]]
+    assert worker.batches == [["a", "b"]]
+    finish(batcher, "a", "b")
+    assert worker.batches[1:] == [["c"]]
 
 
-def grouped(*, size: int, window: float) -> tuple[Batcher, Bench]:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=size, window=window, batch_by={"width": b"512"})
-    return batcher, bench
+def batcher_with_keys(*, size: int, window: float) -> tuple[Batcher, FakeWorker]:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=size, window=window, batch_by={"width": b"512"})
+    return batcher, worker
 
 
 def put(batcher: Batcher, **inputs: str) -> None:
     for id, input in inputs.items():
-        batcher.put(a_call(id, input=input.encode()))
+        batcher.put(make_call(id, input=input.encode()))
 
 
 WIDE, NARROW = '{"width": 1024}', '{"width": 512}'
 
 
-async def test_a_batch_is_of_one_group_in_the_order_of_the_line() -> None:
-    batcher, bench = grouped(size=3, window=0)
+async def test_a_batch_has_one_key_in_the_order_of_the_queue() -> None:
+    batcher, worker = batcher_with_keys(size=3, window=0)
     put(batcher, a=NARROW, b=WIDE, c=NARROW, d="{}", e=WIDE)
-    done(batcher, "a")
-    done(batcher, "b", "e")
-    assert bench.frames == [["a"], ["b", "e"], ["c", "d"]]
+    finish(batcher, "a")
+    finish(batcher, "b", "e")
+    assert worker.batches == [["a"], ["b", "e"], ["c", "d"]]
 
 
-async def test_a_full_group_goes_before_the_oldest_while_that_waits_for_company() -> None:
-    batcher, bench = grouped(size=2, window=60)
+async def test_a_full_batch_goes_before_the_oldest_call_during_its_window() -> None:
+    batcher, worker = batcher_with_keys(size=2, window=60)
     put(batcher, a=NARROW, b=WIDE, c=WIDE)
-    assert bench.frames == [["b", "c"]]
+    assert worker.batches == [["b", "c"]]
     put(batcher, d=WIDE, e=NARROW)
-    assert bench.frames[1:] == [["a", "e"]]
+    assert worker.batches[1:] == [["a", "e"]]
 
 
-async def test_the_oldest_is_next_once_its_window_is_over_however_full_another_group_is() -> None:
-    batcher, bench = grouped(size=2, window=0.02)
+async def test_the_oldest_call_is_next_once_its_window_is_over_even_if_another_batch_is_full() -> None:
+    batcher, worker = batcher_with_keys(size=2, window=0.02)
     put(batcher, a=NARROW, b=WIDE, c=WIDE)
     late = asyncio.get_running_loop().time() + 0.05
     await eventually(lambda: asyncio.get_running_loop().time() > late)
     put(batcher, d=WIDE, e=WIDE)
-    done(batcher, "b", "c")
-    assert bench.frames == [["b", "c"], ["a"], ["d", "e"]]
+    finish(batcher, "b", "c")
+    assert worker.batches == [["b", "c"], ["a"], ["d", "e"]]
 
 
-async def test_more_jobs_are_held_where_they_part_into_groups() -> None:
-    assert grouped(size=4, window=0)[0].credit == 16
+async def test_credit_is_higher_where_batches_have_keys() -> None:
+    assert batcher_with_keys(size=4, window=0)[0].credit == 16
 
 
-async def test_what_waits_is_grouped_as_the_next_worker_wants_it() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
+async def test_waiting_calls_get_the_batch_keys_of_the_next_worker() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
     put(batcher, a=NARROW, b=WIDE, c=NARROW)
-    batcher.attach(bench, size=2, window=0, batch_by={"width": b"512"})
-    assert bench.frames == [["a", "c"]]
+    batcher.attach(worker, size=2, window=0, batch_by={"width": b"512"})
+    assert worker.batches == [["a", "c"]]
 
 
-async def test_no_batch_is_larger_than_what_fits() -> None:
-    learnt: list[int] = []
-    batcher, bench = Batcher(grace=1, on_fits=learnt.append), Bench()
-    batcher.attach(bench, size=8, window=60)
-    batcher.heard(Fits(3))
+async def test_no_batch_is_larger_than_its_limit() -> None:
+    limits: list[int] = []
+    batcher, worker = Batcher(grace=1, on_batch_limit=limits.append), FakeWorker()
+    batcher.attach(worker, size=8, window=60)
+    batcher.on_frame(BatchLimit(3))
     put(batcher, **dict.fromkeys("abcd", "{}"))
-    assert (learnt, bench.frames) == ([3], [["a", "b", "c"]])
+    assert (limits, worker.batches) == ([3], [["a", "b", "c"]])
 
 
 @pytest.mark.parametrize("size", [1, 4])
-async def test_who_may_kill_workers_is_alone_in_its_worker(size: int) -> None:
-    batcher, bench = Batcher(grace=1), Bench()
+async def test_a_call_that_runs_alone_is_alone_in_its_worker(size: int) -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
     for id in "abc":
-        batcher.put(a_call(id, alone=id == "b"))
-    batcher.attach(bench, size=size, window=0)
-    assert bench.frames == [["a"]]
-    done(batcher, "a")
-    assert bench.frames == [["a"], ["b"]]
-    done(batcher, "b")
-    assert bench.frames == [["a"], ["b"], ["c"]]
+        batcher.put(make_call(id, runs_alone=id == "b"))
+    batcher.attach(worker, size=size, window=0)
+    assert worker.batches == [["a"]]
+    finish(batcher, "a")
+    assert worker.batches == [["a"], ["b"]]
+    finish(batcher, "b")
+    assert worker.batches == [["a"], ["b"], ["c"]]
 
 
 async def test_quick_jobs_are_sent_further_ahead() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=1, window=0)
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
     assert batcher.credit == 2
     for number in range(100):
-        batcher.put(a_call(str(number)))
-        begin(batcher, str(number))
-        done(batcher, str(number), after=0)
+        batcher.put(make_call(str(number)))
+        start(batcher, str(number))
+        finish(batcher, str(number), after=0)
     assert batcher.credit == 64
 
 
-async def test_a_worker_that_says_too_much_has_to_wait() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=1, window=0)
-    call = a_call("a")
+async def test_a_worker_with_too_much_unread_output_is_paused() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    call = make_call("a")
     batcher.put(call)
-    while not bench.paused:
-        batcher.heard(Chunk("a", b"x" * 1_000_000, []))
+    while not worker.is_paused:
+        batcher.on_frame(Chunk("a", b"x" * 1_000_000, []))
     assert len(call.take_chunks()) == 5
-    batcher.relieve()
-    assert not bench.paused
+    batcher.resume()
+    assert not worker.is_paused
 
 
-async def test_a_stop_before_its_start_is_answered_at_once() -> None:
+async def test_a_call_that_is_stopped_before_its_start_ends_at_once() -> None:
     batcher = Batcher(grace=1)
-    call = a_call("a")
+    call = make_call("a")
     batcher.put(call)
-    batcher.stop(call, Wish("enough"))
-    assert isinstance(call.end, Done)
-    assert call.end.status == "stopped"
-    bench = Bench()
-    batcher.attach(bench, size=1, window=0)
-    assert bench.frames == []
+    batcher.stop(call, StopRequest("enough"))
+    assert isinstance(call.outcome, Done)
+    assert call.outcome.status == "stopped"
+    worker = FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    assert worker.batches == []
 
 
-async def test_a_batch_that_left_the_line_makes_room_for_the_next() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=2, window=60)
+async def test_a_batch_that_is_done_makes_room_for_the_next() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=2, window=60)
     for id in "abcdef":
-        batcher.put(a_call(id))
-    done(batcher, "c", "d")
-    assert bench.frames == [["a", "b"], ["c", "d"], ["e", "f"]]
+        batcher.put(make_call(id))
+    finish(batcher, "c", "d")
+    assert worker.batches == [["a", "b"], ["c", "d"], ["e", "f"]]
 
 
-async def test_who_does_not_stop_is_killed() -> None:
-    batcher, bench = Batcher(grace=0.01), Bench()
-    batcher.attach(bench, size=1, window=0)
-    call = a_call("a")
+async def test_a_worker_that_does_not_stop_is_killed() -> None:
+    batcher, worker = Batcher(grace=0.01), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    call = make_call("a")
     batcher.put(call)
-    batcher.stop(call, Wish(None))
-    assert bench.stopped == ["a"]
+    batcher.stop(call, StopRequest(None))
+    assert worker.stopped == ["a"]
     async with asyncio.timeout(5):
-        await bench.killed.wait()
-    batcher.detach(Death("killed", ours=True))
-    assert isinstance(call.end, Done)
+        await worker.killed.wait()
+    batcher.detach(WorkerDeath("killed", by_agent=True))
+    assert isinstance(call.outcome, Done)
 
 
 @pytest.mark.parametrize(
-    ("began", "ours", "counted"),
+    ("started", "by_agent", "finished"),
     [
-        pytest.param("a", False, "a", id="who had begun"),
-        pytest.param("", False, "a", id="the first in line when nothing was said of it"),
-        pytest.param("", True, "", id="nobody when we killed it before anything began"),
+        pytest.param("a", False, "a", id="those that had started"),
+        pytest.param("", False, "a", id="the first, if the worker reported no start"),
+        pytest.param("", True, "", id="none, if the agent killed it before a start"),
     ],
 )
-async def test_of_whom_a_worker_died(began: str, ours: bool, counted: str) -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=1, window=0)
-    calls = [a_call(id) for id in "abc"]
+async def test_which_calls_a_dead_worker_finishes(started: str, by_agent: bool, finished: str) -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    calls = [make_call(id) for id in "abc"]
     for call in calls:
         batcher.put(call)
-    begin(batcher, *began)
-    batcher.detach(Death("died", ours))
-    assert "".join(call.id for call in calls if call.end is not None) == counted
-    replacement = Bench()
+    start(batcher, *started)
+    batcher.detach(WorkerDeath("died", by_agent))
+    assert "".join(call.id for call in calls if call.outcome is not None) == finished
+    replacement = FakeWorker()
     batcher.attach(replacement, size=1, window=0)
-    left = [call.id for call in calls if call.end is None]
-    assert replacement.frames == [[id] for id in left[:2]]
+    remaining = [call.id for call in calls if call.outcome is None]
+    assert replacement.batches == [[id] for id in remaining[:2]]
 
 
-def test_a_window_ends_however_early_its_timer_rings() -> None:
+def test_a_window_ends_even_if_its_timer_fires_early() -> None:
     """uvloop's timers may ring before their time by its own clock."""
 
     async def wait_for_all() -> None:
-        benches = [Bench() for _ in range(200)]
-        for number, bench in enumerate(benches):
+        workers = [FakeWorker() for _ in range(200)]
+        for number, worker in enumerate(workers):
             batcher = Batcher(grace=1)
-            batcher.attach(bench, size=2, window=0.001 + number * 0.00001)
-            batcher.put(a_call("a"))
-        await eventually(lambda: all(bench.frames for bench in benches), within=5)
+            batcher.attach(worker, size=2, window=0.001 + number * 0.00001)
+            batcher.put(make_call("a"))
+        await eventually(lambda: all(worker.batches for worker in workers), within=5)
 
     uvloop.run(wait_for_all())
 
 
-async def test_what_nobody_listens_to_is_stopped_and_holds_nobody_up() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=1, window=0)
-    call = a_call("a")
+async def test_an_abandoned_call_is_stopped_and_holds_up_no_other() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    call = make_call("a")
     batcher.put(call)
-    begin(batcher, "a")
-    batcher.leave(call)
-    assert bench.stopped == ["a"]
-    batcher.heard(Chunk("a", b"x" * 5_000_000, []))
-    batcher.heard(Said(["a"], "x" * 5_000_000))
-    assert not bench.paused
+    start(batcher, "a")
+    batcher.abandon(call)
+    assert worker.stopped == ["a"]
+    batcher.on_frame(Chunk("a", b"x" * 5_000_000, []))
+    batcher.on_frame(LogText(["a"], "x" * 5_000_000))
+    assert not worker.is_paused
     assert not call.chunks
-    done(batcher, "a")
-    assert batcher.idle
+    finish(batcher, "a")
+    assert batcher.is_idle
 
 
-async def test_a_worker_that_prints_too_much_has_to_wait() -> None:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=1, window=0)
-    call = a_call("a")
+async def test_a_worker_with_too_much_unread_log_is_paused() -> None:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    call = make_call("a")
     batcher.put(call)
-    begin(batcher, "a")
+    start(batcher, "a")
     for _ in range(5):
-        batcher.heard(Said(["a"], "x" * 1_000_000))
-    assert bench.paused
-    assert len(call.take_text()) == 5_000_000
-    assert call.unread == 0
+        batcher.on_frame(LogText(["a"], "x" * 1_000_000))
+    assert worker.is_paused
+    assert len(call.take_log()) == 5_000_000
+    assert call.unread_size == 0
 
 
-def batcher_of(slots: int) -> tuple[Batcher, Bench]:
-    batcher, bench = Batcher(grace=1), Bench()
-    batcher.attach(bench, size=8, window=1, slots=slots)
-    return batcher, bench
+def batcher_of(slots: int) -> tuple[Batcher, FakeWorker]:
+    batcher, worker = Batcher(grace=1), FakeWorker()
+    batcher.attach(worker, size=8, window=1, slots=slots)
+    return batcher, worker
 
 
 async def test_slots_are_filled_one_by_one() -> None:
-    batcher, bench = batcher_of(3)
+    batcher, worker = batcher_of(3)
     assert batcher.credit == 3
     for id in "abcd":
-        batcher.put(a_call(id))
-    assert bench.frames == [["a"], ["b"], ["c"]]
-    done(batcher, "b")
-    assert bench.frames[3:] == [["d"]]
+        batcher.put(make_call(id))
+    assert worker.batches == [["a"], ["b"], ["c"]]
+    finish(batcher, "b")
+    assert worker.batches[3:] == [["d"]]
 
 
-async def test_one_is_ready_beside_the_slots_while_they_are_quick() -> None:
+async def test_one_call_more_than_slots_is_in_hand_while_runs_are_quick() -> None:
     batcher, _ = batcher_of(3)
-    batcher.put(a_call("a"))
-    begin(batcher, "a")
-    done(batcher, "a", after=0.001)
+    batcher.put(make_call("a"))
+    start(batcher, "a")
+    finish(batcher, "a", after=0.001)
     assert batcher.credit == 4
 
 
-async def test_who_may_kill_workers_has_all_slots() -> None:
-    batcher, bench = batcher_of(3)
+async def test_a_call_that_runs_alone_has_all_slots() -> None:
+    batcher, worker = batcher_of(3)
     for id in "abcd":
-        batcher.put(a_call(id, alone=id in "bc"))
-    assert bench.frames == [["a"]]
-    done(batcher, "a")
-    assert bench.frames == [["a"], ["b"]]
-    done(batcher, "b")
-    assert bench.frames == [["a"], ["b"], ["c"]]
-    done(batcher, "c")
-    assert bench.frames[3:] == [["d"]]
+        batcher.put(make_call(id, runs_alone=id in "bc"))
+    assert worker.batches == [["a"]]
+    finish(batcher, "a")
+    assert worker.batches == [["a"], ["b"]]
+    finish(batcher, "b")
+    assert worker.batches == [["a"], ["b"], ["c"]]
+    finish(batcher, "c")
+    assert worker.batches[3:] == [["d"]]
 
 
-async def test_a_worker_with_slots_dies_of_all_that_had_begun() -> None:
+async def test_a_dead_worker_with_slots_finishes_all_calls_that_had_started() -> None:
     batcher, _ = batcher_of(3)
-    calls = [a_call(id) for id in "abc"]
+    calls = [make_call(id) for id in "abc"]
     for call in calls:
         batcher.put(call)
-    begin(batcher, "a")
-    begin(batcher, "c")
-    batcher.detach(Death("died", ours=False))
-    assert [call.id for call in calls if call.end is not None] == ["a", "c"]
-    replacement = Bench()
+    start(batcher, "a")
+    start(batcher, "c")
+    batcher.detach(WorkerDeath("died", by_agent=False))
+    assert [call.id for call in calls if call.outcome is not None] == ["a", "c"]
+    replacement = FakeWorker()
     batcher.attach(replacement, size=1, window=0, slots=3)
-    assert replacement.frames == [["b"]]
+    assert replacement.batches == [["b"]]
 
 
-async def test_who_was_asked_to_stop_is_asked_again() -> None:
-    batcher, bench = Batcher(grace=60), Bench()
-    batcher.attach(bench, size=1, window=0)
-    call = a_call("a")
+async def test_a_stop_is_requested_again_and_again() -> None:
+    batcher, worker = Batcher(grace=60), FakeWorker()
+    batcher.attach(worker, size=1, window=0)
+    call = make_call("a")
     batcher.put(call)
-    batcher.stop(call, Wish(None))
-    await eventually(lambda: len(bench.stopped) == 3)
-    done(batcher, "a")
-    assert not bench.killed.is_set()
+    batcher.stop(call, StopRequest(None))
+    await eventually(lambda: len(worker.stopped) == 3)
+    finish(batcher, "a")
+    assert not worker.killed.is_set()
 
 
-async def test_nothing_runs_until_something_has_begun() -> None:
+async def test_a_batcher_is_quiet_until_a_call_has_started() -> None:
     batcher, _ = batcher_of(2)
-    batcher.put(a_call("a"))
-    assert batcher.quiet
-    assert not batcher.idle
-    begin(batcher, "a")
-    assert not batcher.quiet
+    batcher.put(make_call("a"))
+    assert batcher.is_quiet
+    assert not batcher.is_idle
+    start(batcher, "a")
+    assert not batcher.is_quiet

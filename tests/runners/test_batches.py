@@ -1,4 +1,4 @@
-"""Batches as their jobs feel them: through a worker, and through an agent on a real broker."""
+"""Batches of real jobs: through a worker, and through an agent on a real broker."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -14,9 +14,9 @@ from runners.batching.call import Call
 from runners.settings import Settings
 from runners.worker.frames import Done, Item
 from schemas.events import Canceled, Crashed, Failed, Final, Output, Started, Succeeded
-from tests.runners.conftest import Front, eventually, running, workers
-from tests.runners.pushing import log_of
-from tests.runners.test_instance import begun, program
+from tests.runners.conftest import FakeGateway, eventually, running_agent, worker_processes
+from tests.runners.pushes import log_of
+from tests.runners.test_worker_process import running_worker, write_program
 
 SIXTEEN = """
 import os, time
@@ -85,33 +85,33 @@ class Predictor:
         return [len(inputs)] * len(inputs)
 """
 
-Serve = Callable[[str], AbstractAsyncContextManager[Front]]
+Serve = Callable[[str], AbstractAsyncContextManager[FakeGateway]]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "it"
-    made.mkdir()
-    return made
+    path = tmp_path / "it"
+    path.mkdir()
+    return path
 
 
 @pytest.fixture
-def serve(front: Front, nats_url: str, settings: Settings, folder: Path) -> Serve:
+def serve(gateway: FakeGateway, nats_url: str, settings: Settings, folder: Path) -> Serve:
     """An agent that offers a predictor as `it`."""
 
     @asynccontextmanager
-    async def serving(code: str) -> AsyncGenerator[Front]:
+    async def serving(code: str) -> AsyncGenerator[FakeGateway]:
         (folder / "cog.yaml").write_text("predict: predict.py:Predictor\n")
         (folder / "predict.py").write_text(code)
-        async with running(settings, nats_url=nats_url, models=(str(folder),)):
-            await front.until(lambda: "it" in front.offers)
-            yield front
+        async with running_agent(settings, nats_url=nats_url, models=(str(folder),)):
+            await gateway.wait_until(lambda: "it" in gateway.versions)
+            yield gateway
 
     return serving
 
 
-async def finals(front: Front, ids: list[str]) -> list[Final]:
-    return [await front.final(id) for id in ids]
+async def finals(gateway: FakeGateway, ids: list[str]) -> list[Final]:
+    return [await gateway.final(id) for id in ids]
 
 
 def output(final: Final) -> object:
@@ -122,28 +122,28 @@ def output(final: Final) -> object:
 
 async def test_sixteen_whose_worker_is_killed_have_sixteen_right_answers(serve: Serve, folder: Path) -> None:
     (folder / "wait").touch()
-    async with serve(SIXTEEN) as front:
-        ids = [await front.submit("it", n=n) for n in range(16)]
-        await front.until(lambda: all(front.events(id, Started) for id in ids))
-        (worker,) = workers()
+    async with serve(SIXTEEN) as gateway:
+        ids = [await gateway.submit("it", n=n) for n in range(16)]
+        await gateway.wait_until(lambda: all(gateway.events(id, Started) for id in ids))
+        (worker,) = worker_processes()
         worker.kill()
-        await front.until(lambda: all(front.events(id, Crashed) for id in ids))
+        await gateway.wait_until(lambda: all(gateway.events(id, Crashed) for id in ids))
         (folder / "wait").unlink()
-        ended = await finals(front, ids)
+        ended = await finals(gateway, ids)
         assert [output(final) for final in ended] == [[n * 2, 1] for n in range(16)]
         assert [final.metrics["batch_size"] for final in ended] == [1] * 16
-        assert all(len(front.finals(id)) == 1 for id in ids)
-        await eventually(lambda: _is_empty(front))
+        assert all(len(gateway.finals(id)) == 1 for id in ids)
+        await eventually(lambda: _is_empty(gateway))
 
 
-async def _is_empty(front: Front) -> bool:
-    return await front.queued() == 0
+async def _is_empty(gateway: FakeGateway) -> bool:
+    return await gateway.queued() == 0
 
 
 async def test_one_that_raises_in_a_batch_of_sixteen_fails_alone(serve: Serve) -> None:
-    async with serve(SIXTEEN) as front:
-        ids = [await front.submit("it", n=n, do="raise" if n == 5 else "") for n in range(16)]
-        ended = await finals(front, ids)
+    async with serve(SIXTEEN) as gateway:
+        ids = [await gateway.submit("it", n=n, do="raise" if n == 5 else "") for n in range(16)]
+        ended = await finals(gateway, ids)
     poison = ended.pop(5)
     assert isinstance(poison, Failed)
     assert poison.error == "5 is poison"
@@ -157,63 +157,63 @@ async def test_one_that_raises_in_a_batch_of_sixteen_fails_alone(serve: Serve) -
 
 
 async def test_one_that_kills_its_worker_in_a_batch_of_sixteen_fails_alone(serve: Serve) -> None:
-    async with serve(SIXTEEN) as front:
-        ids = [await front.submit("it", n=n, do="die" if n == 5 else "") for n in range(16)]
-        ended = await finals(front, ids)
+    async with serve(SIXTEEN) as gateway:
+        ids = [await gateway.submit("it", n=n, do="die" if n == 5 else "") for n in range(16)]
+        ended = await finals(gateway, ids)
         poison = ended.pop(5)
         assert isinstance(poison, Failed)
         assert "died 3 times" in poison.error
         assert [output(final) for final in ended] == [[n * 2, 1] for n in range(16) if n != 5]
-        assert [len(front.events(id, Crashed)) for id in ids] == [1] * 5 + [2] + [1] * 10
+        assert [len(gateway.events(id, Crashed)) for id in ids] == [1] * 5 + [2] + [1] * 10
 
 
 async def test_a_cancel_in_a_batch_leaves_the_others_and_their_worker(serve: Serve, folder: Path) -> None:
     (folder / "wait").touch()
-    async with serve(SIXTEEN) as front:
-        ids = [await front.submit("it", n=n) for n in range(16)]
-        await front.until(lambda: all(front.events(id, Started) for id in ids))
-        pids = [worker.pid for worker in workers()]
-        await front.cancel(ids[3], "enough")
-        canceled = await front.final(ids[3])
+    async with serve(SIXTEEN) as gateway:
+        ids = [await gateway.submit("it", n=n) for n in range(16)]
+        await gateway.wait_until(lambda: all(gateway.events(id, Started) for id in ids))
+        pids = [worker.pid for worker in worker_processes()]
+        await gateway.cancel(ids[3], "enough")
+        canceled = await gateway.final(ids[3])
         assert isinstance(canceled, Canceled)
         assert canceled.metrics["batch_size"] == 16
         (folder / "wait").unlink()
-        assert [output(final) for final in await finals(front, ids[:3] + ids[4:])] == [
+        assert [output(final) for final in await finals(gateway, ids[:3] + ids[4:])] == [
             [n * 2, 16] for n in range(16) if n != 3
         ]
-        assert [worker.pid for worker in workers()] == pids
+        assert [worker.pid for worker in worker_processes()] == pids
 
 
 async def test_a_cancel_in_a_batch_that_streams_leaves_the_others(serve: Serve, folder: Path) -> None:
     (folder / "wait").touch()
-    async with serve(STREAM) as front:
-        ids = [await front.submit("it", text=text) for text in ("abcd", "efgh", "ijkl")]
-        await front.until(lambda: all(said(front, id) == 2 for id in ids))
-        await front.cancel(ids[1])
-        canceled = await front.final(ids[1])
+    async with serve(STREAM) as gateway:
+        ids = [await gateway.submit("it", text=text) for text in ("abcd", "efgh", "ijkl")]
+        await gateway.wait_until(lambda: all(count_chunks(gateway, id) == 2 for id in ids))
+        await gateway.cancel(ids[1])
+        canceled = await gateway.final(ids[1])
         assert isinstance(canceled, Canceled)
         (folder / "wait").unlink()
-        await finals(front, ids)
-        assert [text_of(front, id) for id in ids] == ["abcd", "ef", "ijkl"]
+        await finals(gateway, ids)
+        assert [text_of(gateway, id) for id in ids] == ["abcd", "ef", "ijkl"]
 
 
-def said(front: Front, id: str) -> int:
+def count_chunks(gateway: FakeGateway, id: str) -> int:
     """Chunks so far."""
-    return sum(len(event.values) for event in front.events(id, Output))
+    return sum(len(event.values) for event in gateway.events(id, Output))
 
 
-def text_of(front: Front, id: str) -> str:
+def text_of(gateway: FakeGateway, id: str) -> str:
     """What the run that counts said."""
-    (final,) = front.finals(id)
-    said = [event for event in front.events(id, Output) if event.run == final.run]
-    return "".join(json.decode(value) for event in [*said, final] for value in event.values)
+    (final,) = gateway.finals(id)
+    events = [event for event in gateway.events(id, Output) if event.run == final.run]
+    return "".join(json.decode(value) for event in [*events, final] for value in event.values)
 
 
-async def test_a_stream_that_fails_for_one_starts_over_for_who_had_heard_of_it(serve: Serve) -> None:
-    async with serve(STREAM) as front:
-        ids = [await front.submit("it", text=text) for text in ("abcd", "--!-", "--gh")]
-        ended = await finals(front, ids)
-        assert [text_of(front, id) for id in ids] == ["abcd", "--", "--gh"]
+async def test_a_streaming_batch_that_fails_starts_over_for_the_jobs_with_output(serve: Serve) -> None:
+    async with serve(STREAM) as gateway:
+        ids = [await gateway.submit("it", text=text) for text in ("abcd", "--!-", "--gh")]
+        ended = await finals(gateway, ids)
+        assert [text_of(gateway, id) for id in ids] == ["abcd", "--", "--gh"]
     assert isinstance(ended[1], Failed)
     assert ended[1].error == "no shouting"
     assert [final.metrics["batch_size"] for final in ended] == [1, 1, 1]
@@ -221,7 +221,7 @@ async def test_a_stream_that_fails_for_one_starts_over_for_who_had_heard_of_it(s
 
 
 async def test_a_batch_holds_what_is_equal_in_what_parts_them(serve: Serve) -> None:
-    async with serve(SIZES) as front:
+    async with serve(SIZES) as gateway:
         sizes: list[dict[str, Any]] = [
             {"size": 1024},
             {},
@@ -230,35 +230,35 @@ async def test_a_batch_holds_what_is_equal_in_what_parts_them(serve: Serve) -> N
             {"size": 1024},
             {"size": 512.0},
         ]
-        ids = [await front.submit("it", n=n, **size) for n, size in enumerate(sizes)]
-        ended = await finals(front, ids)
+        ids = [await gateway.submit("it", n=n, **size) for n, size in enumerate(sizes)]
+        ended = await finals(gateway, ids)
     assert [output(final) for final in ended] == [[n, [1024 if n % 2 == 0 else 512] * 3] for n in range(6)]
 
 
 async def test_as_many_clients_as_two_batches_hold_keep_a_worker_busy(tmp_path: Path) -> None:
     """Each asks again once it is answered: while one batch runs, the next is collected and is in the worker already."""
     batcher = Batcher(grace=5)
-    async with begun(program(tmp_path, TIMED), batcher.heard) as worker:
-        ready = await worker.ready(60)
+    async with running_worker(write_program(tmp_path, TIMED), batcher.on_frame) as worker:
+        ready = await worker.wait_ready(60)
         batcher.attach(worker, size=ready.max_batch_size, window=ready.max_batch_wait_ms / 1000)
         async with asyncio.TaskGroup() as clients:
-            asking = [clients.create_task(asked(batcher, client)) for client in range(16)]
-    batches = sorted({batch for client in asking for batch in client.result()})
+            tasks = [clients.create_task(run_client(batcher, client)) for client in range(16)]
+    batches = sorted({batch for client in tasks for batch in client.result()})
     assert [size for _, _, size in batches] == [8] * 20
     busy = sum(ended - began for began, ended, _ in batches)
     assert busy / (batches[-1][1] - batches[0][0]) > 0.5
 
 
-async def asked(batcher: Batcher, client: int) -> list[tuple[float, float, int]]:
+async def run_client(batcher: Batcher, client: int) -> list[tuple[float, float, int]]:
     """When each of its batches began and ended, and how large it was."""
     batches: list[tuple[float, float, int]] = []
     for number in range(10):
         call = Call(Item(f"{client}-{number}", b'{"n": 1}'))
         batcher.put(call)
-        while call.end is None:
-            await call.news()
-        assert isinstance(call.end, Done)
-        batches.append(json.decode(call.end.value or b"", type=tuple[float, float, int]))
+        while call.outcome is None:
+            await call.wait_for_change()
+        assert isinstance(call.outcome, Done)
+        batches.append(json.decode(call.outcome.value or b"", type=tuple[float, float, int]))
     return batches
 
 
@@ -266,12 +266,12 @@ async def test_the_batch_that_fits_is_remembered_when_the_agent_is_another(serve
     """The second one never tries more."""
     logs: list[list[str]] = []
     for _ in range(2):
-        async with serve(HUNGRY) as front:
-            ids = [await front.submit("it", n=n) for n in range(16)]
-            assert {output(final) for final in await finals(front, ids)} == {4}
-            logs.append([log_of(front, id) for id in ids])
+        async with serve(HUNGRY) as gateway:
+            ids = [await gateway.submit("it", n=n) for n in range(16)]
+            assert {output(final) for final in await finals(gateway, ids)} == {4}
+            logs.append([log_of(gateway, id) for id in ids])
             # The worker says what fits after the last answer, and before it takes the next batch.
-            await finals(front, [await front.submit("it", n=n) for n in range(4)])
+            await finals(gateway, [await gateway.submit("it", n=n) for n in range(4)])
     first, second = logs
     assert all(log.startswith("a batch of 16 ran out of memory; trying 8\n") for log in first)
     assert second == [""] * 16

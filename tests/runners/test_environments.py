@@ -1,4 +1,4 @@
-"""Environments of versions: what they install, what they share, and what is said when they cannot be had."""
+"""Environments of versions: what they install, what they share, and how a failure is reported."""
 
 import asyncio
 import os
@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from runners.errors import EnvironmentFailed
-from runners.versions.environments import Environments
-from runners.versions.requirements import Line, Requirements
+from runners.versions.environments import EnvironmentCache
+from runners.versions.requirements import Requirements, SourceLine
 from tests.runners.conftest import eventually
 
 OLD = "2.0.0"
@@ -24,20 +24,20 @@ VERSION = "from importlib.metadata import version; print(version('iniconfig'))"
 
 
 @pytest.fixture
-def heard() -> list[str]:
+def output() -> list[str]:
     return []
 
 
 @pytest.fixture
-def environments(tmp_path: Path) -> Environments:
-    return Environments(tmp_path / "environments", environ={"PATH": os.environ["PATH"], "SAMOVAR_FILES_TOKEN": "s"})
+def environments(tmp_path: Path) -> EnvironmentCache:
+    return EnvironmentCache(tmp_path / "environments", environ={"PATH": os.environ["PATH"], "SAMOVAR_FILES_TOKEN": "s"})
 
 
 @pytest.fixture(scope="session")
 def uv(tmp_path_factory: pytest.TempPathFactory) -> str:
     """From PATH, or into a folder of its own."""
-    if found := shutil.which("uv"):
-        return found
+    if environment := shutil.which("uv"):
+        return environment
     home = tmp_path_factory.mktemp("uv")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(home), "uv"]
     subprocess.run(command, check=True, capture_output=True)
@@ -45,65 +45,69 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def commands(*texts: str) -> Requirements:
-    return Requirements(run=tuple(Line(text, "cog.yaml", 3 + at) for at, text in enumerate(texts)))
+    return Requirements(run=tuple(SourceLine(text, "cog.yaml", 3 + at) for at, text in enumerate(texts)))
 
 
 def packages(*texts: str) -> Requirements:
-    return Requirements(packages=tuple(Line(text, "needs.txt", 1 + at) for at, text in enumerate(texts)))
+    return Requirements(packages=tuple(SourceLine(text, "needs.txt", 1 + at) for at, text in enumerate(texts)))
 
 
-def said_by(python: Path, code: str) -> str:
+def output_of(python: Path, code: str) -> str:
     return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
-async def test_who_asks_for_nothing_gets_the_runners_own(environments: Environments, heard: list[str]):
-    found = await environments.ensure(Requirements(), heard.append)
-    assert (found.python, found.digest) == (Path(sys.executable), None)
-    assert heard == []
+async def test_who_asks_for_nothing_gets_the_runners_own(environments: EnvironmentCache, output: list[str]):
+    environment = await environments.acquire(Requirements(), output.append)
+    assert (environment.python, environment.digest) == (Path(sys.executable), None)
+    assert output == []
 
 
 async def test_commands_run_in_an_empty_folder_with_the_environment_first_and_no_secrets(
-    environments: Environments, heard: list[str]
+    environments: EnvironmentCache, output: list[str]
 ):
-    found = await environments.ensure(commands("ls -A; python -c 'import sys; print(sys.prefix)'; env"), heard.append)
-    text = "".join(heard)
-    assert text.splitlines()[1] == str(found.python.parents[1])
+    environment = await environments.acquire(
+        commands("ls -A; python -c 'import sys; print(sys.prefix)'; env"), output.append
+    )
+    text = "".join(output)
+    assert text.splitlines()[1] == str(environment.python.parents[1])
     assert "SAMOVAR" not in text
-    assert f"VIRTUAL_ENV={found.python.parents[1]}" in text
+    assert f"VIRTUAL_ENV={environment.python.parents[1]}" in text
 
 
-async def test_an_environment_is_built_once_and_is_of_its_content(environments: Environments, heard: list[str]):
-    first, again = await asyncio.gather(*(environments.ensure(commands("echo built"), heard.append) for _ in range(2)))
+async def test_an_environment_is_built_once_and_is_of_its_content(environments: EnvironmentCache, output: list[str]):
+    first, again = await asyncio.gather(
+        *(environments.acquire(commands("echo built"), output.append) for _ in range(2))
+    )
     assert first == again
-    assert "".join(heard).count("is there already") == 1
-    assert "".join(heard).count("\nbuilt\n") == 2, "whoever finds it there hears what its building said"
-    moved = Requirements(run=(Line("echo built", "other.yaml", 9),))
-    assert (await environments.ensure(moved, heard.append)).digest == first.digest
-    other = await environments.ensure(commands("echo other"), heard.append)
+    assert "".join(output).count("is there already") == 1
+    assert "".join(output).count("\nbuilt\n") == 2, "the log of the build is passed on to whoever finds it built"
+    moved = Requirements(run=(SourceLine("echo built", "other.yaml", 9),))
+    assert (await environments.acquire(moved, output.append)).digest == first.digest
+    other = await environments.acquire(commands("echo other"), output.append)
     assert other.digest != first.digest
 
 
-async def test_it_is_laid_over_the_runners_packages(environments: Environments, heard: list[str]):
-    found = await environments.ensure(commands("true"), heard.append)
+async def test_it_is_laid_over_the_runners_packages(environments: EnvironmentCache, output: list[str]):
+    environment = await environments.acquire(commands("true"), output.append)
     where = "import msgspec, importlib.util as u; print(msgspec.__file__, getattr(u.find_spec('torch'), 'origin', 0))"
-    assert said_by(found.python, where) == said_by(Path(sys.executable), where)
+    assert output_of(environment.python, where) == output_of(Path(sys.executable), where)
 
 
-async def test_a_command_that_fails_is_told_with_its_line_and_leaves_nothing(
-    environments: Environments, heard: list[str], tmp_path: Path
+async def test_a_failed_command_is_reported_with_its_line_and_leaves_nothing(
+    environments: EnvironmentCache, output: list[str], tmp_path: Path
 ):
     with pytest.raises(EnvironmentFailed, match="exit 7 ended with exit code 7") as caught:
-        await environments.ensure(commands("true", "echo why; exit 7"), heard.append)
+        await environments.acquire(commands("true", "echo why; exit 7"), output.append)
     assert (caught.value.file, caught.value.line) == ("cog.yaml", 4)
     assert "why\n" in caught.value.log
     assert not [path for path in (tmp_path / "environments").iterdir() if path.is_dir()]
 
 
-async def test_a_limit_ends_it_with_all_that_it_started(tmp_path: Path, heard: list[str]):
-    environments = Environments(tmp_path / "environments", limit=1.5)
+async def test_a_limit_ends_it_with_all_that_it_started(tmp_path: Path, output: list[str]):
+    environments = EnvironmentCache(tmp_path / "environments", limit=1.5)
     pid = tmp_path / "pid"
     with pytest.raises(EnvironmentFailed, match=r"limit of 1\.5 s \(SAMOVAR_BUILD_LIMIT\)"):
-        await environments.ensure(commands(f"sleep 600 & echo $! > {pid}; wait"), heard.append)
+        await environments.acquire(commands(f"sleep 600 & echo $! > {pid}; wait"), output.append)
     sleeper = int(pid.read_text())
     await eventually(lambda: not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == "zombie")
 
@@ -112,50 +116,48 @@ async def test_a_limit_ends_it_with_all_that_it_started(tmp_path: Path, heard: l
     ("python", "reason"),
     [
         pytest.param("3.9", "python 3.9 is too old", id="too old"),
-        pytest.param("3.99", r"python 3\.99 is not to be had on this runner; there is .*3\.\d+", id="not there"),
+        pytest.param("3.99", r"this runner has no python 3\.99; it has .*3\.\d+", id="not there"),
     ],
 )
-async def test_a_python_that_is_not_to_be_had_is_told(
-    environments: Environments, heard: list[str], python: str, reason: str
+async def test_an_unavailable_python_is_reported(
+    environments: EnvironmentCache, output: list[str], python: str, reason: str
 ):
     with pytest.raises(EnvironmentFailed, match=reason):
-        await environments.ensure(Requirements(python_version=python), heard.append)
+        await environments.acquire(Requirements(python_version=python), output.append)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", ["uv", "pip"])
-async def test_packages_are_laid_over_the_runners(tmp_path: Path, heard: list[str], tool: str, uv: str):
+async def test_packages_are_laid_over_the_runners(tmp_path: Path, output: list[str], tool: str, uv: str):
     """A pinned version wins; what the runner has in a version that fits is not installed again."""
     assert version("iniconfig") != OLD
-    environments = Environments(tmp_path / "environments", uv=uv if tool == "uv" else None)
-    found = await environments.ensure(packages(f"iniconfig=={OLD}", "msgspec>=0.18", "pluggy"), heard.append)
-    installed = {path.name for path in found.python.parents[1].glob("lib/python*/site-packages/*.dist-info")}
+    environments = EnvironmentCache(tmp_path / "environments", uv=uv if tool == "uv" else None)
+    environment = await environments.acquire(packages(f"iniconfig=={OLD}", "msgspec>=0.18", "pluggy"), output.append)
+    installed = {path.name for path in environment.python.parents[1].glob("lib/python*/site-packages/*.dist-info")}
     assert installed == {f"iniconfig-{OLD}.dist-info"}
-    assert said_by(found.python, VERSION) == OLD
+    assert output_of(environment.python, VERSION) == OLD
     where = "import msgspec, pluggy; print(msgspec.__file__, pluggy.__file__)"
-    assert said_by(found.python, where) == said_by(Path(sys.executable), where)
+    assert output_of(environment.python, where) == output_of(Path(sys.executable), where)
 
 
 @pytest.mark.slow
 async def test_what_a_package_wants_of_the_runners_is_installed_when_that_does_not_fit(
-    tmp_path: Path, heard: list[str], uv: str
+    tmp_path: Path, output: list[str], uv: str
 ):
-    """uv sees nothing of the runner's packages: what does not fit among them is found out afterwards."""
+    """uv does not see the runner's packages: what does not fit among them is found afterwards."""
     wheel = _wheel(tmp_path, "wantsold", f"iniconfig=={OLD}")
-    environments = Environments(tmp_path / "environments", uv=uv)
-    found = await environments.ensure(packages(f"--find-links {wheel.parent}", "wantsold"), heard.append)
-    assert said_by(found.python, VERSION) == OLD
+    environments = EnvironmentCache(tmp_path / "environments", uv=uv)
+    environment = await environments.acquire(packages(f"--find-links {wheel.parent}", "wantsold"), output.append)
+    assert output_of(environment.python, VERSION) == OLD
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", ["uv", "pip"])
-async def test_a_package_that_does_not_exist_is_told_with_its_line(
-    tmp_path: Path, heard: list[str], tool: str, uv: str
-):
-    environments = Environments(tmp_path / "environments", uv=uv if tool == "uv" else None)
+async def test_a_missing_package_is_reported_with_its_line(tmp_path: Path, output: list[str], tool: str, uv: str):
+    environments = EnvironmentCache(tmp_path / "environments", uv=uv if tool == "uv" else None)
     wanted = packages("pluggy", "there-is-no-such-package-zz9==1")
     with pytest.raises(EnvironmentFailed, match="there-is-no-such-package-zz9") as caught:
-        await environments.ensure(wanted, heard.append)
+        await environments.acquire(wanted, output.append)
     assert (caught.value.file, caught.value.line) == ("needs.txt", 2)
     assert "there-is-no-such-package-zz9" in caught.value.log
 

@@ -9,15 +9,15 @@ from nacl.public import PrivateKey, SealedBox
 
 from runners.errors import BadInput, FileStoreError
 from runners.jobs import file_store
-from runners.jobs.inputs import Inputs
-from runners.jobs.secrets import Secrets
-from schemas.inputs import FILE, SEALED, Secret
+from runners.jobs.inputs import InputOpener
+from runners.jobs.secrets import SecretBox
+from schemas.inputs import FILE_PREFIX, SEALED_PREFIX, Secret
 
 KEY = PrivateKey.generate()
 
 
-def sealed(text: str, id: str = "one", key: PrivateKey = KEY) -> str:
-    return SEALED + base64.b64encode(SealedBox(key.public_key).encrypt(json.encode(Secret(id, text)))).decode()
+def seal(text: str, id: str = "one", key: PrivateKey = KEY) -> str:
+    return SEALED_PREFIX + base64.b64encode(SealedBox(key.public_key).encrypt(json.encode(Secret(id, text)))).decode()
 
 
 @pytest.fixture
@@ -29,81 +29,81 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def inputs(store: Path) -> Inputs:
-    return Inputs(file_store.at(f"file://{store}"), Secrets(bytes(KEY).hex()), limit=20, timeout=5)
+def inputs(store: Path) -> InputOpener:
+    return InputOpener(file_store.open_file_store(f"file://{store}"), SecretBox(bytes(KEY).hex()), limit=20, timeout=5)
 
 
-def text_in(path: str) -> str:
+def read_text(path: str) -> str:
     return Path(path).read_text()
 
 
-async def test_an_input_without_marks_is_passed_on_as_it_is(inputs: Inputs):
+async def test_an_input_without_placeholders_is_passed_on_unchanged(inputs: InputOpener):
     text = b'{"a":  "samovar-file is a word", "b": 1.0}'
-    async with inputs.given("one", text) as given:
-        assert given.text is text
-        assert given.files == {}
+    async with inputs.open("one", text) as opened:
+        assert opened.text is text
+        assert opened.files == {}
 
 
-async def test_secrets_are_opened_for_their_prediction(inputs: Inputs):
-    async with inputs.given("one", json.encode({"a": sealed("x"), "b": [sealed("y"), "z"]})) as given:
-        assert json.decode(given.text) == {"a": "x", "b": ["y", "z"]}
+async def test_secrets_are_opened_for_their_prediction(inputs: InputOpener):
+    async with inputs.open("one", json.encode({"a": seal("x"), "b": [seal("y"), "z"]})) as opened:
+        assert json.decode(opened.text) == {"a": "x", "b": ["y", "z"]}
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        pytest.param(sealed("topsecret", id="two"), "sealed for another prediction", id="another prediction's"),
-        pytest.param(sealed("topsecret", key=PrivateKey.generate()), "not sealed for this runner", id="another key"),
-        pytest.param(SEALED + "!!", "not sealed for this runner", id="no base64"),
-        pytest.param(SEALED + "AAAA", "not sealed for this runner", id="no box"),
+        pytest.param(seal("topsecret", id="two"), "sealed for another prediction", id="another prediction's"),
+        pytest.param(seal("topsecret", key=PrivateKey.generate()), "not sealed for this runner", id="another key"),
+        pytest.param(SEALED_PREFIX + "!!", "not sealed for this runner", id="no base64"),
+        pytest.param(SEALED_PREFIX + "AAAA", "not sealed for this runner", id="no box"),
     ],
 )
-async def test_what_does_not_open_is_refused_without_a_word_of_it(inputs: Inputs, text: str, reason: str):
+async def test_a_secret_that_cannot_be_opened_is_refused_and_not_quoted(inputs: InputOpener, text: str, reason: str):
     with pytest.raises(BadInput, match=reason) as caught:
-        async with inputs.given("one", json.encode({"a": text})):
+        async with inputs.open("one", json.encode({"a": text})):
             pass
     assert "topsecret" not in str(caught.value)
 
 
-async def test_without_a_key_the_setting_is_named(store: Path):
-    inputs = Inputs(file_store.at(f"file://{store}"), Secrets(None), limit=20, timeout=5)
+async def test_the_error_names_the_setting_of_a_missing_key(store: Path):
+    inputs = InputOpener(file_store.open_file_store(f"file://{store}"), SecretBox(None), limit=20, timeout=5)
     with pytest.raises(BadInput, match="SAMOVAR_SECRETS_KEY"):
-        async with inputs.given("one", json.encode({"a": sealed("x")})):
+        async with inputs.open("one", json.encode({"a": seal("x")})):
             pass
 
 
-async def test_files_are_fetched_once_and_removed_afterwards(inputs: Inputs):
-    upload, output = f"{FILE}up/a", f"{FILE}out/x/y/pic.png"
-    async with inputs.given("one", json.encode({"a": upload, "b": [output, upload]})) as given:
-        assert set(given.files) == {upload, output}
-        assert text_in(given.files[upload]) == "up/a"
-        assert Path(given.files[output]).name == "pic.png"
-        folder = Path(given.files[output]).parents[1]
-        assert json.decode(given.text) == {"a": upload, "b": [output, upload]}
+async def test_files_are_downloaded_once_and_removed_afterwards(inputs: InputOpener):
+    upload, output = f"{FILE_PREFIX}up/a", f"{FILE_PREFIX}out/x/y/pic.png"
+    async with inputs.open("one", json.encode({"a": upload, "b": [output, upload]})) as opened:
+        assert set(opened.files) == {upload, output}
+        assert read_text(opened.files[upload]) == "up/a"
+        assert Path(opened.files[output]).name == "pic.png"
+        folder = Path(opened.files[output]).parents[1]
+        assert json.decode(opened.text) == {"a": upload, "b": [output, upload]}
     assert not folder.exists()
 
 
-async def test_a_secret_that_reads_like_a_file_is_none(inputs: Inputs):
-    async with inputs.given("one", json.encode({"a": sealed(f"{FILE}up/a")})) as given:
-        assert given.files == {}
+async def test_a_secret_that_reads_like_a_file_is_not_downloaded(inputs: InputOpener):
+    async with inputs.open("one", json.encode({"a": seal(f"{FILE_PREFIX}up/a")})) as opened:
+        assert opened.files == {}
 
 
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
         pytest.param("up/none", "there is no up/none", id="missing"),
-        pytest.param("packs/x.tar", "names a file that is none", id="not an input's"),
-        pytest.param("up/../packs/x", "names a file that is none", id="upwards"),
+        pytest.param("packs/x.tar", "refers to a file that it may not use", id="not an input's"),
+        pytest.param("up/../packs/x", "refers to a file that it may not use", id="upwards"),
     ],
 )
-async def test_a_file_that_cannot_be_had_is_named(inputs: Inputs, key: str, reason: str):
+async def test_the_error_names_a_file_that_cannot_be_downloaded(inputs: InputOpener, key: str, reason: str):
     with pytest.raises((BadInput, FileStoreError), match=reason):
-        async with inputs.given("one", json.encode({"a": FILE + key})):
+        async with inputs.open("one", json.encode({"a": FILE_PREFIX + key})):
             pass
 
 
-async def test_a_file_over_the_limit_is_refused(inputs: Inputs, store: Path):
+async def test_a_file_over_the_limit_is_refused(inputs: InputOpener, store: Path):
     (store / "up/big").write_bytes(b"x" * 21)
-    with pytest.raises(FileStoreError, match="up/big is 21 bytes, and 20 are the limit"):
-        async with inputs.given("one", json.encode({"a": f"{FILE}up/big"})):
+    with pytest.raises(FileStoreError, match="up/big has 21 bytes, and the limit is 20"):
+        async with inputs.open("one", json.encode({"a": f"{FILE_PREFIX}up/big"})):
             pass

@@ -15,20 +15,20 @@ def test_any_name_becomes_one_token(text: str, token: str):
     assert subjects.escape(text) == token
 
 
-def test_a_versions_consumer_hears_all_its_lanes():
+def test_the_consumer_of_a_version_gets_all_lanes():
     one = subjects.job("cpu", "a/b", "v", lane="7").split(".")
     all_of_them = subjects.jobs_of("cpu", "a/b", "v").split(".")
     assert one[:-1] == all_of_them[:-1]
     assert all_of_them[-1] == "*"
 
 
-def test_a_jobs_subject_says_whose_queue_it_is():
+def test_the_queue_of_a_subject_is_parsed():
     subject = subjects.job("cpu", "acme/two.parts-1_=", "v", lane="7")
     assert subjects.queue_of(subject) == ("cpu", "acme/two.parts-1_=", "v")
     assert subjects.queue_of("jobs.cpu.odd") is None
 
 
-def test_a_subject_says_whose_it_is():
+def test_the_id_of_a_subject_is_parsed():
     id = "abcd" + "0" * 22
     assert subjects.event(id, "final") == f"events.abcd.{id}.final"
     assert subjects.id_of(subjects.event(id, "final")) == id

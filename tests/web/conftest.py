@@ -1,4 +1,4 @@
-"""A real browser, and the live stack that it looks at."""
+"""A real browser, and the live stack that it opens."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from benchmarks.stack import Stack
-from tests.live import LIMIT, api, closed, gate, stack
+from tests.live import TIMEOUT, api, closed, gate, stack
 
 __all__ = ["api", "closed", "gate", "stack"]
 
@@ -38,13 +38,13 @@ async def chromium() -> AsyncGenerator[Browser]:
 
 @pytest.fixture
 async def page(chromium: Browser, stack: Stack) -> AsyncGenerator[Page]:
-    """In a window of its own, signed in. Fails if a script of the page has failed."""
+    """Yield a signed-in page in a window of its own; fail if one of its scripts has failed."""
     failures: list[str] = []
     context = await chromium.new_context(base_url=stack.url)
-    context.set_default_timeout(LIMIT * 1000)
+    context.set_default_timeout(TIMEOUT * 1000)
     page = await context.new_page()
     page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda said: failures.append(said.text) if "Security Policy" in said.text else None)
+    page.on("console", lambda message: failures.append(message.text) if "Security Policy" in message.text else None)
     await page.goto("/")
     await page.get_by_label("API token").fill(stack.token)
     await page.get_by_role("button", name="Sign in").click()

@@ -1,4 +1,4 @@
-"""The page, as somebody uses it."""
+"""The page as a person uses it."""
 
 import base64
 import re
@@ -43,7 +43,7 @@ async def test_a_token_opens_the_page_and_signing_out_closes_it(page: Page, stac
     await expect(page.get_by_role("heading", name="samovar/count")).to_be_visible()  # where the link had led
 
 
-async def test_models_are_chosen_and_asked_in_a_form(page: Page):
+async def test_a_model_is_selected_and_run_with_a_form(page: Page):
     await expect(page.locator(".card")).not_to_have_count(0)
     await choose(page, "echo")
     await expect(page.get_by_label("Text")).to_be_empty()
@@ -59,7 +59,7 @@ async def test_models_are_chosen_and_asked_in_a_form(page: Page):
     await expect(page.locator("#status")).to_have_text("Succeeded")
 
 
-async def test_text_appears_while_the_model_still_speaks(page: Page, closed: str, gate: Callable[[], Path], api: Api):
+async def test_text_appears_while_the_model_runs(page: Page, closed: str, gate: Callable[[], Path], api: Api):
     await choose(page, "parts")
     await page.get_by_label("Parts").fill('["one <b>bold</b>", " two"]')
     await page.get_by_label("Gate").fill(closed)
@@ -68,9 +68,9 @@ async def test_text_appears_while_the_model_still_speaks(page: Page, closed: str
     await expect(output).to_have_text("one <b>bold</b>")
     await expect(page.locator("#status")).to_have_text("Running")
     await expect(output).to_have_attribute("aria-busy", "true")
-    made = await api.at_gate(closed)
-    assert made["source"] == "web"
-    row = page.locator("#predictions tr").filter(has_text=made["id"])
+    prediction = await api.wait_until_at_gate(closed)
+    assert prediction["source"] == "web"
+    row = page.locator("#predictions tr").filter(has_text=prediction["id"])
     await expect(row.locator("span.status")).to_have_text("Running")
     gate()
     await expect(output).to_have_text("one <b>bold</b> two")
@@ -79,7 +79,7 @@ async def test_text_appears_while_the_model_still_speaks(page: Page, closed: str
     await expect(page.locator("#logs pre")).to_have_text("waiting at part 1\n")
 
 
-async def test_a_run_goes_on_in_a_page_that_is_loaded_again(page: Page, closed: str, gate: Callable[[], Path]):
+async def test_a_run_continues_after_a_reload(page: Page, closed: str, gate: Callable[[], Path]):
     await choose(page, "parts")
     await page.get_by_label("Parts").fill('["one", " two"]')
     await page.get_by_label("Gate").fill(closed)
@@ -92,7 +92,7 @@ async def test_a_run_goes_on_in_a_page_that_is_loaded_again(page: Page, closed: 
     await expect(page.locator("#output")).to_have_text("one two")
 
 
-async def test_what_is_wrong_is_said_at_its_field(page: Page):
+async def test_an_error_is_shown_at_its_field(page: Page):
     await choose(page, "echo")
     await page.get_by_label("Times").fill("12")
     await run(page)
@@ -118,7 +118,7 @@ async def test_a_run_is_canceled(page: Page, closed: str):
     await expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
 
 
-async def test_a_failure_says_why_and_keeps_what_came(page: Page):
+async def test_a_failure_shows_its_reason_and_keeps_the_output(page: Page):
     await choose(page, "parts")
     await page.get_by_label("Parts").fill('["one"]')
     await page.get_by_label("Fail").check()
@@ -128,7 +128,7 @@ async def test_a_failure_says_why_and_keeps_what_came(page: Page):
     await expect(page.locator("#output")).to_have_text("one")
 
 
-async def test_what_models_say_stays_text(page: Page):
+async def test_outputs_are_escaped(page: Page):
     await choose(page, "values")
     evil = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
     await page.get_by_label("Value").fill('{"a": "<b>", "list": [1.5, null]}')
@@ -141,29 +141,29 @@ async def test_what_models_say_stays_text(page: Page):
     await expect(page).to_have_title("samovar/values · Samovar")
 
 
-async def test_a_prediction_made_elsewhere_is_in_the_list(page: Page, api: Api):
-    made = await api.run("echo", {"text": "elsewhere"})
+async def test_a_prediction_of_another_client_is_in_the_list(page: Page, api: Api):
+    prediction = await api.run("echo", {"text": "elsewhere"})
     await page.goto("/")
-    row = page.locator("#predictions tr").filter(has_text=made["id"])
-    await expect(row.locator("td")).to_contain_text([made["id"], "samovar/echo", "api", "Succeeded"])
+    row = page.locator("#predictions tr").filter(has_text=prediction["id"])
+    await expect(row.locator("td")).to_contain_text([prediction["id"], "samovar/echo", "api", "Succeeded"])
     await row.get_by_role("link").click()
     await expect(page.locator("#output")).to_have_text("elsewhere")
     await expect(page.get_by_label("Text")).to_have_value("elsewhere")
 
 
-async def test_the_list_changes_by_itself(page: Page, api: Api, closed: str, gate: Callable[[], Path]):
+async def test_the_list_updates_by_itself(page: Page, api: Api, closed: str, gate: Callable[[], Path]):
     if (await api.http.head("/v1/predictions/events")).status_code == 404:
         pytest.skip("this gateway does not tell of changes to the list")
     await expect(page.locator("#live")).to_have_text("Live")
-    made: dict[str, Any] = await api.create("gated", {"gate": closed})
-    row = page.locator("#predictions tr").filter(has_text=made["id"])
+    prediction: dict[str, Any] = await api.create("gated", {"gate": closed})
+    row = page.locator("#predictions tr").filter(has_text=prediction["id"])
     await expect(row.locator("span.status")).to_have_text("Running")
     gate()
     await expect(row.locator("span.status")).to_have_text("Succeeded")
-    assert await row.locator("..").locator("tr").first.get_attribute("data-id") == made["id"]
+    assert await row.locator("..").locator("tr").first.get_attribute("data-id") == prediction["id"]
 
 
-async def test_pictures_are_shown_and_files_are_taken(page: Page, tmp_path: Path):
+async def test_images_are_shown_and_files_are_uploaded(page: Page, tmp_path: Path):
     picture = tmp_path / "in.png"
     picture.write_bytes(PNG)
     await choose(page, "upscale")

@@ -61,10 +61,10 @@ MESSAGES: dict[str, Struct] = {
     ),
     "failed": events.Failed(id=ID, run=RUN, at=AT, error="no"),
     "canceled": events.Canceled(id=ID, run=None, at=AT),
-    "offers": models.Offers(
+    "offers": models.Registration(
         agent="host-1",
         offers=[
-            models.Offer(
+            models.VersionInfo(
                 owner="acme",
                 name="echo",
                 version="a" * 64,
@@ -82,12 +82,12 @@ MESSAGES: dict[str, Struct] = {
         base="a" * 64,
         weights=models.Weights(key="out/x/y/head.safetensors", sha256="b" * 64, size=1024),
     ),
-    "trained": models.Trained(
+    "trained": models.TrainingResult(
         output=Raw(b'{"weights":"file:out/x/y/head.safetensors"}'),
         weights=models.Weights(key="file:out/x/y/head.safetensors", sha256="b" * 64, size=1024),
     ),
-    "built": models.Built(
-        offer=models.Offer(
+    "built": models.BuildResult(
+        offer=models.VersionInfo(
             owner="acme", name="echo", version="a" * 64, openapi_schema=Raw(b"{}"), cog_version="0.23.1"
         ),
         setup_seconds=0.25,
@@ -104,10 +104,10 @@ MESSAGES: dict[str, Struct] = {
             models.Release(pool="d7+1", model="acme/echo", version="b" * 64),
         ],
     ),
-    "retired": models.Retired(versions=["a" * 64]),
+    "retired": models.RetiredVersions(versions=["a" * 64]),
     "secret": inputs.Secret(prediction=ID, value="hush"),
-    "presence": models.Presence(agent="host-1", host="host", pool="default", versions=["a" * 64], warm=[]),
-    "presence_of_a_busy_runner": models.Presence(
+    "presence": models.Heartbeat(agent="host-1", host="host", pool="default", versions=["a" * 64], warm=[]),
+    "presence_of_a_busy_runner": models.Heartbeat(
         agent="host-1",
         host="host",
         pool="default",
@@ -121,7 +121,7 @@ MESSAGES: dict[str, Struct] = {
         used=450_000_000,
         devices=[models.Device(name="cpu:0", kind="EPYC", memory=8_000_000_000, planned=600_000_000, cores=2)],
         residents=[
-            models.Resident(
+            models.InstanceStatus(
                 version="a" * 64,
                 model="acme/echo",
                 number=0,
@@ -134,8 +134,10 @@ MESSAGES: dict[str, Struct] = {
                 since=AT,
                 used_at=AT,
             ),
-            models.Resident(version="b" * 64, model="acme/sing", number=1, state="starting", phase="loading", since=AT),
-            models.Resident(
+            models.InstanceStatus(
+                version="b" * 64, model="acme/sing", number=1, state="starting", phase="loading", since=AT
+            ),
+            models.InstanceStatus(
                 version="c" * 64, release="d7+3", model="", number=0, state="starting", phase="building", since=AT
             ),
         ],
@@ -164,7 +166,7 @@ MESSAGES: dict[str, Struct] = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_message_reads_as_it_always_did(name: str):
+def test_a_message_has_its_golden_form(name: str):
     message, file = MESSAGES[name], HERE / f"{name}.json"
     assert file.exists(), f"new on the wire: put this into {file}:\n{json.encode(message).decode()}"
     golden = file.read_bytes().strip()

@@ -1,7 +1,7 @@
 """A transformer as large as BERT's larger one (24 layers of 1,024), with random weights: only its speed means anything.
 
 Sizes: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers", table of BERT large. `TRANSFORMER_LAYERS`
-makes a smaller one, to see that it works where there is no GPU.
+makes a smaller one, to see that it works without a GPU.
 """
 
 import os
@@ -13,9 +13,12 @@ LENGTH = 128  # tokens of a text, whatever its length: each costs the same
 
 
 class Predictor(BasePredictor):
+    """The predictor."""
+
     max_batch_size = 256
 
     def setup(self) -> None:
+        """Create the model, and run it once."""
         import torch
         from transformers import BertConfig, BertModel
 
@@ -34,13 +37,15 @@ class Predictor(BasePredictor):
         self.embed(["a first one, so that nobody waits for what happens only once"])
 
     def predict(self, text: str = Input(description="Anything; its bytes are the tokens")) -> list[float]:
+        """Embed one text."""
         return self.embed([text])[0]
 
     def predict_batch(self, inputs: list[dict[str, Any]]) -> list[list[float]]:
+        """Embed a batch of texts."""
         return self.embed([input["text"] for input in inputs])
 
     def embed(self, texts: list[str]) -> list[list[float]]:
-        """The first eight numbers of each text's mean: what is measured is the way there."""
+        """Return the first eight numbers of each text's mean; only the speed matters."""
         rows = [list(text.encode()[:LENGTH].ljust(LENGTH, b" ")) for text in texts]
         tokens = self.torch.tensor(rows, device=self.device)
         with self.torch.inference_mode():

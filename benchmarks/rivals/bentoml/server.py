@@ -1,4 +1,4 @@
-"""BentoML, as https://docs.bentoml.com says that it is fastest."""
+"""BentoML, set up as https://docs.bentoml.com describes its fastest configuration."""
 
 # What it imports is in its own environment.
 # pyright: basic, reportAttributeAccessIssue=false, reportMissingImports=false, reportRedeclaration=false
@@ -10,7 +10,7 @@ from typing import Any
 
 import bentoml
 
-from benchmarks.rivals.model import BATCH, Model, batched, port, streamed
+from benchmarks.rivals.model import BATCH, Model, has_batches, is_streaming, server_port
 
 OPTIONS: dict[str, Any] = {
     # One process has the model, as one of ours has (build-with-bentoml/parallelize-requests: `workers`).
@@ -21,7 +21,7 @@ OPTIONS: dict[str, Any] = {
     "metrics": {"enabled": False},
 }
 
-if streamed():
+if is_streaming():
 
     @bentoml.service(**OPTIONS)
     class Rival:
@@ -34,7 +34,7 @@ if streamed():
         def predict(self, inputs: dict[str, Any], /) -> Iterator[str]:
             yield from self.model.stream(inputs)
 
-elif batched():
+elif has_batches():
 
     @bentoml.service(**OPTIONS)
     class Rival:
@@ -60,5 +60,5 @@ else:
 
 
 if __name__ == "__main__":
-    serve = ["-m", "bentoml", "serve", "server:Rival", "--host", "127.0.0.1", "--port", str(port())]
+    serve = ["-m", "bentoml", "serve", "server:Rival", "--host", "127.0.0.1", "--port", str(server_port())]
     os.execv(sys.executable, [sys.executable, *serve])

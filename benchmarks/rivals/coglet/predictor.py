@@ -1,4 +1,4 @@
-"""The predictor of RIVAL_MODEL, unchanged, behind an `async` method: only then does coglet take several at once."""
+"""The predictor of RIVAL_MODEL behind an `async` method: only then does coglet run several predictions at once."""
 
 import inspect
 from collections.abc import AsyncIterator
@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import cog
 
-from benchmarks.rivals.model import folder, streamed
+from benchmarks.rivals.model import is_streaming, model_folder
 
 
-def loaded() -> Any:
-    spec = spec_from_file_location("predict", folder() / "predict.py")
+def load_predictor_class() -> Any:
+    """Import the predictor's class."""
+    spec = spec_from_file_location("predict", model_folder() / "predict.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -19,30 +20,33 @@ def loaded() -> Any:
     return module.Predictor
 
 
-Original: Final = loaded()
+Original: Final = load_predictor_class()
 DEFAULTS: Final = {
     name: each.default.default
     for name, each in inspect.signature(Original.predict).parameters.items()
     if hasattr(each.default, "default")
 }
-"""A wrapped method gets its descriptions of inputs in the place of their defaults."""
+"""The defaults of inputs; a wrapped method gets their descriptions instead."""
 
 
-async def one(self: Any, **inputs: Any) -> Any:
-    return Original.predict(self, **complete(inputs))
+async def predict_once(self: Any, **inputs: Any) -> Any:
+    """Return the output of one input."""
+    return Original.predict(self, **add_defaults(inputs))
 
 
-async def pieces(self: Any, **inputs: Any) -> AsyncIterator[str]:
-    for piece in Original.predict(self, **complete(inputs)):
+async def predict_pieces(self: Any, **inputs: Any) -> AsyncIterator[str]:
+    """Yield the pieces of an output."""
+    for piece in Original.predict(self, **add_defaults(inputs)):
         yield piece
 
 
-def complete(inputs: dict[str, Any]) -> dict[str, Any]:
+def add_defaults(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs with defaults for those that are missing."""
     return DEFAULTS | {name: value for name, value in inputs.items() if not hasattr(value, "default")}
 
 
-def like(function: Any, returned: Any) -> Any:
-    """With the inputs of the original, which coglet reads from the signature."""
+def with_signature(function: Any, returned: Any) -> Any:
+    """Give a function the inputs of the original, which coglet reads from the signature."""
     signature = inspect.signature(Original.predict)
     function.__signature__ = signature.replace(return_annotation=returned)
     function.__annotations__ = {**Original.predict.__annotations__, "return": returned}
@@ -50,8 +54,10 @@ def like(function: Any, returned: Any) -> Any:
 
 
 class Predictor(Original):
+    """The predictor that coglet serves."""
+
     predict = (
-        cog.streaming(like(pieces, AsyncIterator[str]))  # docs/python, "Streaming output"
-        if streamed()
-        else like(one, Original.predict.__annotations__["return"])
+        cog.streaming(with_signature(predict_pieces, AsyncIterator[str]))  # docs/python, "Streaming output"
+        if is_streaming()
+        else with_signature(predict_once, Original.predict.__annotations__["return"])
     )

@@ -1,4 +1,4 @@
-"""Ray Serve, as https://docs.ray.io/en/latest/serve says that it is fastest."""
+"""Ray Serve, set up as https://docs.ray.io/en/latest/serve describes its fastest configuration."""
 
 # What it imports is in its own environment.
 # pyright: basic, reportAttributeAccessIssue=false, reportMissingImports=false
@@ -18,11 +18,11 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from benchmarks.rivals.model import BATCH, Model, batched, port, streamed, window
+from benchmarks.rivals.model import BATCH, Model, batch_window, has_batches, is_streaming, server_port
 
 # None: it suits one client and costs 64 little, since a batch fills while the one before is computed; see README.md.
 WINDOW = 0
-"""Milliseconds that a batch waits for company (advanced-guides/dyn-req-batch: `batch_wait_timeout_s`)."""
+"""Milliseconds that a batch waits for more requests (advanced-guides/dyn-req-batch: `batch_wait_timeout_s`)."""
 # configure-serve-deployment: the default of 5 would keep batches small. One replica has the model, as one of ours has.
 OPTIONS: dict[str, Any] = {"num_replicas": 1, "max_ongoing_requests": 256, "ray_actor_options": {"num_cpus": 1}}
 # monitoring: a line of log for each request is what the others do not write either.
@@ -31,6 +31,8 @@ LOGGING = {"enable_access_log": False, "log_level": "WARNING"}
 
 @serve.deployment(**OPTIONS, logging_config=LOGGING)
 class One:
+    """A predictor without batches."""
+
     def __init__(self) -> None:
         self.model = Model()
 
@@ -40,12 +42,15 @@ class One:
 
 @serve.deployment(**OPTIONS, logging_config=LOGGING)
 class Many:
+    """A predictor with batches."""
+
     def __init__(self) -> None:
         self.model = Model()
 
-    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=window(WINDOW) / 1000)
+    @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=batch_window(WINDOW) / 1000)
     async def together(self, inputs: list[dict[str, Any]]) -> list[Any]:
         # advanced-guides/asyncio-best-practices: beside the loop, so that the next batch comes in meanwhile.
+        """Answer a batch of inputs."""
         return await asyncio.to_thread(self.model.many, inputs)
 
     async def __call__(self, request: Request) -> JSONResponse:
@@ -54,7 +59,7 @@ class Many:
 
 @serve.deployment(**OPTIONS, logging_config=LOGGING)
 class Stream:
-    """tutorials/streaming: a generator in a StreamingResponse."""
+    """A predictor that yields its output (tutorials/streaming: a generator in a StreamingResponse)."""
 
     def __init__(self) -> None:
         self.model = Model()
@@ -70,6 +75,8 @@ class Stream:
 
 if __name__ == "__main__":
     ray.init(num_cpus=max(2, os.cpu_count() or 1), include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": port(), "location": "HeadOnly"}, logging_config=LOGGING)
-    kind = Stream if streamed() else Many if batched() else One
+    serve.start(
+        http_options={"host": "127.0.0.1", "port": server_port(), "location": "HeadOnly"}, logging_config=LOGGING
+    )
+    kind = Stream if is_streaming() else Many if has_batches() else One
     serve.run(kind.bind(), blocking=True)

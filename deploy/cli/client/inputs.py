@@ -1,69 +1,92 @@
-"""`-i name=value` as inputs, typed by the model's schema."""
+"""Inputs typed as `-i name=value`, converted to the types of the model's schema."""
 
 import base64
 import mimetypes
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import DecodeError, json
 
-from deploy.errors import Unusable
+from deploy.cli.client.api import Api, RequestRefused
+from deploy.errors import UsageError
 
-TRUTH: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+BOOLEANS: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+MAX_INLINE_BYTES: Final = 256_000  # of a file that travels in the request itself
 
 Schema = Mapping[str, Any]
-Send = Callable[[Path, str], str]
-"""What stands in an input for a local file of some media type."""
+FileEncoder = Callable[[Path, str], str]
+"""Turns a local file of some media type into the string that stands for it in an input."""
 
 
 def data_uri(path: Path, media_type: str) -> str:
+    """Encode a file as a `data:` URI."""
     return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def inputs(given: Iterable[str], document: Schema, send: Send = data_uri) -> dict[str, Any]:
-    """The input of a prediction. A name given several times, for a list, adds to it."""
+def file_encoder(api: Api) -> FileEncoder:
+    """Return the encoder that uploads large files to the gateway and sends small ones inline."""
+    return partial(_upload_or_inline, api)
+
+
+def parse_inputs(pairs: Iterable[str], document: Schema, encode_file: FileEncoder = data_uri) -> dict[str, Any]:
+    """Parse `name=value` pairs into the input of a prediction. Raises `UsageError`.
+
+    A list takes one more item each time its name is repeated. `document` is the OpenAPI document of the version; an
+    empty one accepts any name.
+    """
     schemas = document.get("components", {}).get("schemas", {})
     properties: dict[str, Schema] = schemas.get("Input", {}).get("properties", {})
-    made: dict[str, Any] = {}
-    for pair in given:
+    values: dict[str, Any] = {}
+    for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise Unusable(f"-i {pair}: an input is given as name=value, or as name=@file")
+            raise UsageError(f"-i {pair}: write an input as name=value, or as name=@file")
         if properties and name not in properties:
-            raise Unusable(f"input {name}: the model has no such input; it has {', '.join(properties)}")
-        schema = resolved(properties.get(name, {}), schemas)
-        new = value(name, text, schema, schemas, send)
-        made[name] = [*made[name], *new] if isinstance(made.get(name), list) and isinstance(new, list) else new
-    return made
+            raise UsageError(f"input {name}: the model has no such input; it has {', '.join(properties)}")
+        schema = resolve_schema(properties.get(name, {}), schemas)
+        value = parse_value(name, text, schema, schemas, encode_file)
+        previous = values.get(name)
+        values[name] = [*previous, *value] if isinstance(previous, list) and isinstance(value, list) else value
+    return values
 
 
-def value(name: str, text: str, schema: Schema, schemas: Schema, send: Send = data_uri) -> Any:
-    """One value by its type; `@file` is the file's content, sent along where the model wants a file."""
+def parse_value(name: str, text: str, schema: Schema, schemas: Schema, encode_file: FileEncoder = data_uri) -> Any:
+    """Convert a text to the type of its schema; `@file` stands for the file, or for its text where the type is text."""
     kind = schema.get("type")
     if kind == "array":
         if text.startswith("["):
-            return _converted(name, text, "a JSON list", _json)
-        return [value(name, text, resolved(schema.get("items", {}), schemas), schemas, send)]
+            return _convert(name, text, "a JSON list", _decode_json)
+        return [parse_value(name, text, resolve_schema(schema.get("items", {}), schemas), schemas, encode_file)]
     if text.startswith("@"):
-        return _file(name, Path(text[1:]).expanduser(), schema, send)
+        return _read_file(name, Path(text[1:]).expanduser(), schema, encode_file)
     match kind:
         case "integer":
-            return _converted(name, text, "a whole number", int)
+            return _convert(name, text, "a whole number", int)
         case "number":
-            return _converted(name, text, "a number", float)
+            return _convert(name, text, "a number", float)
         case "boolean":
-            return _converted(name, text, "true or false", lambda said: TRUTH[said.lower()])
+            return _convert(name, text, "true or false", lambda word: BOOLEANS[word.lower()])
         case "object":
-            return _converted(name, text, "a JSON object", _json)
+            return _convert(name, text, "a JSON object", _decode_json)
         case "string":
             return text
         case _:
-            return _as_it_looks(text)
+            return _json_or_text(text)
 
 
-def resolved(schema: Schema, schemas: Schema) -> Schema:
-    """With its one `$ref` followed: choices are declared apart."""
+def resolve_schema(schema: Schema, schemas: Schema) -> Schema:
+    """Follow the one `$ref` of a schema: enumerations are declared apart."""
     for part in (schema, *schema.get("allOf", ()), *schema.get("anyOf", ())):
         if name := str(part.get("$ref", "")).rpartition("/")[2]:
             return schemas.get(name, {})
@@ -72,35 +95,45 @@ def resolved(schema: Schema, schemas: Schema) -> Schema:
     return schema
 
 
-def _converted(name: str, text: str, wanted: str, convert: Callable[[str], Any]) -> Any:
+def guess_media_type(path: Path) -> str:
+    """Guess the media type of a file from its name."""
+    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def _upload_or_inline(api: Api, path: Path, media_type: str) -> str:
+    if path.stat().st_size > MAX_INLINE_BYTES:
+        try:
+            return api.upload_file(path, media_type)["urls"]["get"]
+        except RequestRefused as error:
+            if error.status != 404:  # a gateway that takes no uploads
+                raise
+    return data_uri(path, media_type)
+
+
+def _convert(name: str, text: str, expected: str, convert: Callable[[str], Any]) -> Any:
     try:
         return convert(text)
     except (ValueError, KeyError, DecodeError):
-        raise Unusable(f"input {name}: {text!r} is not {wanted}") from None
+        raise UsageError(f"input {name}: {text!r} is not {expected}") from None
 
 
-def _json(text: str) -> Any:
+def _decode_json(text: str) -> Any:
     return json.decode(text)
 
 
-def _as_it_looks(text: str) -> Any:
+def _json_or_text(text: str) -> Any:
     try:
         return json.decode(text)
     except DecodeError:
         return text
 
 
-def media_type(path: Path) -> str:
-    """By its name."""
-    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-
-
-def _file(name: str, path: Path, schema: Schema, send: Send) -> str:
+def _read_file(name: str, path: Path, schema: Schema, encode_file: FileEncoder) -> str:
     try:
         if schema.get("format") == "uri" or schema.get("type") != "string":
-            return send(path, media_type(path))
+            return encode_file(path, guess_media_type(path))
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise Unusable(f"input {name}: {path}: {error.strerror or error}") from None
+        raise UsageError(f"input {name}: {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Unusable(f"input {name}: {path} is no text, and this input is") from None
+        raise UsageError(f"input {name}: {path} is not a text file, and this input takes text") from None

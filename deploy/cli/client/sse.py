@@ -1,4 +1,4 @@
-"""Server-sent events, read from the bytes as they come."""
+"""A parser of server-sent events, fed with bytes as they arrive."""
 
 import codecs
 import re
@@ -8,39 +8,42 @@ from typing import Final
 from msgspec import Struct
 
 # Only these end a line. `str.splitlines` knows more, and would cut a text with U+2028 in it.
-BREAK: Final = re.compile(r"\r\n|\n|\r")
+LINE_BREAK: Final = re.compile(r"\r\n|\n|\r")
 
 
 class Event(Struct, frozen=True):
+    """A server-sent event."""
+
     kind: str
     id: str
     data: str
 
 
 class Parser:
-    """Feed it what arrives, cut anywhere; whole events come out."""
+    """Turns chunks of bytes, cut anywhere, into whole events. One parser reads one connection."""
 
     def __init__(self, last_id: str = "") -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._rest = ""
+        self._partial_line = ""
         self._kind = ""
         self._data: list[str] = []
         self.last_id = last_id
 
-    def feed(self, arrived: bytes) -> Iterator[Event]:
-        text = self._rest + self._decoder.decode(arrived)
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield the events that `chunk` completes."""
+        text = self._partial_line + self._decoder.decode(chunk)
         start = 0
-        for found in BREAK.finditer(text):
-            if found.end() == len(text) and found[0] == "\r":
+        for line_break in LINE_BREAK.finditer(text):
+            if line_break.end() == len(text) and line_break[0] == "\r":
                 break  # a line feed may follow: then both are one end
-            line, start = text[start : found.start()], found.end()
-            if event := self._line(line):
+            line, start = text[start : line_break.start()], line_break.end()
+            if event := self._parse_line(line):
                 yield event
-        self._rest = text[start:]
+        self._partial_line = text[start:]
 
-    def _line(self, line: str) -> Event | None:
+    def _parse_line(self, line: str) -> Event | None:
         if not line:
-            return self._whole()
+            return self._complete_event()
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match field:
@@ -54,7 +57,7 @@ class Parser:
                 pass
         return None
 
-    def _whole(self) -> Event | None:
+    def _complete_event(self) -> Event | None:
         kind, data = self._kind or "message", self._data
         self._kind, self._data = "", []
         return Event(kind, self.last_id, "\n".join(data)) if data else None

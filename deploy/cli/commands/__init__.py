@@ -1,1 +1,1 @@
-"""The commands of `samovar`, one module per group."""
+"""The commands of `samovar`, one module per command or group of commands."""

@@ -1,74 +1,74 @@
-"""`samovar collections …`, as they are typed."""
+"""The commands `samovar collections …`."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from deploy.cli.commands.options import LOCAL, Json, Token, Url
+from deploy.cli.client.api import connect
+from deploy.cli.commands import models
+from deploy.cli.commands.options import LOCAL_URL, Json, Token, Url, read_text, without_unset
+from deploy.cli.terminal.output import Cells, Item, format_json, print_items, print_table
+from deploy.errors import UsageError
 
-collections: Final = App(name="collections", help="Models under one heading. Admins make them, everybody reads them.")
+collections: Final = App(name="collections")
 
 Models = Annotated[tuple[str, ...], Parameter(name=["--model", "-m"], negative=())]
 Text = str | None
 
 
 @collections.command(name="list")
-def list_all(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """All collections: slug, name, description."""
-    from deploy.cli.catalogue import list_collections
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        list_collections(api, as_json=json)
+def list_collections(*, as_json: Json = False, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """List all collections: slug, name, description."""
+    columns = ("slug", "name", "description")
+    with connect(url, token) as api:
+        print_items(list(api.list_items("/v1/collections")), columns, _collection_cells, as_json=as_json)
 
 
 @collections.command(name="show")
-def show(slug: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """A collection's models: name, runs, description."""
-    from deploy.cli.catalogue import show_collection
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        show_collection(api, slug, as_json=json)
+def show_collection(slug: str, *, as_json: Json = False, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Show the models of a collection: name, runs, description."""
+    with connect(url, token) as api:
+        collection = api.get(_collection_path(slug))
+    if as_json:
+        print(format_json(collection))
+        return
+    print_table(models.COLUMNS, [models.model_cells(model) for model in collection["models"]])
 
 
 @collections.command(name="create")
-def create(
+def create_collection(
     name: str,
     *,
     description: str,
     slug: Text = None,
     full_description: Text = None,
     model: Models = (),
-    json: Json = False,
-    url: Url = LOCAL,
+    as_json: Json = False,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """Make a collection.
+    """Create a collection.
 
     Parameters
     ----------
     name
-        Its heading.
+        The heading of the collection.
     slug
-        a-z, 0-9 and -; made from the name if it is left out.
+        Its name in addresses: a-z, 0-9 and -. By default, it is made from the name.
     full_description
         Markdown, or @file.
     model
-        owner/name; given again for each model, in the order shown.
-    json
-        Print it as JSON.
+        owner/name. Repeat it for each model, in the order in which they are shown.
     """
-    from deploy.cli.catalogue import create_collection
-    from deploy.cli.client.api import reached
-
-    given = {"name": name, "slug": slug, "description": description, "full_description": full_description}
-    with reached(url, token) as api:
-        create_collection(api, given, model, as_json=json)
+    fields = _set_fields(name, slug, description, full_description)
+    with connect(url, token) as api:
+        created = api.post("/v1/collections", {**fields, "models": list(model)})
+    print(format_json(created) if as_json else f"made {created['slug']}")
 
 
 @collections.command(name="update")
-def update(
+def update_collection(
     slug: str,
     *,
     name: Text = None,
@@ -76,36 +76,53 @@ def update(
     description: Text = None,
     full_description: Text = None,
     model: Models = (),
-    json: Json = False,
-    url: Url = LOCAL,
+    as_json: Json = False,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """Change a collection. What is not given stays.
+    """Change a collection. Options that you leave out stay as they are.
 
     Parameters
     ----------
     new_slug
-        What it is to be found by from now on.
+        The collection's new name in addresses.
     full_description
         Markdown, or @file.
     model
-        owner/name; given again for each model. They take the place of all that it has.
-    json
-        Print it as JSON.
+        owner/name. Repeat it for each model. These models replace all that the collection has.
     """
-    from deploy.cli.catalogue import update_collection
-    from deploy.cli.client.api import reached
-
-    given = {"name": name, "slug": new_slug, "description": description, "full_description": full_description}
-    with reached(url, token) as api:
-        update_collection(api, slug, given, model, as_json=json)
+    changes: dict[str, Any] = _set_fields(name, new_slug, description, full_description)
+    if model:
+        changes["models"] = list(model)
+    if not changes:
+        raise UsageError("there is nothing to change; `samovar collections update --help` lists the options")
+    with connect(url, token) as api:
+        updated = api.patch(_collection_path(slug), changes)
+    print(format_json(updated) if as_json else f"changed {updated['slug']}")
 
 
 @collections.command(name="delete")
-def delete(slug: str, *, url: Url = LOCAL, token: Token = None) -> None:
+def delete_collection(slug: str, *, url: Url = LOCAL_URL, token: Token = None) -> None:
     """Delete a collection. Its models stay."""
-    from deploy.cli.catalogue import delete_collection
-    from deploy.cli.client.api import reached
+    with connect(url, token) as api:
+        api.delete(_collection_path(slug))
+    print(f"deleted {slug}")
 
-    with reached(url, token) as api:
-        delete_collection(api, slug)
+
+def _set_fields(name: Text, slug: Text, description: Text, full_description: Text) -> dict[str, Any]:
+    return without_unset(
+        {
+            "name": name,
+            "slug": slug,
+            "description": description,
+            "full_description": None if full_description is None else read_text(full_description),
+        }
+    )
+
+
+def _collection_path(slug: str) -> str:
+    return f"/v1/collections/{quote(slug, safe='')}"
+
+
+def _collection_cells(collection: Item) -> Cells:
+    return collection["slug"], collection["name"], collection["description"]

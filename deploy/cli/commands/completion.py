@@ -1,4 +1,4 @@
-"""`samovar completion`: scripts by which shells complete what is typed."""
+"""The command `samovar completion`."""
 
 import os
 import sys
@@ -7,29 +7,30 @@ from typing import Final, Literal
 
 from cyclopts import App
 
-from deploy.errors import Unusable
+from deploy.errors import UsageError
 
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS: Final[tuple[Shell, ...]] = ("bash", "zsh", "fish")
-HOW: Final[dict[Shell, str]] = {
+INSTRUCTIONS: Final[dict[Shell, str]] = {
     "bash": 'eval "$(samovar completion bash)"    # in ~/.bashrc',
     "zsh": 'eval "$(samovar completion zsh)"    # in ~/.zshrc, after compinit',
     "fish": "samovar completion fish | source    # in ~/.config/fish/config.fish",
 }
 
 
-def complete(app: App, shell: Shell | None) -> None:
-    """Print the script; on a terminal also how it is used, where it is not in the way."""
-    wanted = shell or _own()
-    print(app.generate_completion(prog_name="samovar", shell=wanted))
+def print_completion(app: App, shell: Shell | None) -> None:
+    """Print the completion script of `app` on stdout; on a terminal, also how to use it, on stderr."""
+    chosen = shell or _current_shell()
+    print(app.generate_completion(prog_name="samovar", shell=chosen))
     if sys.stdout.isatty():
-        print(f"samovar: to use it, put this into your shell's start-up file:\n  {HOW[wanted]}", file=sys.stderr)
+        instruction = INSTRUCTIONS[chosen]
+        print(f"samovar: to use it, add this line to your shell's start-up file:\n  {instruction}", file=sys.stderr)
 
 
-def _own() -> Shell:
-    """The shell that the user has. Raises `Unusable` for another one."""
+def _current_shell() -> Shell:
+    """Return the shell that SHELL names. Raises `UsageError` for an unknown one."""
     name = Path(os.environ.get("SHELL", "")).name
     for shell in SHELLS:
         if shell == name:
             return shell
-    raise Unusable(f"name a shell: samovar completion {'|'.join(SHELLS)}")
+    raise UsageError(f"name your shell: samovar completion {'|'.join(SHELLS)}")

@@ -1,132 +1,141 @@
-"""`samovar deployments …` and `samovar hardware`, as they are typed."""
+"""The commands `samovar deployments …`."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from deploy.cli.commands.options import LOCAL, Inputs, Json, Token, Url, Yes
+from deploy.cli.client import references
+from deploy.cli.client.api import Api, connect
+from deploy.cli.commands.options import LOCAL_URL, Inputs, Json, JsonResult, OutputDir, Token, Url, Yes
+from deploy.cli.commands.run import run_deployment
+from deploy.cli.terminal.output import Cells, Item, confirm, format_json, print_items, print_message
+from deploy.errors import UsageError
 
-deployments: Final = App(name="deployments", help="Keep a version ready under a name that stays.")
+deployments: Final = App(name="deployments")
+
+DEPLOYMENT_COLUMNS: Final = ("deployment", "serves", "newest", "model", "hardware", "instances", "state")
+RELEASE_COLUMNS: Final = ("release", "version", "hardware", "instances", "created")
 
 Hardware = Annotated[str | None, Parameter(name="--hardware")]
-Least = Annotated[int | None, Parameter(name="--min-instances")]
-Most = Annotated[int | None, Parameter(name="--max-instances")]
 
 
 @deployments.command(name="list")
-def list_deployments(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """Yours: name, release that serves and newest one, model, hardware, instances."""
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import list_deployments
-
-    with reached(url, token) as api:
-        list_deployments(api, as_json=json)
+def list_deployments(*, as_json: Json = False, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """List your deployments: name, serving and newest release, model, hardware, instances, state of the newest."""
+    with connect(url, token) as api:
+        page = list(api.list_items("/v1/deployments"))
+        print_items(page, DEPLOYMENT_COLUMNS, _deployment_cells, as_json=as_json)
 
 
 @deployments.command(name="show")
-def show(name: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """A deployment as JSON: its newest release, which one serves, and how both stand."""
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import path
-    from deploy.cli.terminal.output import pretty
-
-    with reached(url, token) as api:
-        print(pretty(api.get(path(api, name))))
+def show_deployment(name: str, *, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Show a deployment as JSON: its newest release, the release that serves, and the state of both."""
+    with connect(url, token) as api:
+        print(format_json(api.get(_deployment_path(api, name))))
 
 
 @deployments.command(name="releases")
-def releases(name: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """All that it has had, newest first."""
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import list_releases
-
-    with reached(url, token) as api:
-        list_releases(api, name, as_json=json)
+def list_releases(name: str, *, as_json: Json = False, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """List all releases of a deployment, newest first: number, version, hardware, instances, when it was created."""
+    with connect(url, token) as api:
+        page = list(api.list_items(f"{_deployment_path(api, name)}/releases"))
+        print_items(page, RELEASE_COLUMNS, _release_cells, as_json=as_json)
 
 
 @deployments.command(name="create")
-def create(
+def create_deployment(
     name: str,
     model: str,
     *,
     hardware: Hardware = None,
     min_instances: Annotated[int, Parameter(name="--min-instances")] = 0,
     max_instances: Annotated[int, Parameter(name="--max-instances")] = 1,
-    url: Url = LOCAL,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """A new deployment, of a model's latest version or of the one that is named.
+    """Create a deployment of a model's latest version, or of the version that you name.
 
     Parameters
     ----------
     model
-        owner/name, or owner/name:version; of a version the first digits suffice.
+        owner/name, or owner/name:version. The first digits of a version suffice.
     hardware
-        One of those that `samovar hardware` lists; may be left out if there is only one.
+        One of those that `samovar hardware` lists. You can leave it out if there is only one.
     min_instances
-        How many are kept in any case.
+        The number of instances that stay loaded in any case.
     max_instances
-        How many there may be; 0 pauses it.
+        The maximum number of instances; 0 pauses the deployment.
     """
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import create
-
-    with reached(url, token) as api:
-        create(api, name, model, hardware, min_instances, max_instances)
+    with connect(url, token) as api:
+        reference = references.resolve_model(api, model)
+        body = {
+            "name": name,
+            "model": reference.name,
+            "version": reference.version or references.latest_version(api, reference)["id"],
+            "hardware": hardware or _only_hardware(api),
+            "min_instances": min_instances,
+            "max_instances": max_instances,
+        }
+        created = api.post("/v1/deployments", body)
+    print(f"{created['owner']}/{created['name']}")
 
 
 @deployments.command(name="update")
-def update(
+def update_deployment(
     name: str,
     *,
     version: Annotated[str | None, Parameter(name="--version")] = None,
     hardware: Hardware = None,
-    min_instances: Least = None,
-    max_instances: Most = None,
-    url: Url = LOCAL,
+    min_instances: Annotated[int | None, Parameter(name="--min-instances")] = None,
+    max_instances: Annotated[int | None, Parameter(name="--max-instances")] = None,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """A new release, like the newest one but for what is given. It takes predictions once it is warm.
+    """Make a new release with the changes that you name. It takes predictions once it is warm.
 
     Parameters
     ----------
     version
-        64 hex digits.
+        The version to serve: 64 hex digits.
+    hardware
+        One of those that `samovar hardware` lists.
+    min_instances
+        The number of instances that stay loaded in any case.
+    max_instances
+        The maximum number of instances; 0 pauses the deployment.
     """
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import update
-
-    given = {
+    options = {
         "version": version,
         "hardware": hardware,
         "min_instances": min_instances,
         "max_instances": max_instances,
     }
-    with reached(url, token) as api:
-        update(api, name, {field: value for field, value in given.items() if value is not None})
+    changes = {field: value for field, value in options.items() if value is not None}
+    if not changes:
+        raise UsageError("nothing to change; add --version, --hardware, --min-instances or --max-instances")
+    with connect(url, token) as api:
+        _print_release(api.patch(_deployment_path(api, name), changes))
 
 
 @deployments.command(name="rollback")
-def rollback(
+def rollback_deployment(
     name: str,
     number: Annotated[int | None, Parameter(name="--to")] = None,
     *,
-    url: Url = LOCAL,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """A new release that is like an earlier one.
+    """Make a new release that equals an earlier one.
 
     Parameters
     ----------
     number
-        Of that release; by default the one before the newest.
+        The number of the earlier release; by default, the one before the newest.
     """
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import rollback
-
-    with reached(url, token) as api:
-        rollback(api, name, number)
+    with connect(url, token) as api:
+        body = {} if number is None else {"number": number}
+        _print_release(api.post(f"{_deployment_path(api, name)}/rollback", body))
 
 
 @deployments.command(name="run")
@@ -134,51 +143,77 @@ def run(
     name: str,
     *,
     input: Inputs = (),
-    output_dir: Path = Path(),
-    json: Json = False,
-    url: Url = LOCAL,
+    output_dir: OutputDir = Path(),
+    as_json: JsonResult = False,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> int:
-    """Run what a deployment has, and print what it says as it comes. Ctrl-C cancels the prediction.
+    """Run a deployment, and print its output as it arrives. Ctrl-C cancels the prediction.
 
     Parameters
     ----------
     name
-        owner/name of the deployment.
-    input
-        name=value, or name=@file; given again for each input.
-    output_dir
-        Where files that the model makes are saved.
-    json
-        Print the prediction at its end, as JSON.
+        The deployment: owner/name.
     """
-    from deploy.cli.client.api import reached
-    from deploy.cli.commands.run import run_deployed
-
-    with reached(url, token) as api:
-        return run_deployed(api, name, list(input), output_dir=output_dir, as_json=json)
+    with connect(url, token) as api:
+        return run_deployment(api, name, input, output_dir=output_dir, as_json=as_json)
 
 
 @deployments.command(name="delete")
-def delete(name: str, *, yes: Yes = False, url: Url = LOCAL, token: Token = None) -> int:
-    """Delete a deployment of which no predictions wait or run.
-
-    Parameters
-    ----------
-    yes
-        Do not ask.
-    """
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import delete
-
-    with reached(url, token) as api:
-        return delete(api, name, sure=yes)
+def delete_deployment(name: str, *, yes: Yes = False, url: Url = LOCAL_URL, token: Token = None) -> int:
+    """Delete a deployment that has no waiting or running predictions."""
+    with connect(url, token) as api:
+        path = _deployment_path(api, name)
+        api.get(path)  # a deployment that does not exist is reported before anybody is asked
+        if not yes and not confirm(f"Delete the deployment {name}?"):
+            print_message("nothing was deleted")
+            return 1
+        api.delete(path)
+    print(f"deleted {name}")
+    return 0
 
 
-def hardware(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """What deployments can ask for: SKU and name."""
-    from deploy.cli.client.api import reached
-    from deploy.cli.deployed import list_hardware
+def _deployment_path(api: Api, name: str) -> str:
+    """Return the path of `owner/name`, or of a name in your own account."""
+    owner, _, short_name = name.rpartition("/")
+    return f"/v1/deployments/{owner or api.get('/v1/account')['username']}/{short_name}"
 
-    with reached(url, token) as api:
-        list_hardware(api, as_json=json)
+
+def _only_hardware(api: Api) -> str:
+    hardware: Any = api.get("/v1/hardware")
+    skus = [each["sku"] for each in hardware]
+    if len(skus) != 1:
+        raise UsageError(f"choose the hardware with --hardware: {', '.join(skus)}")
+    return skus[0]
+
+
+def _print_release(deployment: dict[str, Any]) -> None:
+    newest, serving = deployment["current_release"]["number"], deployment["serving"]["number"]
+    note = "" if newest == serving else f"; {serving} serves until it is warm"
+    print(f"release {newest}{note}")
+
+
+def _deployment_cells(deployment: Item) -> Cells:
+    release = deployment["current_release"]
+    return (
+        f"{deployment['owner']}/{deployment['name']}",
+        deployment["serving"]["number"],
+        release["number"],
+        release["model"],
+        *_configuration_cells(release),
+        _newest_state(deployment),
+    )
+
+
+def _release_cells(release: Item) -> Cells:
+    return release["number"], release["version"], *_configuration_cells(release), release["created_at"]
+
+
+def _configuration_cells(release: Item) -> tuple[str, str]:
+    configuration = release["configuration"]
+    return configuration["hardware"], f"{configuration['min_instances']}-{configuration['max_instances']}"
+
+
+def _newest_state(deployment: Item) -> str:
+    state = deployment.get("upcoming") or deployment["serving"]
+    return state.get("error") or ("warm" if state["warm"] else state.get("starting", "cold"))

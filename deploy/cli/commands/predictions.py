@@ -1,147 +1,162 @@
-"""`samovar predictions …` and `samovar models …`, as they are typed."""
+"""The commands `samovar predictions …`."""
 
-from typing import Annotated, Final, Literal
+import sys
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
-from cyclopts import App, Parameter
+from cyclopts import App
+from msgspec import json
+from rich.console import Console
+from rich.text import Text
 
-from deploy.cli.commands.options import LOCAL, Json, Token, Url, Yes
+from deploy.cli.client import references
+from deploy.cli.client.api import Api, connect
+from deploy.cli.client.predictions import describe_failure, describe_status, wait_until_final
+from deploy.cli.client.times import parse_time
+from deploy.cli.commands.options import LOCAL_URL, Json, JsonLines, Limit, Token, Url
+from deploy.cli.terminal.output import Cells, ChunkPrinter, Item, format_json, print_items, print_message
+from deploy.cli.terminal.progress import Progress
+from deploy.errors import UsageError
 
-predictions: Final = App(name="predictions", help="Look at predictions, follow them, cancel them.")
-models: Final = App(name="models", help="Look at the models that can be run, and delete what was pushed.")
+predictions: Final = App(name="predictions")
+
+COLUMNS: Final = ("id", "model", "status", "created", "seconds")
+STATUS_STYLES: Final = {"succeeded": "green", "failed": "red", "canceled": "yellow"}
 
 
 @predictions.command(name="list")
 def list_predictions(
     *,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    limit: Limit = 100,
     source: Literal["api", "web"] | None = None,
     since: str | None = None,
-    json: Json = False,
-    url: Url = LOCAL,
+    as_json: Json = False,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """The newest predictions: id, model, status, when it was made, seconds that it took.
+    """List the newest predictions: id, model, status, when it was created, how many seconds it took.
 
     Parameters
     ----------
-    limit
-        How many, at most.
     source
-        Only those that were made through the API, or on the website.
+        List only predictions created through the API, or on the website.
     since
-        Only those made since then: 2026-01-31T12:00:00Z, or as long ago as 30min, 2h or 7d.
+        List only predictions created after this time, such as 2026-01-31T12:00:00Z, or 30min, 2h or 7d ago.
     """
-    from deploy.cli.browse import list_predictions
-    from deploy.cli.client.api import reached
-    from deploy.cli.client.times import moment
-
-    with reached(url, token) as api:
-        list_predictions(api, limit=limit, source=source, since=moment(since) if since else None, as_json=json)
+    filters = {"source": source, "created_after": parse_time(since) if since else None}
+    query = urlencode({name: value for name, value in filters.items() if value})
+    with connect(url, token) as api:
+        page = api.list_items("/v1/predictions" + (f"?{query}" if query else ""))
+        print_items(list(islice(page, limit)), COLUMNS, _prediction_cells, as_json=as_json)
 
 
 @predictions.command(name="show")
-def show_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """A prediction as JSON. The first characters of its id suffice, as for `cancel` and `watch`."""
-    from deploy.cli.browse import show
-    from deploy.cli.client.api import reached
-    from deploy.cli.client.references import prediction
+def show_prediction(id: str, *, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Show a prediction as JSON.
 
-    with reached(url, token) as api:
-        show(api, f"/v1/predictions/{prediction(api, id)}")
+    Parameters
+    ----------
+    id
+        The id of the prediction; its first characters suffice.
+    """
+    with connect(url, token) as api:
+        print(format_json(api.get(f"/v1/predictions/{references.resolve_prediction(api, id)}")))
 
 
 @predictions.command(name="cancel")
-def cancel_prediction(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """Stop a prediction."""
-    from deploy.cli.client.api import reached
-    from deploy.cli.client.references import prediction
+def cancel_prediction(id: str, *, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Cancel a prediction.
 
-    with reached(url, token) as api:
-        print(api.post(f"/v1/predictions/{prediction(api, id)}/cancel")["status"])
+    Parameters
+    ----------
+    id
+        The id of the prediction; its first characters suffice.
+    """
+    with connect(url, token) as api:
+        print(api.post(f"/v1/predictions/{references.resolve_prediction(api, id)}/cancel")["status"])
 
 
 @predictions.command(name="watch")
-def watch_prediction(id: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> int:
-    """Follow a prediction from its beginning: status, logs and output as they come."""
-    from deploy.cli.browse import watch
-    from deploy.cli.client.api import reached
-    from deploy.cli.client.references import prediction
+def watch_prediction(id: str, *, as_json: JsonLines = False, url: Url = LOCAL_URL, token: Token = None) -> int:
+    """Follow a prediction from its beginning: status, logs and output as they arrive.
 
-    with reached(url, token) as api:
-        return watch(api, prediction(api, id), as_json=json)
+    Parameters
+    ----------
+    id
+        The id of the prediction; its first characters suffice.
+    """
+    with connect(url, token) as api:
+        id = references.resolve_prediction(api, id)
+        stream_url = api.get(f"/v1/predictions/{id}")["urls"].get("stream")
+        if not stream_url:
+            raise UsageError(f"prediction {id} has no stream, as its model returns its output in one piece")
+        _print_events(api, stream_url, as_json=as_json)
+        prediction = wait_until_final(api, "predictions", id)
+    if prediction["status"] == "succeeded":
+        return 0
+    print_message(describe_failure(prediction))
+    return 1
 
 
 @predictions.command(name="follow")
-def follow_predictions(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """All predictions from now on, a line whenever one is made, begins or ends.
+def follow_predictions(*, as_json: JsonLines = False, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Follow all predictions from now on: print a line when one is created, starts or ends.
 
-    In a pipe: id, model, status, the moment of that, seconds that it took, error.
-
-    Parameters
-    ----------
-    json
-        A line of JSON each.
+    In a pipe, a line has: id, model, status, time, how many seconds it took, error.
     """
-    from deploy.cli.client.api import reached
-    from deploy.cli.following import follow
-
-    with reached(url, token) as api:
-        follow(api, as_json=json)
-
-
-@models.command(name="list")
-def list_models(*, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """All models: name, runs, description."""
-    from deploy.cli.browse import list_models
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        list_models(api, as_json=json)
+    console = Console(highlight=False) if sys.stdout.isatty() and not as_json else None
+    with connect(url, token) as api:
+        for event in api.stream_events("/v1/predictions/events"):
+            match event.kind:
+                case "reset":
+                    print_message("some predictions were missed; `samovar predictions list` lists them")
+                case "prediction" if as_json:
+                    print(event.data, flush=True)
+                case "prediction":
+                    _print_change(console, json.decode(event.data))
+                case _:
+                    pass
 
 
-@models.command(name="show")
-def show_model(model: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """A model, or owner/name:version, and the inputs that it takes."""
-    from deploy.cli.browse import show_model
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        show_model(api, model, as_json=json)
-
-
-@models.command(name="versions")
-def list_versions(model: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """A model's versions, newest first: id, when it was made, which one answers."""
-    from deploy.cli.browse import list_versions
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        list_versions(api, model, as_json=json)
-
-
-@models.command(name="logs")
-def show_logs(model: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """What the build and the set-up of a version printed: owner/name:version, or the latest of owner/name."""
-    from deploy.cli.browse import show_logs
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        show_logs(api, model)
+def _print_events(api: Api, stream_url: str, *, as_json: bool) -> None:
+    printer = ChunkPrinter(is_text=False, enabled=not as_json)
+    with Progress("") as progress:
+        for event in api.stream_events(stream_url):
+            if as_json:
+                print(json.encode({"event": event.kind, "id": event.id, "data": event.data}).decode(), flush=True)
+                continue
+            match event.kind:
+                case "status":
+                    progress.update(describe_status(json.decode(event.data)))
+                case "logs":
+                    progress.print_log(event.data)
+                case "output":
+                    printer.add(event.data)
+                case "restarted":
+                    printer.restart()
+                case _:
+                    pass
 
 
-@models.command(name="delete")
-def delete_model(model: str, *, yes: Yes = False, url: Url = LOCAL, token: Token = None) -> int:
-    """Delete a model with all its versions, or one version: owner/name:version. Predictions that wait for it end.
+def _print_change(console: Console | None, prediction: Mapping[str, Any]) -> None:
+    time = prediction.get("completed_at") or prediction.get("started_at") or prediction["created_at"]
+    summary = [prediction["id"], prediction["model"], prediction["status"]]
+    cells = [*summary, time, _total_time(prediction), prediction.get("error")]
+    texts = ["" if cell is None else " ".join(str(cell).split()) for cell in cells]
+    if console is None:
+        print("\t".join(texts), flush=True)
+        return
+    status = Text(texts[2], style=STATUS_STYLES.get(texts[2], ""))
+    console.print(Text("  ".join(texts[:2])), status, Text(" ".join(texts[3:])))
 
-    Parameters
-    ----------
-    model
-        owner/name, or owner/name:version; of a version the first digits suffice.
-    yes
-        Do not ask.
-    """
-    from deploy.cli.client.api import reached
-    from deploy.cli.commands.delete import delete
 
-    with reached(url, token) as api:
-        return delete(api, model, sure=yes)
+def _prediction_cells(prediction: Item) -> Cells:
+    summary = prediction["id"], prediction["model"], prediction["status"]
+    return *summary, prediction["created_at"], _total_time(prediction)
+
+
+def _total_time(prediction: Item) -> object:
+    metrics: Mapping[str, object] = prediction.get("metrics") or {}
+    return metrics.get("total_time")

@@ -1,15 +1,20 @@
-"""`samovar webhooks …`: what was sent to them, sending it again, and the secret that they are signed with."""
+"""The commands `samovar webhooks …`."""
 
-from typing import Annotated, Any, Final, Literal
+from itertools import islice
+from typing import Annotated, Final, Literal
+from urllib.parse import urlencode
 
 from cyclopts import App, Parameter
 
-from deploy.cli.commands.options import LOCAL, Json, Token, Url
+from deploy.cli.client.api import connect
+from deploy.cli.commands.options import LOCAL_URL, Json, Limit, Token, Url
+from deploy.cli.terminal.output import Cells, Item, format_json, print_items, print_table
 
-webhooks: Final = App(name="webhooks", help="What was sent to webhooks, sending it again, and their secret.")
+webhooks: Final = App(name="webhooks")
 
-SIGNING: Final = "/v1/webhooks/default/secret"
-DELIVERIES: Final = "/v1/webhooks/deliveries"
+SECRET_PATH: Final = "/v1/webhooks/default/secret"  # noqa: S105  a path of the API
+DELIVERIES_PATH: Final = "/v1/webhooks/deliveries"
+COLUMNS: Final = ("delivery", "prediction", "event", "state", "attempts", "last", "webhook")
 
 
 @webhooks.command(name="list")
@@ -17,93 +22,72 @@ def list_deliveries(
     *,
     prediction: str | None = None,
     state: Literal["pending", "delivered", "failed", "dropped"] | None = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
-    json: Json = False,
-    url: Url = LOCAL,
+    limit: Limit = 100,
+    as_json: Json = False,
+    url: Url = LOCAL_URL,
     token: Token = None,
 ) -> None:
-    """The newest deliveries: id, prediction, event, state, attempts, what was said last, address.
+    """List the newest deliveries: id, prediction, event, state, attempts, last result, address.
 
     Parameters
     ----------
     prediction
-        Of this one only.
+        List only deliveries for this prediction.
     state
-        pending, delivered, failed or dropped.
-    limit
-        How many.
-    json
-        Print them as JSON.
+        List only deliveries in this state.
     """
-    from itertools import islice
-    from urllib.parse import urlencode
-
-    from deploy.cli.client.api import reached
-    from deploy.cli.terminal.output import pretty, table
-
-    wanted = {name: value for name, value in (("prediction", prediction), ("state", state)) if value}
-    with reached(url, token) as api:
-        found = list(islice(api.pages(f"{DELIVERIES}?{urlencode(wanted)}"), limit))
-    if json:
-        print(pretty(found))
-        return
-    rows = [
-        (d["id"], d["prediction"], d["event"], d["state"], len(d["attempts"]), _last(d), d["webhook"]) for d in found
-    ]
-    table(("delivery", "prediction", "event", "state", "attempts", "last", "webhook"), rows)
+    filters = {"prediction": prediction, "state": state}
+    query = urlencode({name: value for name, value in filters.items() if value})
+    with connect(url, token) as api:
+        page = list(islice(api.list_items(f"{DELIVERIES_PATH}?{query}"), limit))
+    print_items(page, COLUMNS, _delivery_cells, as_json=as_json)
 
 
 @webhooks.command(name="show")
-def show_delivery(id: str, *, json: Json = False, url: Url = LOCAL, token: Token = None) -> None:
-    """Every attempt of a delivery: when, seconds that it took, status, and why it failed.
-
-    Parameters
-    ----------
-    id
-        msg_…: the webhook-id that its receiver saw.
-    json
-        Print it as JSON.
-    """
-    from deploy.cli.client.api import reached
-    from deploy.cli.terminal.output import pretty, table
-
-    with reached(url, token) as api:
-        found = api.get(f"{DELIVERIES}/{id}")
-    if json:
-        print(pretty(found))
+def show_delivery(
+    id: Annotated[str, Parameter(help="The webhook-id that the receiver saw: msg_…")],
+    *,
+    as_json: Json = False,
+    url: Url = LOCAL_URL,
+    token: Token = None,
+) -> None:
+    """Show every attempt of a delivery: when, how many seconds it took, status, and why it failed."""
+    with connect(url, token) as api:
+        delivery = api.get(f"{DELIVERIES_PATH}/{id}")
+    if as_json:
+        print(format_json(delivery))
         return
-    rows = [(each["at"], each["seconds"], each["status"], each["error"]) for each in found["attempts"]]
-    table(("at", "seconds", "status", "error"), rows)
+    rows = [(each["at"], each["seconds"], each["status"], each["error"]) for each in delivery["attempts"]]
+    print_table(("at", "seconds", "status", "error"), rows)
 
 
 @webhooks.command(name="redeliver")
-def redeliver(id: str, *, url: Url = LOCAL, token: Token = None) -> None:
-    """Send it again, now."""
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        print(api.post(f"{DELIVERIES}/{id}/redeliver")["state"])
+def redeliver(id: str, *, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Send a delivery again, now."""
+    with connect(url, token) as api:
+        print(api.post(f"{DELIVERIES_PATH}/{id}/redeliver")["state"])
 
 
 @webhooks.command(name="secret")
-def show_secret(*, url: Url = LOCAL, token: Token = None) -> None:
-    """Print what webhooks are signed with."""
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        print(api.get(SIGNING)["key"])
+def show_secret(*, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Print the secret that signs your webhooks."""
+    with connect(url, token) as api:
+        print(api.get(SECRET_PATH)["key"])
 
 
 @webhooks.command(name="rotate")
-def rotate_secret(*, url: Url = LOCAL, token: Token = None) -> None:
-    """Make a new secret, and print it; the old one signs beside it for a while."""
-    from deploy.cli.client.api import reached
-
-    with reached(url, token) as api:
-        print(api.post(f"{SIGNING}/rotate")["key"])
+def rotate_secret(*, url: Url = LOCAL_URL, token: Token = None) -> None:
+    """Make a new secret and print it. For a while, the old one signs beside it."""
+    with connect(url, token) as api:
+        print(api.post(f"{SECRET_PATH}/rotate")["key"])
 
 
-def _last(delivery: dict[str, Any]) -> object:
+def _delivery_cells(delivery: Item) -> Cells:
+    summary = delivery["id"], delivery["prediction"], delivery["event"], delivery["state"]
+    return *summary, len(delivery["attempts"]), _last_result(delivery), delivery["webhook"]
+
+
+def _last_result(delivery: Item) -> object:
     if not delivery["attempts"]:
         return ""
     last = delivery["attempts"][-1]

@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin, as something that can be waited for."""
+"""Interrupts by Ctrl-C and other signals, as an event to wait for."""
 
 import asyncio
 import os
@@ -16,43 +16,46 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(DeployError):
-    """The user has had enough."""
+    """The user interrupted the command."""
 
 
 class Interrupts:
+    """The signals that ask this process to stop. `requested` is set by the first of them."""
+
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
 
-    def hear(self) -> None:
-        if self.asked.is_set():
-            # Asked twice, nobody wants to wait for anything.
+    def on_signal(self) -> None:
+        """Note a signal; a second one kills all child processes, as nobody wants to wait any more."""
+        if self.requested.is_set():
             kill(descendants(os.getpid()))
-        self.asked.set()
+        self.requested.set()
 
-    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
-        """What comes of the work. It is canceled by an interrupt, which raises `Interrupted`."""
-        asked = asyncio.ensure_future(self.asked.wait())
+    async def run_until_interrupt(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`. An interrupt cancels it and raises `Interrupted`."""
+        interrupt = asyncio.ensure_future(self.requested.wait())
         task = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, interrupt}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             raise Interrupted
         finally:
-            asked.cancel()
+            interrupt.cancel()
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await task
 
 
 @contextmanager
-def interruptible() -> Generator[Interrupts]:
+def catch_interrupts() -> Generator[Interrupts]:
+    """Turn signals into an `Interrupts` event inside the block, except for those that the process ignores."""
     loop, interrupts = asyncio.get_running_loop(), Interrupts()
-    wanted = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
-    for each in wanted:
-        loop.add_signal_handler(each, interrupts.hear)
+    signals = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+    for each in signals:
+        loop.add_signal_handler(each, interrupts.on_signal)
     try:
         yield interrupts
     finally:
-        for each in wanted:
+        for each in signals:
             loop.remove_signal_handler(each)

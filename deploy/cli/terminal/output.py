@@ -1,130 +1,106 @@
-"""How things are shown: for people on a terminal, for programs in a pipe."""
+"""Output for people at a terminal and for programs in a pipe."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec import json
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-FINAL: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
-MUCH: Final = 50_000_000  # bytes; sending them takes long enough to be told how far it is
+from deploy.errors import UsageError
+
+Item = Mapping[str, Any]
+Cells = Sequence[object]
 
 
-def pretty(value: Any) -> str:
+def print_message(text: str) -> None:
+    """Print a message to the person, on stderr: stdout is for what a program may read."""
+    print(f"samovar: {text}", file=sys.stderr, flush=True)
+
+
+def confirm(question: str) -> bool:
+    """Ask a yes-or-no question at the terminal. Raises `UsageError` where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask at; add --yes to confirm")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def print_items(
+    items: Sequence[Item], columns: Sequence[str], cells: Callable[[Item], Cells], *, as_json: bool
+) -> None:
+    """Print items as JSON, or as a table with one row for each: `cells` returns the values of its columns."""
+    if as_json:
+        print(format_json(items))
+    else:
+        print_table(columns, [cells(item) for item in items])
+
+
+def format_json(value: Any) -> str:
+    """Format a value as indented JSON."""
     return json.format(json.encode(value)).decode()
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on a terminal; lines of tab-separated values in a pipe."""
+def format_output(output: Any) -> str:
+    """Format the output of a prediction: a text bare, anything else as JSON."""
+    return output if isinstance(output, str) else format_json(output)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Cells]) -> None:
+    """Print a table on a terminal, or lines of tab-separated values in a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in _texts(row)))
+            print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in _cell_texts(row)))
         return
-    Console().print(drawn(columns, rows))
+    Console().print(render_table(columns, rows))
 
 
-def drawn(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table as rich draws it."""
+def render_table(columns: Sequence[str], rows: Sequence[Cells]) -> Table:
+    """Build a table for rich to print."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")  # what comes first is what one copies
+        table.add_column(column, no_wrap=number == 0, overflow="fold")  # people copy what comes first
     for row in rows:
-        table.add_row(*map(Text, _texts(row)))  # as text: an output with brackets is no markup
+        table.add_row(*map(Text, _cell_texts(row)))  # as Text: an output with brackets is no markup
     return table
 
 
-def _texts(row: Sequence[object]) -> list[str]:
+def _cell_texts(row: Cells) -> list[str]:
     return ["" if cell is None else str(cell) for cell in row]
 
 
-class Progress(AbstractContextManager["Progress"]):
-    """What a prediction is doing, on stderr: a spinner on a terminal, a line per change in a pipe."""
+class ChunkPrinter:
+    """Prints chunks of an output as they arrive. When an attempt is repeated, it skips the chunks it has printed."""
 
-    def __init__(self, status: str) -> None:
-        self._status = ""
-        self._spinner: Any = None
-        self._first = status
+    def __init__(self, *, is_text: bool, enabled: bool) -> None:
+        self.enabled = enabled
+        self._separator = "" if is_text else "\n"
+        self._printed: list[str] = []
+        self._position = 0
 
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            self._spinner = Console(stderr=True).status(self._first)
-            self._spinner.start()
-        self._status = self._first
-        return self
+    def add(self, chunk: str) -> None:
+        """Print the next chunk, unless an earlier attempt printed the same one."""
+        if self._printed[self._position : self._position + 1] != [chunk]:
+            if self._position < len(self._printed):
+                print("\nsamovar: the model started over, and its output is different now:", file=sys.stderr)
+            self._printed[self._position :] = [chunk]
+            print(chunk, end=self._separator, flush=True)
+        self._position += 1
 
-    def says(self, status: str) -> None:
-        if status == self._status or status in FINAL:
-            return  # how it ended is told by what comes after
-        self._status = status
-        if self._spinner:
-            self._spinner.update(status)
-        elif not sys.stderr.isatty():
-            print(f"samovar: {status}", file=sys.stderr, flush=True)
+    def restart(self) -> None:
+        """Begin again at the first chunk, as the attempt is repeated."""
+        self._position = 0
 
-    def log(self, text: str) -> None:
-        """What the model logged, dimmed on a terminal."""
-        if self._spinner:
-            self._spinner.console.print(text.rstrip("\n"), style="dim", markup=False, highlight=False)
-        else:
-            print(text, end="", file=sys.stderr, flush=True)
-
-    def stop(self) -> None:
-        if self._spinner:
-            self._spinner.stop()
-            self._spinner = None
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def finish(self) -> None:
+        """End the line of a text that was printed without a separator."""
+        if self.enabled and not self._separator:
+            print(flush=True)
 
 
-class Transfer(AbstractContextManager["Transfer"]):
-    """How far an upload is, on stderr: a bar on a terminal, a few lines in a pipe."""
-
-    def __init__(self, what: str, size: int) -> None:
-        self._what = what
-        self._size = size
-        self._sent = 0
-        self._told = 0
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.add_task(self._what, total=self._size)
-            self._bar.start()
-        else:
-            print(f"samovar: {self._what}, {amount(self._size)}", file=sys.stderr, flush=True)
-        return self
-
-    def passing(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            yield piece
-            self._sent += len(piece)
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._bar:
-            self._bar.update(0, completed=self._sent)
-            return
-        percent = self._sent * 100 // self._size if self._size >= MUCH else 0
-        if percent >= self._told + 10 and percent < 100:
-            self._told = percent
-            print(f"samovar: {percent} % uploaded", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-
-def amount(size: int) -> str:
-    """Bytes as people read them."""
+def format_bytes(size: int) -> str:
+    """Format a number of bytes in a decimal unit, such as `1.5 kB`."""
     number = float(size)
     for unit in ("B", "kB", "MB"):
         if number < 1000:
@@ -133,8 +109,8 @@ def amount(size: int) -> str:
     return f"{number:.1f} GB"
 
 
-def lasting(seconds: float) -> str:
-    """A time as people tell it, in its largest unit."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in its largest unit, such as `2 h`."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"

@@ -1,16 +1,16 @@
-// Whether each model that the page shows is ready, as runners say it.
+// Keeps the states of the page's models up to date, from what runners report.
 
 import { followWhileVisible } from "./streams.js";
 
 const WORDS = { ready: "Ready", cold: "Loads on demand", none: "No version yet" };
 
 export function watchFleet() {
-  const shown = [...document.querySelectorAll(".state")];
-  for (const each of shown) show(each, each.dataset.state);
+  const elements = [...document.querySelectorAll(".state")];
+  for (const each of elements) show(each, each.dataset.state);
   followWhileVisible("v1/runners/events", {
     runners(text) {
       const instances = JSON.parse(text).runners.flatMap((runner) => runner.instances);
-      for (const each of shown) {
+      for (const each of elements) {
         if (each.dataset.version) show(each, state(instances.filter((one) => one.version === each.dataset.version)));
       }
     },

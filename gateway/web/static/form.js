@@ -1,6 +1,6 @@
-// The fields of the form as the JSON text of an input, and what is wrong with them.
+// Reads the form as the JSON text of an input, and shows what is wrong with its fields.
 
-/** Of the whole form; `wrong` says why a field cannot be read, by its name. */
+/** Read the whole form; `wrong` says why a field cannot be read, by the field's name. */
 export function input(form) {
   const members = [];
   const wrong = new Map();
@@ -15,7 +15,7 @@ export function input(form) {
   return { text: `{${members.join(",")}}`, wrong };
 }
 
-/** JSON is written here and not by JSON.stringify, which cannot hold large integers. Null: it was left out. */
+/** Return a field as JSON, or null if it was left out. Not by JSON.stringify, which cannot hold large integers. */
 function value(field) {
   const control = controlOf(field);
   const { kind, item } = field.dataset;
@@ -23,7 +23,7 @@ function value(field) {
   if (control.validity.badInput) throw new Error("This is not a number.");
   if (kind === "list") {
     const lines = control.value.split("\n").filter((line) => line.trim() !== "");
-    // An empty list is an input like others where there was something to take away.
+    // An empty list counts as an input if the field had a default to remove.
     return lines.length || control.defaultValue.trim() ? `[${lines.map((line) => single(item, line)).join(",")}]` : null;
   }
   if (control.value === "") return kind === "text" && control.defaultValue ? '""' : null;
@@ -39,7 +39,7 @@ function single(kind, text) {
       return text; // the option's value is JSON already
     case "json":
     case "boolean":
-      return parsed(text);
+      return checkJson(text);
     case "file":
       return JSON.stringify(text.trim());
     default:
@@ -54,22 +54,22 @@ function number(text) {
   return String(value);
 }
 
-function parsed(text) {
+function checkJson(text) {
   try {
     JSON.parse(text);
   } catch (error) {
-    throw new Error(`This is not JSON: ${error.message}. Text stands in double quotes.`);
+    throw new Error(`This is not JSON: ${error.message}. Put text in double quotes.`);
   }
   return text;
 }
 
-/** Show what is wrong, by name of the field, and nothing else as wrong; returns what belongs to no field. */
+/** Show what is wrong at each field, and clear all others; return the messages that belong to no field. */
 export function mark(form, wrong) {
-  const left = new Map(wrong);
+  const remaining = new Map(wrong);
   let first = null;
   for (const field of form.querySelectorAll(".field")) {
-    const message = left.get(field.dataset.name);
-    left.delete(field.dataset.name);
+    const message = remaining.get(field.dataset.name);
+    remaining.delete(field.dataset.name);
     const control = controlOf(field);
     const error = field.querySelector(".error");
     error.textContent = message ?? "";
@@ -79,10 +79,10 @@ export function mark(form, wrong) {
     if (message) first ??= control;
   }
   first?.focus();
-  return [...left.values()];
+  return [...remaining.values()];
 }
 
-/** What the server found wrong: `input.times`, `input.images.0`; of a missing field only the sentence says the name. */
+/** Return what the server refused, by field: `input.times`, `input.images.0`. A missing field is named only in the sentence. */
 export function refusals(problem) {
   const wrong = new Map();
   for (const { type, field, description } of problem.invalid_fields ?? []) {
@@ -133,12 +133,12 @@ async function uploadAll(field, files) {
 }
 
 async function upload(file) {
-  const body = new FormData();
-  body.append("content", file, file.name);
-  const answer = await fetch("v1/files", { method: "POST", body });
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(`${file.name} was not taken: ${said.detail}`);
-  return said.urls.get;
+  const form = new FormData();
+  form.append("content", file, file.name);
+  const answer = await fetch("v1/files", { method: "POST", body: form });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(`${file.name} was refused: ${body.detail}`);
+  return body.urls.get;
 }
 
 function controlOf(field) {

@@ -1,9 +1,9 @@
-// The list of predictions, newest first: read once, then kept by what the server says.
+// The list of predictions, newest first: read once, then updated by the server's events.
 
 import { seconds, when, words } from "./words.js";
 import { followWhileVisible } from "./streams.js";
 
-const RANK = { starting: 0, processing: 1 }; // a final status outranks both: what is late changes nothing
+const RANK = { starting: 0, processing: 1 }; // a final status outranks both, so late events change nothing
 
 export function watchPredictions() {
   const body = document.querySelector("#predictions tbody");
@@ -34,36 +34,36 @@ export function watchPredictions() {
   async function page(url) {
     const answer = await fetch(url);
     if (!answer.ok) return;
-    const found = await answer.json();
-    for (const prediction of found.results) put(prediction);
-    next = found.next && new URL(found.next).search;
+    const list = await answer.json();
+    for (const prediction of list.results) put(prediction);
+    next = list.next && new URL(list.next).search;
     older.hidden = !next;
     read = true;
     document.getElementById("nothing").hidden = rows.size > 0;
   }
 
-  async function anew() {
+  async function reload() {
     rows.clear();
     body.replaceChildren();
     await page("v1/predictions");
   }
 
-  function say(yes) {
-    live.dataset.live = yes ? "yes" : "no";
-    live.textContent = yes ? "Live" : "Reconnecting…";
+  function showConnection(isLive) {
+    live.dataset.live = isLive ? "yes" : "no";
+    live.textContent = isLive ? "Live" : "Reconnecting…";
   }
 
   older.addEventListener("click", () => page("v1/predictions" + next));
   followWhileVisible("v1/predictions/events", {
     prediction: (text) => put(JSON.parse(text)),
-    reset: anew,
+    reset: reload,
     fresh() {
-      say(true);
-      page("v1/predictions"); // what is said meanwhile is put in its place all the same
+      showConnection(true);
+      page("v1/predictions"); // events that arrive meanwhile are put in their places all the same
     },
-    back: () => say(true),
+    back: () => showConnection(true),
     lost() {
-      say(false);
+      showConnection(false);
       if (!read) page("v1/predictions");
     },
   });

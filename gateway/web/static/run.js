@@ -1,4 +1,4 @@
-// Running the model of the page, and showing what comes of it while it comes.
+// Runs the page's model, and shows its output as it arrives.
 
 import { input, mark, prepareUploads, refusals } from "./form.js";
 import { file, isFile, text, whole } from "./show.js";
@@ -6,7 +6,7 @@ import { follow } from "./streams.js";
 import { seconds, words } from "./words.js";
 
 const FINAL = new Set(["succeeded", "failed", "canceled", "aborted"]);
-const ENDED = "Your session has ended. Load the page again to sign in.";
+const ENDED = "Your session has ended. Reload the page to sign in.";
 
 const at = (id) => document.getElementById(id);
 
@@ -21,8 +21,8 @@ export function prepareRuns(list) {
     button.disabled = true;
     try {
       await uploaded();
-      const made = await create(form);
-      if (made) view.show(made);
+      const prediction = await create(form);
+      if (prediction) view.show(prediction);
     } finally {
       button.disabled = false;
     }
@@ -31,31 +31,31 @@ export function prepareRuns(list) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   at("cancel").addEventListener("click", () => view.cancel());
-  for (const each of form.querySelectorAll(":disabled")) each.disabled = false; // until now nobody would have listened
+  for (const each of form.querySelectorAll(":disabled")) each.disabled = false; // until now nothing would have handled them
   if (form.dataset.prediction) view.open(form.dataset.prediction);
 }
 
-/** The prediction that was made; null if it was refused, which the form then says. */
+/** Create a prediction; null if it was refused, which the form then shows. */
 async function create(form) {
   const { text, wrong } = input(form);
-  if (wrong.size) return complain(form, wrong, null);
+  if (wrong.size) return showProblems(form, wrong, null);
   const body = `{"version":${JSON.stringify(form.dataset.version)},"input":${text}}`;
   let answer;
   try {
     answer = await fetch("v1/predictions", { method: "POST", headers: { "Content-Type": "application/json" }, body });
   } catch {
-    return complain(form, new Map(), "The server cannot be reached. Nothing was run; try again.");
+    return showProblems(form, new Map(), "The server cannot be reached. Nothing was run; try again.");
   }
-  const said = await answer.json();
+  const content = await answer.json();
   if (!answer.ok) {
-    const wrong = refusals(said);
-    return complain(form, wrong, wrong.size ? null : answer.status === 401 ? ENDED : said.detail);
+    const wrong = refusals(content);
+    return showProblems(form, wrong, wrong.size ? null : answer.status === 401 ? ENDED : content.detail);
   }
-  complain(form, new Map(), null);
-  return said;
+  showProblems(form, new Map(), null);
+  return content;
 }
 
-function complain(form, wrong, general) {
+function showProblems(form, wrong, general) {
   const lines = mark(form, wrong);
   if (general) lines.unshift(general);
   at("problem").textContent = lines.join("\n");
@@ -63,7 +63,7 @@ function complain(form, wrong, general) {
   return null;
 }
 
-/** The place of the page that shows one prediction. */
+/** The part of the page that shows one prediction. */
 class View {
   constructor(form, list) {
     this.list = list;
@@ -140,12 +140,12 @@ class View {
     at("logs").querySelector("pre").append(piece);
   }
 
-  /** As the form's schema says what it is; what it really was is shown once it has ended. */
+  /** Show a piece as the form's schema describes it; what it really was is shown once the prediction has ended. */
   output(piece) {
     const box = at("result");
     const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
     this.append(piece);
-    if (atEnd) box.scrollTop = box.scrollHeight; // who has scrolled up stays where they are
+    if (atEnd) box.scrollTop = box.scrollHeight; // a reader who has scrolled up stays there
   }
 
   append(piece) {
@@ -163,7 +163,7 @@ class View {
   }
 
   fail(detail) {
-    at("failure").textContent = detail || "It failed, and did not say why.";
+    at("failure").textContent = detail || "The prediction failed and gave no reason.";
     at("failure").hidden = false;
   }
 
@@ -181,9 +181,9 @@ class View {
     this.status(prediction.status);
     this.list.put(prediction);
     if (prediction.status === "failed") this.fail(prediction.error);
-    const shown = whole(prediction.output, this.joined);
-    // What stands there already is left alone, so that nothing is read out twice.
-    if (this.text?.textContent !== shown[0]?.textContent || shown.length > 1) at("output").replaceChildren(...shown);
+    const elements = whole(prediction.output, this.joined);
+    // Text that is there already stays, so that screen readers do not read it twice.
+    if (this.text?.textContent !== elements[0]?.textContent || elements.length > 1) at("output").replaceChildren(...elements);
     at("output").setAttribute("aria-busy", "false");
     at("elapsed").textContent = seconds(prediction.metrics?.predict_time);
     this.facts(prediction);

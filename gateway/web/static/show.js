@@ -1,13 +1,13 @@
-// Outputs as elements. They are whatever a model wrote: text stays text, and only our own files are shown.
+// Turns outputs into elements. An output is whatever a model wrote: text stays text, and only our own files are shown.
 
 const KINDS = [
   ["img", /\.(png|jpe?g|gif|webp|avif|bmp|svg)$/i, /^data:image\//],
   ["audio", /\.(wav|mp3|ogg|oga|opus|flac|m4a|aac)$/i, /^data:audio\//],
   ["video", /\.(mp4|webm|mov|m4v|ogv)$/i, /^data:video\//],
 ];
-const DEEPEST = 8;
+const MAX_DEPTH = 8;
 
-/** A whole output. `joined`: pieces of text follow one another without a break. */
+/** Return the elements of a whole output. With `joined`, pieces of text follow one another without a break. */
 export function whole(value, joined) {
   if (typeof value === "string") return isFile(value) ? [file(value)] : [text(value)];
   if (Array.isArray(value) && value.length && value.every((each) => typeof each === "string")) {
@@ -25,14 +25,14 @@ export function text(value) {
   return element;
 }
 
-/** A URL of this server may be written with the address that it is known by elsewhere. */
+/** Return a URL of this server, which may name its public address, as one below the page's own. */
 export function here(url) {
   const { base } = document.getElementById("main").dataset;
   return url.startsWith(base + "/") ? new URL(url.slice(base.length + 1), document.baseURI).href : url;
 }
 
 export function isFile(value) {
-  return ours(value) || KINDS.some(([, , data]) => data.test(value));
+  return isOurs(value) || KINDS.some(([, , data]) => data.test(value));
 }
 
 export function file(value) {
@@ -70,13 +70,13 @@ function json(value) {
   return element;
 }
 
-function ours(value) {
+function isOurs(value) {
   return here(value).startsWith(new URL("v1/outputs/", document.baseURI).href);
 }
 
-/** All files in a value, wherever they stand. */
+/** Return all files in a value, at any depth. */
 function files(value, depth) {
   if (typeof value === "string") return isFile(value) ? [value] : [];
-  if (value === null || typeof value !== "object" || depth > DEEPEST) return [];
+  if (value === null || typeof value !== "object" || depth > MAX_DEPTH) return [];
   return Object.values(value).flatMap((each) => files(each, depth + 1));
 }

@@ -1,4 +1,4 @@
-// What makes the pages live; each part looks for its own place on the page.
+// Starts the scripts of a page; each finds its own elements.
 
 import { watchFleet } from "./fleet.js";
 import { watchPredictions } from "./list.js";

@@ -1,11 +1,11 @@
-// Server-sent events that are never asked for twice: a stream comes back where it was cut off.
+// Server-sent events without repeats: a stream resumes where it was cut off.
 
-const LONGEST = 30_000; // milliseconds between two tries
+const MAX_PAUSE = 30_000; // milliseconds between two attempts
 
 /**
- * Follow a stream. `on` has a function for each event, by its name; besides `fresh` (opened, with nothing said yet) and
- * `lost` (cut off; it will be back). Browsers give up on an answer such as 503: then it is opened anew, after the last
- * event that came.
+ * Follow a stream. `on` has a handler for each event, by its name; also `fresh` (opened for the first time), `lost` (cut
+ * off; it will be back) and `back` (opened again). Browsers give up on a status such as 503: then the stream is opened
+ * again, after the last event that came.
  */
 export function follow(path, on) {
   let source = null;
@@ -24,11 +24,11 @@ export function follow(path, on) {
       else on.back?.();
       fresh = false;
     });
-    for (const [name, heard] of Object.entries(on)) {
+    for (const [name, handler] of Object.entries(on)) {
       source.addEventListener(name, (event) => {
         if (!(event instanceof MessageEvent)) return; // `error` is also what the browser calls a lost connection
         last = event.lastEventId;
-        heard(event.data);
+        handler(event.data);
       });
     }
     source.addEventListener("error", (event) => {
@@ -36,7 +36,7 @@ export function follow(path, on) {
       on.lost?.();
       if (source.readyState !== EventSource.CLOSED) return;
       timer = setTimeout(open, pause);
-      pause = Math.min(pause * 2, LONGEST);
+      pause = Math.min(pause * 2, MAX_PAUSE);
     });
   }
 
@@ -49,16 +49,16 @@ export function follow(path, on) {
   return { close };
 }
 
-/** The same, while the page is to be seen: a browser has few connections to one host, and hidden pages need none. */
+/** Follow a stream while the page is visible: a browser has few connections to one host, and hidden pages need none. */
 export function followWhileVisible(path, on) {
   let stream = null;
-  function look() {
+  function update() {
     if (!document.hidden && !stream) stream = follow(path, on);
     if (document.hidden && stream) {
       stream.close();
       stream = null;
     }
   }
-  document.addEventListener("visibilitychange", look);
-  look();
+  document.addEventListener("visibilitychange", update);
+  update();
 }

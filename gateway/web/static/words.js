@@ -1,4 +1,4 @@
-// How statuses, spans and moments are written.
+// Formats statuses, durations and times for people.
 
 const STATUSES = {
   starting: "Starting",

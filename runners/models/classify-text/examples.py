@@ -1,4 +1,4 @@
-"""Texts with their labels, out of a file: JSON lines, or CSV with a first line that names the columns."""
+"""Examples, that is, texts with their labels, from a file of JSON lines or CSV with a header."""
 
 import csv
 import io
@@ -7,33 +7,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-LARGEST = 50_000_000  # bytes
-FEWEST = 2  # labels
+MAX_BYTES = 50_000_000
+MIN_LABELS = 2
 
 
 class Example(NamedTuple):
+    """A text and its label."""
+
     text: str
     label: str
 
 
 def read(path: Path) -> list[Example]:
-    """Raises `ValueError`, which names the line."""
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"examples: the file may have {LARGEST:,} bytes")
+    """Read all examples of a file. Raises `ValueError`, which names the line."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"examples: the file may have at most {MAX_BYTES:,} bytes")
     try:
         content = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("examples: the file is no text in UTF-8") from None
-    rows = lines(content) if content.lstrip().startswith("{") else table(content)
-    found = [example(number, row) for number, row in rows]
-    if len({each.label for each in found}) < FEWEST:
+    rows = json_lines(content) if content.lstrip().startswith("{") else csv_rows(content)
+    examples = [example(number, row) for number, row in rows]
+    if len({each.label for each in examples}) < MIN_LABELS:
         raise ValueError(
-            f"examples: {len(found)} with fewer than {FEWEST} different labels; there is nothing to tell apart"
+            f"examples: {len(examples)} with fewer than {MIN_LABELS} different labels; there is nothing to tell apart"
         )
-    return found
+    return examples
 
 
-def lines(content: str) -> Iterator[tuple[int, Any]]:
+def json_lines(content: str) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each line."""
     for number, line in enumerate(content.splitlines(), 1):
         if line.strip():
             try:
@@ -42,13 +45,15 @@ def lines(content: str) -> Iterator[tuple[int, Any]]:
                 raise ValueError(f"examples: line {number} is no JSON: {error.msg}") from None
 
 
-def table(content: str) -> Iterator[tuple[int, Any]]:
+def csv_rows(content: str) -> Iterator[tuple[int, Any]]:
+    """Yield the line number and the columns of each row."""
     reader = csv.DictReader(io.StringIO(content, newline=""))
     for row in reader:
         yield reader.line_num, row
 
 
 def example(number: int, row: Any) -> Example:
+    """Return the example in a row. Raises `ValueError`."""
     text, label = (row.get("text"), row.get("label")) if isinstance(row, dict) else (None, None)
     if not isinstance(text, str) or not isinstance(label, str) or not label.strip():
         raise ValueError(f'examples: line {number} needs a text and a label, as in {{"text": "…", "label": "…"}}')

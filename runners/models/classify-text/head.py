@@ -1,4 +1,4 @@
-"""What is trained: one layer from an embedding to a score per label, and the file that it is kept in."""
+"""The trained layer, from an embedding to a score per label, and the file that stores it."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,14 @@ from embedding import SIZE
 
 
 def new(labels: list[str]) -> Any:
+    """Return an untrained layer."""
     import torch
 
     return torch.nn.Linear(SIZE, len(labels))
 
 
 def save(path: Path, layer: Any, labels: list[str]) -> None:
+    """Write a layer and its labels to a file."""
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in layer.state_dict().items()}
@@ -21,6 +23,7 @@ def save(path: Path, layer: Any, labels: list[str]) -> None:
 
 
 def load(path: Path) -> tuple[Any, list[str]]:
+    """Read a layer and its labels from a file."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:

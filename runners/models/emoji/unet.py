@@ -1,4 +1,4 @@
-"""The network that was taught to draw: which way a noisy picture has to go to become the one that a text describes."""
+"""The trained network: it predicts how a noisy picture has to change to become what a text describes."""
 
 import math
 
@@ -15,6 +15,8 @@ HEADS = 4
 
 
 class UNet(nn.Module):
+    """A U-Net with three resolutions."""
+
     def __init__(self) -> None:
         super().__init__()
         fine, middle, coarse = WIDTHS
@@ -36,35 +38,40 @@ class UNet(nn.Module):
         self.leave = nn.Conv2d(fine, 3, 3, padding=1)
 
     def forward(self, pictures: Tensor, times: Tensor, texts: Tensor) -> Tensor:
-        """Times run from 0, all noise, to 1, all picture."""
-        told = functional.silu(self.time(waves(times)) + self.text(texts))
-        fine = self.down1(self.enter(pictures), told)
-        middle = self.down2(self.halve1(fine), told)
-        coarse = self.attend3(self.down3(self.halve2(middle), told))
-        deep = self.attend_middle(self.middle(coarse, told))
-        deep = self.up3(torch.cat([deep, coarse], 1), told)
-        deep = self.up2(torch.cat([doubled(deep), middle], 1), told)
-        deep = self.up1(torch.cat([doubled(deep), fine], 1), told)
+        """Return the direction of change. Times run from 0, all noise, to 1, all picture."""
+        condition = functional.silu(self.time(time_features(times)) + self.text(texts))
+        fine = self.down1(self.enter(pictures), condition)
+        middle = self.down2(self.halve1(fine), condition)
+        coarse = self.attend3(self.down3(self.halve2(middle), condition))
+        deep = self.attend_middle(self.middle(coarse, condition))
+        deep = self.up3(torch.cat([deep, coarse], 1), condition)
+        deep = self.up2(torch.cat([double(deep), middle], 1), condition)
+        deep = self.up1(torch.cat([double(deep), fine], 1), condition)
         return self.leave(functional.silu(self.norm(deep)))
 
 
 class Residual(nn.Module):
-    def __init__(self, taken: int, given: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, taken)
-        self.conv1 = nn.Conv2d(taken, given, 3, padding=1)
-        self.norm2 = nn.GroupNorm(GROUPS, given)
-        self.conv2 = nn.Conv2d(given, given, 3, padding=1)
-        self.shift = nn.Linear(INNER, 2 * given)
-        self.skip = nn.Conv2d(taken, given, 1) if taken != given else nn.Identity()
+    """A residual block whose features are scaled and shifted by text and time."""
 
-    def forward(self, data: Tensor, told: Tensor) -> Tensor:
-        made = self.conv1(functional.silu(self.norm1(data)))
-        factor, offset = self.shift(told)[:, :, None, None].chunk(2, 1)
-        return self.skip(data) + self.conv2(functional.silu(self.norm2(made) * (1 + factor) + offset))
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shift = nn.Linear(INNER, 2 * out_channels)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
+
+    def forward(self, data: Tensor, condition: Tensor) -> Tensor:
+        """Add the convolved data to the data itself."""
+        result = self.conv1(functional.silu(self.norm1(data)))
+        factor, offset = self.shift(condition)[:, :, None, None].chunk(2, 1)
+        return self.skip(data) + self.conv2(functional.silu(self.norm2(result) * (1 + factor) + offset))
 
 
 class Attention(nn.Module):
+    """Self-attention over all positions of a picture."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, channels)
@@ -72,18 +79,21 @@ class Attention(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, data: Tensor) -> Tensor:
+        """Add the attended data to the data itself."""
         count, channels, height, width = data.shape
         split = self.qkv(self.norm(data)).reshape(count, 3, HEADS, channels // HEADS, height * width)
-        made = functional.scaled_dot_product_attention(*split.transpose(-1, -2).unbind(1))
-        return data + self.out(made.transpose(-1, -2).reshape(data.shape))
+        result = functional.scaled_dot_product_attention(*split.transpose(-1, -2).unbind(1))
+        return data + self.out(result.transpose(-1, -2).reshape(data.shape))
 
 
-def waves(times: Tensor) -> Tensor:
+def time_features(times: Tensor) -> Tensor:
+    """Return sines and cosines of the times, at several frequencies."""
     half = WAVES // 2
     pitches = torch.exp(-math.log(1000) * torch.arange(half, device=times.device) / half)
     angles = 1000 * times[:, None] * pitches
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-def doubled(data: Tensor) -> Tensor:
+def double(data: Tensor) -> Tensor:
+    """Double the height and width."""
     return functional.interpolate(data, scale_factor=2.0)

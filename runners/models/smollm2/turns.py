@@ -1,4 +1,4 @@
-"""What has been said so far, as the model's chat template takes it."""
+"""The turns of a conversation, as the model's chat template takes them."""
 
 import json
 from typing import Any
@@ -7,24 +7,25 @@ ROLES = ("system", "user", "assistant")
 
 
 def turns(system_prompt: str, prompt: str, messages: str | None) -> list[dict[str, str]]:
-    """A question, or the conversation that stands in `messages`. Raises `ValueError`."""
-    said = [{"role": "user", "content": prompt}] if messages is None else _read(messages)
-    first = [{"role": "system", "content": system_prompt}] if system_prompt and said[0]["role"] != "system" else []
-    return first + said
+    """Return the turns of a prompt, or of the conversation in `messages`. Raises `ValueError`."""
+    conversation = [{"role": "user", "content": prompt}] if messages is None else _read(messages)
+    if system_prompt and conversation[0]["role"] != "system":
+        return [{"role": "system", "content": system_prompt}, *conversation]
+    return conversation
 
 
 def _read(messages: str) -> list[dict[str, str]]:
     try:
-        given: Any = json.loads(messages)
+        conversation: Any = json.loads(messages)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"messages: this is not JSON: {error}") from None
-    if not isinstance(given, list) or not given:
+    if not isinstance(conversation, list) or not conversation:
         raise ValueError("messages: give a list of one message at least")
-    return [_turn(each, index) for index, each in enumerate(given)]
+    return [_turn(each, index) for index, each in enumerate(conversation)]
 
 
-def _turn(given: Any, index: int) -> dict[str, str]:
-    role, content = (given.get("role"), given.get("content")) if isinstance(given, dict) else (None, None)
+def _turn(message: Any, index: int) -> dict[str, str]:
+    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
     if role not in ROLES or not isinstance(content, str):
         raise ValueError(f"messages[{index}]: give a role, which is one of {', '.join(ROLES)}, and content, a text")
     return {"role": role, "content": content}

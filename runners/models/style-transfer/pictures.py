@@ -1,6 +1,6 @@
-"""A picture that somebody sent is opened, or refused with a reason.
+"""Opening a picture that somebody sent, or refusing it with a reason.
 
-Each model's folder stands alone, so several have a copy of this file; a test says that they are the same.
+Each model's folder stands alone, so several have a copy of this file. A test holds the copies together.
 """
 
 from pathlib import Path
@@ -9,39 +9,42 @@ from typing import Any
 from PIL import Image, ImageOps
 
 
-def opened(name: str, path: Path, most: int, least: int, wanted: int = 0) -> Any:
-    """RGB, or RGBA where some of it can be seen through, and upright; never larger than memory bears.
+def open_picture(name: str, path: Path, max_pixels: int, min_side: int, target_side: int = 0) -> Any:
+    """Open a picture upright, as RGB, or as RGBA if it has transparency. Raises `ValueError`, which names the input.
 
-    `most` counts pixels, `least` those of the shorter side. Where the format can be read smaller than it is, it is,
-    down to `wanted`. Raises `ValueError`, which names the input.
+    `min_side` is for the shorter side, in pixels. If the format can be read at a smaller size, it is, down to
+    `target_side`.
     """
     try:
         with Image.open(path) as picture:
-            check(name, picture.width, picture.height, most, least)
-            if wanted:
-                picture.draft("RGB", (wanted, wanted))
+            check_size(name, picture.width, picture.height, max_pixels, min_side)
+            if target_side:
+                picture.draft("RGB", (target_side, target_side))
             picture.load()
             upright: Any = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I;16"):  # else what is over 255 becomes white
-                upright = upright.point(high).convert("L")
+            if upright.mode.startswith("I;16"):  # else values over 255 would become white
+                upright = upright.point(upper_byte).convert("L")
             return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name}: not a picture that can be read (png, jpeg, webp, …): {said(error)}") from None
+        raise ValueError(f"{name}: not a picture that can be read (png, jpeg, webp, …): {reason(error)}") from None
 
 
-def check(name: str, width: int, height: int, most: int, least: int) -> None:
-    if width * height > most:
-        raise ValueError(f"{name}: {width} x {height} is too large; give it at most {most / 1_000_000:g} megapixels")
-    if min(width, height) < least:
-        raise ValueError(f"{name}: {width} x {height} is too small; each side needs at least {least} pixels")
+def check_size(name: str, width: int, height: int, max_pixels: int, min_side: int) -> None:
+    """Raise `ValueError` for a picture that is too large or too small."""
+    if width * height > max_pixels:
+        raise ValueError(
+            f"{name}: {width} x {height} is too large; give it at most {max_pixels / 1_000_000:g} megapixels"
+        )
+    if min(width, height) < min_side:
+        raise ValueError(f"{name}: {width} x {height} is too small; each side needs at least {min_side} pixels")
 
 
-def high(value: Any) -> Any:
-    """The upper 8 of 16 bits."""
+def upper_byte(value: Any) -> Any:
+    """Return the upper 8 of 16 bits."""
     return value * (1 / 256)
 
 
-def said(error: BaseException) -> str:
-    """Without the path, which is of no use to who sent the file."""
+def reason(error: BaseException) -> str:
+    """Return why a file cannot be read, without its path, which is of no use to the sender."""
     text = str(error)
     return "unknown format" if "cannot identify" in text else text

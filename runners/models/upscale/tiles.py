@@ -1,31 +1,35 @@
-"""A picture cut into tiles, each seen with what is around it, so that no seam shows where they meet."""
+"""Cutting a picture into tiles, each with a margin around it, so that no seam shows where they meet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, bottom."""
+"""A rectangle: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    seen: Box
-    """What is looked at, of the picture."""
-    kept: Box
-    """What is kept of it, from its own corner."""
-    place: tuple[int, int]
+    """A part of a picture, and what is used of it once it is enlarged."""
+
+    source: Box
+    """The part of the picture, with its margin."""
+    crop: Box
+    """What is used of the part, counted from its own corner."""
+    position: tuple[int, int]
     """Where that belongs in the picture."""
 
 
-def tiles(width: int, height: int, side: int, around: int) -> Iterator[Tile]:
+def cut_tiles(width: int, height: int, side: int, margin: int) -> Iterator[Tile]:
+    """Yield the tiles of a picture, each up to `side` pixels wide and high."""
     for top in range(0, height, side):
         for left in range(0, width, side):
             right, bottom = min(left + side, width), min(top + side, height)
-            x, y = max(left - around, 0), max(top - around, 0)
-            seen = (x, y, min(right + around, width), min(bottom + around, height))
-            yield Tile(seen, (left - x, top - y, right - x, bottom - y), (left, top))
+            x, y = max(left - margin, 0), max(top - margin, 0)
+            source = (x, y, min(right + margin, width), min(bottom + margin, height))
+            yield Tile(source, (left - x, top - y, right - x, bottom - y), (left, top))
 
 
-def scaled(box: Box, by: int) -> Box:
+def scale_box(box: Box, by: int) -> Box:
+    """Multiply all coordinates of a box."""
     left, top, right, bottom = box
     return left * by, top * by, right * by, bottom * by

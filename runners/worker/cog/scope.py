@@ -1,68 +1,73 @@
-"""What belongs to the prediction that runs: its metrics, and the context that came with it."""
+"""The scope of a running prediction: its metrics, and the context that came with it."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
-from .metrics import Metrics, Mode, Nowhere
-from .shares import Shares
+from .call_metrics import CallMetrics
+from .metrics import DiscardedMetrics, Metrics, Mode
 
 __all__ = ["Mode", "Scope", "current_scope", "scoped"]
 
 
 class Scope:
-    def __init__(self, shares: Shares | None = None) -> None:
-        self._shares = shares or Shares()
+    """The scope of a prediction, or of a batch of them, that user code gets from `current_scope()`."""
+
+    def __init__(self, metrics: CallMetrics | None = None) -> None:
+        self._call_metrics = metrics or CallMetrics()
         self.context: dict[str, str] = {}
 
     @property
     def metrics(self) -> Metrics:
-        inside = _inside.get()
-        return inside[1] if inside is not None and inside[0] is self else self._shares.all
+        """The metrics of the batch, or within `item` those of one input."""
+        entered = _entered_item.get()
+        return entered[1] if entered is not None and entered[0] is self else self._call_metrics.shared
 
     def record_metric(self, key: str, value: Any, mode: Mode | None = None) -> None:
+        """Record a metric. `mode` is one of replace, incr and append."""
         self.metrics.record(key, value, mode)
 
     @contextmanager
     def item(self, index: int) -> Generator["Scope"]:
-        """What is printed and recorded in here is one input's of the batch alone. Outside of a batch there is one."""
-        many = len(self._shares.each)
-        if not 0 <= index < many:
-            raise IndexError(f"item {index}: there {'are' if many > 1 else 'is'} {many}, counted from 0")
+        """Give what is printed and recorded within the block to one input of the batch. Outside of one there is one."""
+        count = len(self._call_metrics.by_item)
+        if not 0 <= index < count:
+            raise IndexError(f"item {index}: there {'are' if count > 1 else 'is'} {count}, counted from 0")
         # By value and not by token: a generator that yields in here may be closed in another context.
-        before = _inside.get()
-        _inside.set((self, self._shares.each[index]))
+        before = _entered_item.get()
+        _entered_item.set((self, self._call_metrics.by_item[index]))
         try:
-            with self._shares.alone(index):
+            with self._call_metrics.own_log(index):
                 yield self
         finally:
-            _inside.set(before)
+            _entered_item.set(before)
 
     def __repr__(self) -> str:
         return f"Scope({self.metrics!r})"
 
 
-_inside: Final[ContextVar[tuple[Scope, Metrics] | None]] = ContextVar("inside", default=None)
+_entered_item: Final[ContextVar[tuple[Scope, Metrics] | None]] = ContextVar("entered_item", default=None)
 _current: Final[ContextVar[Scope]] = ContextVar("scope")
-_entered: Final[list[Scope]] = []
-"""Of this process: a thread that a predictor starts does not inherit the variable."""
+_open_scopes: Final[list[Scope]] = []
+"""All open scopes of this process: a thread that a predictor starts does not inherit the variable."""
 
 
 def current_scope() -> Scope:
-    """The scope of the prediction that runs; outside of one, a scope that nobody reads."""
+    """Return the scope of the prediction that runs; outside of one, a scope that nobody reads."""
     scope = _current.get(None)
     if scope is not None:
         return scope
-    return _entered[0] if len(_entered) == 1 else Scope(Shares(Nowhere()))
+    return _open_scopes[0] if len(_open_scopes) == 1 else Scope(CallMetrics(DiscardedMetrics()))
 
 
 @contextmanager
 def scoped(scope: Scope) -> Generator[None]:
+    """Make a scope the current one within the block."""
     token = _current.set(scope)
-    _entered.append(scope)
+    _open_scopes.append(scope)
     try:
         yield
     finally:
-        _entered.remove(scope)
+        _open_scopes.remove(scope)
         _current.reset(token)

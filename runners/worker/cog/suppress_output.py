@@ -1,4 +1,4 @@
-"""Silence, also of native code."""
+"""`suppress_output`: silence, also for native code."""
 
 import os
 import sys
@@ -8,19 +8,19 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_output() -> Generator[None]:
-    """What is printed inside goes nowhere."""
+    """Discard what is printed within the block."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    kept = [(fd, os.dup(fd)) for fd in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    copies = [(fd, os.dup(fd)) for fd in (1, 2)]
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        for fd, _ in kept:
-            os.dup2(nowhere, fd)
+        for fd, _ in copies:
+            os.dup2(devnull, fd)
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        for fd, copy in kept:
+        for fd, copy in copies:
             os.dup2(copy, fd)
             os.close(copy)
-        os.close(nowhere)
+        os.close(devnull)

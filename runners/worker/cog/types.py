@@ -1,4 +1,4 @@
-"""The types under the name that older predictors import them by."""
+"""The types under the names that older predictors import."""
 
 from .files import File, Path, URLFile, URLPath
 from .input import Input
@@ -9,7 +9,7 @@ CogFile = File
 CogPath = Path
 CogSecret = Secret
 Weights = File | Path | str
-"""Of `setup(weights)`. What comes is the text of `COG_WEIGHTS`, or None."""
+"""The type of the parameter of `setup(weights)`. Its value is the text of `COG_WEIGHTS`, or None."""
 
 __all__ = [
     "AsyncConcatenateIterator",

@@ -1,4 +1,4 @@
-"""Memory that a worker holds: how much of the devices', and how it is given back while the model rests."""
+"""Parking: a model's weights move to host memory while it rests, and back. Also what memory a worker has needed."""
 
 import gc
 import sys
@@ -7,79 +7,86 @@ from resource import RUSAGE_SELF, getrusage
 from time import perf_counter
 from typing import Any, Final, Protocol
 
-from ..frames import FromWorker, Park, Parked, Took
-from ..predictor.loader import describe
+from ..errors import describe_error
+from ..frames import FromWorker, MemoryPeak, Park, Parked
 from . import allocator
-from .torch_modules import Module, fetched, imported, spread, tensors
+from .torch_modules import Module, imported_torch, is_offloaded, is_spread, tensors_of
 
-WORTH: Final = 16_000_000  # bytes
+REPORT_BYTES: Final = 16_000_000
+"""By how much resident memory has to grow before it is reported again."""
 
 
-class Sink(Protocol):
+class FrameSink(Protocol):
+    """A sender of frames to the agent."""
+
     def send(self, *frames: FromWorker) -> None: ...
 
 
-class Memory:
-    """Of a predictor that is set up. Its `modules` may be moved."""
+class ModelMemory:
+    """The memory of a predictor that is set up: it parks the predictor's modules and reports memory peaks.
 
-    def __init__(self, modules: Mapping[str, Module], link: Sink) -> None:
+    The loops of `run` own it and call it between calls into user code. `modules` are those that may be moved.
+    """
+
+    def __init__(self, modules: Mapping[str, Module], agent: FrameSink) -> None:
         self._modules = modules
-        self._link = link
-        self._homes: dict[int, Any] = {}
-        """Devices of tensors that are parked, by where they lie meanwhile."""
+        self._agent = agent
+        self._devices: dict[int, Any] = {}
+        """The devices of parked tensors, by where each lies in host memory meanwhile."""
         self._parked = False
-        self._told = 0
-        self._host = resident()
+        self._device_peak = 0
+        self._host_peak = peak_resident_bytes()
 
-    def parkable(self) -> bool:
-        """All that is on a device can leave it and come back, as far as one can see."""
+    def is_parkable(self) -> bool:
+        """Return whether all that is on a device can leave it and come back, as far as one can see."""
         modules = self._modules.values()
-        if any(fetched(module) or spread(module) for module in modules):
+        if any(is_offloaded(module) or is_spread(module) for module in modules):
             return False
-        return not _cuda() or any(tensor.is_cuda for module in modules for tensor in tensors(module))
+        return not _cuda() or any(tensor.is_cuda for module in modules for tensor in tensors_of(module))
 
-    def peak(self) -> int:
-        """The most that torch has had of all devices together, in bytes."""
+    def measure_device_peak(self) -> int:
+        """Return the most that torch has had of all devices together, in bytes."""
         cuda = _cuda()
         if not cuda:
             return 0
         stats = [cuda.memory_stats_as_nested_dict(device) for device in range(cuda.device_count())]
-        self._told = sum(found["reserved_bytes"]["all"]["peak"] for found in stats)
-        return self._told
+        self._device_peak = sum(of_device["reserved_bytes"]["all"]["peak"] for of_device in stats)
+        return self._device_peak
 
-    def tell(self) -> None:
-        """If it has grown since it was last asked for, by what is worth a word."""
-        before, host = self._told, resident()
-        if self.peak() > before or host >= self._host + WORTH:
-            self._host = host
-            self._link.send(Took(self._told, host))
+    def report_growth(self) -> None:
+        """Send the peaks if they have grown since they were last measured: the host's by at least `REPORT_BYTES`."""
+        before, host = self._device_peak, peak_resident_bytes()
+        if self.measure_device_peak() > before or host >= self._host_peak + REPORT_BYTES:
+            self._host_peak = host
+            self._agent.send(MemoryPeak(self._device_peak, host))
 
-    def answer(self, park: Park) -> None:
-        began = perf_counter()
+    def carry_out(self, request: Park) -> None:
+        """Park the model or bring it back, as requested, and answer with `Parked`."""
+        started = perf_counter()
         error = None
-        if park.parked != self._parked:
-            error = self._leave() if park.parked else self._come_back()
-        self._link.send(Parked(self._parked, perf_counter() - began, error))
+        if request.parked != self._parked:
+            error = self._park() if request.parked else self._unpark()
+        self._agent.send(Parked(self._parked, perf_counter() - started, error))
 
-    def _leave(self) -> str | None:
+    def _park(self) -> str | None:
         try:
             self._move(self._to_cpu)
             self._parked = True
         except Exception as error:  # noqa: BLE001  whatever torch says, it goes on where it was
-            self._move(self._home)
-            return f"the model stays on its device: {describe(error)}"
+            self._move(self._to_device)
+            return f"the model stays on its device: {describe_error(error)}"
         finally:
-            give_back()
+            release_memory()
         return None
 
-    def _come_back(self) -> str | None:
+    def _unpark(self) -> str | None:
         try:
-            self._move(self._home)
+            self._move(self._to_device)
         except Exception as error:  # noqa: BLE001  most likely no room is left
             self._move(self._to_cpu)
-            give_back()
-            return f"the model stays parked: {describe(error)}"
-        self._homes.clear()
+            release_memory()
+            return f"the model stays parked: {describe_error(error)}"
+        self._devices.clear()
         self._parked = False
         return None
 
@@ -91,22 +98,22 @@ class Memory:
         if not tensor.is_cuda:
             return tensor
         moved = tensor.to("cpu")
-        self._homes[moved.data_ptr()] = tensor.device
+        self._devices[moved.data_ptr()] = tensor.device
         return moved
 
-    def _home(self, tensor: Any) -> Any:
-        device = None if tensor.is_cuda else self._homes.get(tensor.data_ptr())
+    def _to_device(self, tensor: Any) -> Any:
+        device = None if tensor.is_cuda else self._devices.get(tensor.data_ptr())
         return tensor if device is None else tensor.to(device)
 
 
-def resident() -> int:
-    """Bytes of this process, the most that there were: half a microsecond, where /proc takes ten."""
+def peak_resident_bytes() -> int:
+    """Return the most resident memory that this process has had: half a microsecond, where /proc takes ten."""
     size = getrusage(RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else size * 1024
 
 
-def give_back() -> None:
-    """What nobody uses any more goes to the system, and to the others on the device."""
+def release_memory() -> None:
+    """Return memory that nobody uses any more to the system, and to the others on the device."""
     gc.collect()
     if cuda := _cuda():
         cuda.empty_cache()
@@ -114,6 +121,6 @@ def give_back() -> None:
 
 
 def _cuda() -> Any:
-    """`torch.cuda`, if the predictor uses it."""
-    torch = imported()
+    """Return `torch.cuda` if the predictor uses it."""
+    torch = imported_torch()
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None

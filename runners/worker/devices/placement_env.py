@@ -7,22 +7,22 @@ from msgspec import json
 
 from ..frames import Placement
 
-NAME: Final = "SAMOVAR_PLACEMENT"
-_COUNTS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+VARIABLE: Final = "SAMOVAR_PLACEMENT"
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def taken(environ: MutableMapping[str, str]) -> Placement:
-    """Without one everything is as the libraries like it."""
-    text = environ.pop(NAME, "")
-    plan = json.decode(text, type=Placement) if text else Placement()
-    if plan.threads > 0:
-        _share_the_cores(environ, plan.threads)
-    return plan
+def take_placement(environ: MutableMapping[str, str]) -> Placement:
+    """Remove the plan from `environ` and return it. Without one the libraries choose for themselves."""
+    text = environ.pop(VARIABLE, "")
+    placement = json.decode(text, type=Placement) if text else Placement()
+    if placement.threads > 0:
+        _limit_threads(environ, placement.threads)
+    return placement
 
 
-def _share_the_cores(environ: MutableMapping[str, str], threads: int) -> None:
-    """What the model's own environment says stays. Libraries read these when they are imported."""
-    for name in _COUNTS:
+def _limit_threads(environ: MutableMapping[str, str], threads: int) -> None:
+    """Set what libraries read when they are imported. What the model's own environment says wins."""
+    for name in _THREAD_VARIABLES:
         environ.setdefault(name, str(threads))
     # Threads that spin while they wait make everything beside them ten times slower, and themselves with it.
     environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

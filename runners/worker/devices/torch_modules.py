@@ -1,45 +1,50 @@
-"""The torch modules that a predictor holds after its set-up, and where they are."""
+"""The torch modules that a predictor holds after its set-up, and the devices they are on."""
 
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 Device = int | str
-"""As accelerate names them: 0, 1, ..., `cpu`, `disk`."""
+"""A device as accelerate names it: 0, 1, ..., `cpu`, `disk`."""
 
 Module = Any
 """A `torch.nn.Module`: torch is the predictor's, and not ours to import."""
 
+_LAST_DEVICES: Final = ("cpu", "disk", "meta")
 
-def imported() -> Any:
-    """Torch, if the predictor has imported it, and all of it; else None."""
+
+def imported_torch() -> Any:
+    """Return torch if the predictor has imported it completely, else None."""
     torch: Any = sys.modules.get("torch")
     return torch if hasattr(torch, "nn") and hasattr(torch, "cuda") else None
 
 
-def found(predictor: object) -> dict[str, Module]:
-    """By the attribute that holds each: also one level deep in its lists and dicts, and in its pipelines."""
-    torch = imported()
+def find_modules(predictor: object) -> dict[str, Module]:
+    """Return the predictor's modules by the attribute that holds each.
+
+    It looks one level deep into lists and dicts too, and into pipelines.
+    """
+    torch = imported_torch()
     if torch is None or not hasattr(predictor, "__dict__"):
         return {}
     return {
         name: module
         for attribute, value in list(vars(predictor).items())
-        for name, module in _within(attribute, value)
+        for name, module in _candidates(attribute, value)
         if isinstance(module, torch.nn.Module)
     }
 
 
-def placed(predictor: object) -> dict[str, str]:
-    """Where each is, in words."""
-    return {name: words(devices(module)) for name, module in found(predictor).items()}
+def describe_modules(predictor: object) -> dict[str, str]:
+    """Return the names of the predictor's modules, and the devices of each as text."""
+    return {name: format_devices(devices_of(module)) for name, module in find_modules(predictor).items()}
 
 
-def _within(name: str, value: object) -> Iterator[tuple[str, object]]:
-    yield from _shown(name, value)
+def _candidates(name: str, value: object) -> Iterator[tuple[str, object]]:
+    yield from _with_components(name, value)
     for key, inner in _items(value):
-        yield from _shown(f"{name}[{key!r}]", inner)
+        yield from _with_components(f"{name}[{key!r}]", inner)
 
 
 def _items(value: object) -> Iterable[tuple[object, object]]:
@@ -48,21 +53,21 @@ def _items(value: object) -> Iterable[tuple[object, object]]:
     return enumerate(cast("list[object]", value)) if isinstance(value, list | tuple) else ()
 
 
-def _shown(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Itself, or what it shows as a pipeline of diffusers or transformers does."""
+def _with_components(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield the value, and its components if it is a pipeline as diffusers or transformers has them."""
     yield name, value
     torch: Any = sys.modules["torch"]
     if isinstance(value, torch.nn.Module | type):
         return
-    if isinstance(components := _asked(value, "components"), dict):
+    if isinstance(components := _read_attribute(value, "components"), dict):
         for key, inner in cast("dict[str, object]", components).items():
             yield f"{name}.{key}", inner
     else:
-        yield f"{name}.model", _asked(value, "model")
+        yield f"{name}.model", _read_attribute(value, "model")
 
 
-def _asked(value: object, attribute: str) -> object:
-    """Only of what has it: some objects make up whatever they are asked for."""
+def _read_attribute(value: object, attribute: str) -> object:
+    """Return an attribute that really exists, else None: some objects make up whatever they are asked for."""
     missing = object()
     if inspect.getattr_static(value, attribute, missing) is missing:
         return None
@@ -73,7 +78,7 @@ def _asked(value: object, attribute: str) -> object:
 
 
 def outermost(modules: Mapping[str, Module]) -> dict[str, Module]:
-    """Each once, and none that is a part of another."""
+    """Return each module once, without those that are part of another."""
     seen = {id(part) for module in modules.values() for part in module.modules() if part is not module}
     result: dict[str, Module] = {}
     for name, module in modules.items():
@@ -83,38 +88,37 @@ def outermost(modules: Mapping[str, Module]) -> dict[str, Module]:
     return result
 
 
-def tensors(module: Module) -> list[Any]:
+def tensors_of(module: Module) -> list[Any]:
+    """Return the module's parameters and buffers."""
     return [*module.parameters(), *module.buffers()]
 
 
-def devices(module: Module) -> list[Device]:
-    """Where its weights are now; those that accelerate fetches when they are needed, where it has them."""
-    now = {named(tensor.device) for tensor in tensors(module)}
+def devices_of(module: Module) -> list[Device]:
+    """Return the devices of the module's weights; of those that accelerate fetches when needed, where it keeps them."""
+    now = {device_name(tensor.device) for tensor in tensors_of(module)}
     if "meta" in now:
-        mapped = {named(device) for device in getattr(module, "hf_device_map", {}).values()}
+        mapped = {device_name(device) for device in getattr(module, "hf_device_map", {}).values()}
         now = (now - {"meta"} | (mapped & {"cpu", "disk"})) if mapped & {"cpu", "disk"} else now
-    return sorted(now, key=lambda device: (_ORDER.index(device) if device in _ORDER else -1, str(device)))
+    return sorted(now, key=lambda device: (_LAST_DEVICES.index(device) if device in _LAST_DEVICES else -1, str(device)))
 
 
-_ORDER = ("cpu", "disk", "meta")
-
-
-def words(devices: Iterable[Device]) -> str:
+def format_devices(devices: Iterable[Device]) -> str:
+    """Return the devices as text, such as `cuda:0 + cpu`."""
     return " + ".join(f"cuda:{device}" if isinstance(device, int) else device for device in devices) or "nowhere"
 
 
-def fetched(module: Module) -> bool:
-    """Some of its weights are elsewhere until they are needed."""
+def is_offloaded(module: Module) -> bool:
+    """Return whether some of its weights are elsewhere until they are needed."""
     return any(tensor.device.type == "meta" for tensor in module.parameters())
 
 
-def spread(module: Module) -> bool:
-    """Its parts compute on several devices, and hooks carry values between them."""
-    return len(set(map(named, getattr(module, "hf_device_map", {}).values()))) > 1
+def is_spread(module: Module) -> bool:
+    """Return whether its parts compute on several devices, and hooks carry values between them."""
+    return len(set(map(device_name, getattr(module, "hf_device_map", {}).values()))) > 1
 
 
-def named(device: Any) -> Device:
-    """Given as a device map has it, or as torch: 0, `cuda:0`, `disk`, a `torch.device`."""
+def device_name(device: Any) -> Device:
+    """Return accelerate's name of a device, given as in a device map or by torch: 0, `cuda:0`, `disk`, a device."""
     if isinstance(device, int):
         return device
     kind, _, index = str(device).partition(":")

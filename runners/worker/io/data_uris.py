@@ -5,20 +5,20 @@ import binascii
 from urllib.parse import unquote_to_bytes
 
 
-class NotData(ValueError):
-    """It is no such URI; the message says why."""
+class InvalidDataURI(ValueError):
+    """The text is not a `data:` URI; the message says why."""
 
 
-def read(uri: str) -> tuple[str, bytes]:
-    """Its media type, and what it holds."""
+def decode(uri: str) -> tuple[str, bytes]:
+    """Return the media type and the content of a `data:` URI. Raises `InvalidDataURI`."""
     head, comma, body = uri[len("data:") :].partition(",")
     if not comma:
-        raise NotData("the data: URI has no comma")
-    media, *options = head.split(";")
-    plain = unquote_to_bytes(body)
+        raise InvalidDataURI("the data: URI has no comma")
+    media_type, *options = head.split(";")
+    content = unquote_to_bytes(body)
     if "base64" not in [option.strip().lower() for option in options]:
-        return media or "text/plain", plain
+        return media_type or "text/plain", content
     try:
-        return media, base64.b64decode(b"".join(plain.split()), validate=True)
+        return media_type, base64.b64decode(b"".join(content.split()), validate=True)
     except binascii.Error as error:
-        raise NotData(f"the data: URI cannot be decoded: {error}") from None
+        raise InvalidDataURI(f"the data: URI cannot be decoded: {error}") from None

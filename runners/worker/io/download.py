@@ -1,4 +1,4 @@
-"""A file at an address on the web, brought here: of a host that may be asked, not too large, and in time."""
+"""Downloads of input files from the web: from an allowed host, of a limited size, and in time."""
 
 import base64
 import http.client
@@ -8,7 +8,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from threading import Timer
 from time import monotonic
 from typing import IO, Final
@@ -16,156 +16,174 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from msgspec import Struct, json
 
-from .egress_policy import refusal
+from .egress_policy import EgressPolicy
 
-_PIECE: Final = 1 << 16
-_CONNECT_WITHIN: Final = 10.0
-_GRACE: Final = 1.0  # the timer says it better
-_REDIRECTS: Final = 5
+_READ_BYTES: Final = 1 << 16
+_CONNECT_SECONDS: Final = 10.0
+_SOCKET_GRACE_SECONDS: Final = 1.0  # the timer's message is the better one
+_MAX_REDIRECTS: Final = 5
 _PORTS: Final = {"http": 80, "https": 443}
-_MOVED: Final = frozenset({301, 302, 303, 307, 308})
-_IN_A_PATH: Final = "/:@!$&'()*+,;=~-._%"
-_ANY_ZIP: Final = 47  # gzip or zlib, whichever it is
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_PATH_CHARACTERS: Final = "/:@!$&'()*+,;=~-._%"
+_GZIP_OR_ZLIB: Final = 47
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """Of fetching the inputs of a prediction."""
+class DownloadLimits(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """The limits on downloads of a prediction's inputs, as the agent passes them in `SAMOVAR_INPUTS`, as JSON."""
 
     bytes: int = 1_000_000_000
     timeout: float = 60.0
+    """Seconds for one file."""
     private: bool = False
-    """Loopback and private addresses may be asked, too."""
+    """Whether loopback and private addresses are allowed, too."""
+    networks: tuple[tuple[str, str], ...] = ()
+    """Networks and the kind of their addresses, from `schemas/egress.py`. Without them nothing is downloaded."""
+
+    @cached_property
+    def egress_policy(self) -> EgressPolicy:
+        """The policy that these networks make."""
+        return EgressPolicy(self.networks, allow_private=self.private)
 
 
-class Unfetched(Exception):
-    """The file cannot be had; the message says why, without the address, which may hold a key."""
+class DownloadFailed(Exception):
+    """The file cannot be downloaded; the message says why, without the address, which may hold a key."""
 
 
-def limits(text: str) -> Limits:
-    return json.decode(text, type=Limits) if text else Limits()
+@cache
+def parse_limits(text: str) -> DownloadLimits:
+    """Return the limits that the agent passed; without a text the strictest."""
+    return json.decode(text, type=DownloadLimits) if text else DownloadLimits()
 
 
-def fetch(url: str, path: str, limits: Limits, over: Callable[[], bool]) -> None:
-    """Into a new file. Raises `Unfetched`; `over` is asked now and then whether anybody still wants it."""
-    fetching = _Fetching(limits, over)
-    timer = Timer(limits.timeout, fetching.cut)
+def download(url: str, path: str, limits: DownloadLimits, is_over: Callable[[], bool]) -> None:
+    """Download a file to a new path. Raises `DownloadFailed`.
+
+    `is_over` is asked now and then whether the download has become pointless.
+    """
+    running = _Download(limits, is_over)
+    timer = Timer(limits.timeout, running.abort)
     timer.daemon = True
     timer.start()
     try:
         with open(path, "xb") as file:
-            fetching.into(file, url)
+            running.write_to(file, url)
     except (OSError, http.client.HTTPException, zlib.error, ValueError) as error:
-        raise Unfetched(fetching.late or _said(error)) from None
+        raise DownloadFailed(running.timeout_message or _reason(error)) from None
     finally:
         timer.cancel()
 
 
-class _Fetching:
-    def __init__(self, limits: Limits, over: Callable[[], bool]) -> None:
-        self._limits = limits
-        self._over = over
-        self._until = monotonic() + limits.timeout
-        self._socket: socket.socket | None = None
-        self.late: str | None = None
+class _Download:
+    """One download under way. `abort` may be called by another thread."""
 
-    def cut(self) -> None:
-        """In another thread: whatever is waited for fails now."""
-        self.late = f"it took longer than the limit of {self._limits.timeout:g} s"
-        if (waiting := self._socket) is not None:
+    def __init__(self, limits: DownloadLimits, is_over: Callable[[], bool]) -> None:
+        self._limits = limits
+        self._is_over = is_over
+        self._deadline = monotonic() + limits.timeout
+        self._socket: socket.socket | None = None
+        self.timeout_message: str | None = None
+
+    def abort(self) -> None:
+        """Time out now: whatever the download waits for fails."""
+        self.timeout_message = f"it took longer than the limit of {self._limits.timeout:g} s"
+        if (open_socket := self._socket) is not None:
             try:
-                waiting.shutdown(socket.SHUT_RDWR)
+                open_socket.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return
 
-    def into(self, file: IO[bytes], url: str) -> None:
-        for _ in range(_REDIRECTS + 1):
-            with self._answer(url) as answer:
-                target = answer.headers.get("Location")
-                if answer.status not in _MOVED or target is None:
-                    return self._take(answer, file)
+    def write_to(self, file: IO[bytes], url: str) -> None:
+        for _ in range(_MAX_REDIRECTS + 1):
+            with self._response(url) as response:
+                target = response.headers.get("Location")
+                if response.status not in _REDIRECTS or target is None:
+                    return self._write_body(response, file)
                 url = urljoin(url, target)
-        raise Unfetched(f"it was redirected more than {_REDIRECTS} times")
+        raise DownloadFailed(f"it was redirected more than {_MAX_REDIRECTS} times")
 
     @contextmanager
-    def _answer(self, url: str) -> Generator[http.client.HTTPResponse]:
+    def _response(self, url: str) -> Generator[http.client.HTTPResponse]:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if parts.scheme not in ("http", "https") or not host:
-            raise Unfetched(f"it was redirected to {parts.scheme or 'nowhere'}:, and only http and https are followed")
+            raise DownloadFailed(
+                f"it was redirected to {parts.scheme or 'nowhere'}:, and only http and https are followed"
+            )
         connection = http.client.HTTPConnection(host, _port(parts))
-        self._socket = connection.sock = self._connected(host, parts)
+        self._socket = connection.sock = self._connect(host, parts)
         try:
-            connection.request("GET", _target(parts), headers=_headers(parts))
-            with connection.getresponse() as answer:
-                yield answer
+            connection.request("GET", _request_target(parts), headers=_headers(parts))
+            with connection.getresponse() as response:
+                yield response
         finally:
             connection.close()
 
-    def _connected(self, host: str, parts: SplitResult) -> socket.socket:
-        """To an address that was checked: there is no second look-up, which could find another."""
+    def _connect(self, host: str, parts: SplitResult) -> socket.socket:
+        """Connect to an address that was checked: there is no second look-up, which could find another."""
         reason = "the host has no address"
         for family, kind, protocol, _, address in socket.getaddrinfo(host, _port(parts), type=socket.SOCK_STREAM):
-            if (refused := refusal(str(address[0]), private=self._limits.private)) is not None:
-                reason = refused
+            if (refusal := self._limits.egress_policy.refusal(str(address[0]))) is not None:
+                reason = refusal
                 continue
             try:
-                return self._secured(socket.socket(family, kind, protocol), address, host, parts)
+                return self._connect_to(socket.socket(family, kind, protocol), address, host, parts)
             except OSError as error:
-                reason = _said(error)
-        raise Unfetched(reason)
+                reason = _reason(error)
+        raise DownloadFailed(reason)
 
-    def _secured(
+    def _connect_to(
         self, plain: socket.socket, address: tuple[str | int | bytes, ...], host: str, parts: SplitResult
     ) -> socket.socket:
         try:
             self._socket = plain
-            plain.settimeout(min(_CONNECT_WITHIN, self._left()))
+            plain.settimeout(min(_CONNECT_SECONDS, self._remaining_seconds()))
             plain.connect(address)
-            plain.settimeout(self._left() + _GRACE)
+            plain.settimeout(self._remaining_seconds() + _SOCKET_GRACE_SECONDS)
             if parts.scheme == "http":
                 return plain
-            return _trusted().wrap_socket(plain, server_hostname=host)
+            return _ssl_context().wrap_socket(plain, server_hostname=host)
         except BaseException:
             plain.close()
             raise
 
-    def _take(self, answer: http.client.HTTPResponse, file: IO[bytes]) -> None:
-        if answer.status != http.client.OK:
-            raise Unfetched(f"the server answered {answer.status} {answer.reason}".rstrip())
-        promised = answer.length
-        unpack = _unpacking(answer.headers.get("Content-Encoding", ""))
-        if promised is not None:
-            self._allow(promised)
-        came = size = 0
-        while piece := answer.read1(_PIECE):
-            came += len(piece)
+    def _write_body(self, response: http.client.HTTPResponse, file: IO[bytes]) -> None:
+        if response.status != http.client.OK:
+            raise DownloadFailed(f"the server answered {response.status} {response.reason}".rstrip())
+        expected = response.length
+        decompress = _decompressor(response.headers.get("Content-Encoding", ""))
+        if expected is not None:
+            self._check_size(expected)
+        received = size = 0
+        while piece := response.read1(_READ_BYTES):
+            received += len(piece)
             # No more of it at once than would be refused anyway.
-            plain = unpack(piece, self._limits.bytes + 1) if unpack else piece
-            size += len(plain)
-            self._allow(size)
-            file.write(plain)
-            self._left()
-        self._left()
-        if promised is not None and came < promised:
-            raise Unfetched(f"the connection ended after {came} of {promised} bytes")
+            content = decompress(piece, self._limits.bytes + 1) if decompress else piece
+            size += len(content)
+            self._check_size(size)
+            file.write(content)
+            self._remaining_seconds()
+        self._remaining_seconds()
+        if expected is not None and received < expected:
+            raise DownloadFailed(f"the connection ended after {received} of {expected} bytes")
 
-    def _allow(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self._limits.bytes:
-            raise Unfetched(f"it is larger than the limit of {self._limits.bytes / 1_000_000:g} MB")
+            raise DownloadFailed(f"it is larger than the limit of {self._limits.bytes / 1_000_000:g} MB")
 
-    def _left(self) -> float:
-        left = self._until - monotonic()
-        if self.late or left <= 0:
-            raise Unfetched(self.late or f"it took longer than the limit of {self._limits.timeout:g} s")
-        if self._over():
-            raise Unfetched("nobody wants it any more")
-        return left
+    def _remaining_seconds(self) -> float:
+        """Return the time that is left. Raises `DownloadFailed` if it is up, or nobody needs the file any more."""
+        remaining = self._deadline - monotonic()
+        if self.timeout_message or remaining <= 0:
+            raise DownloadFailed(self.timeout_message or f"it took longer than the limit of {self._limits.timeout:g} s")
+        if self._is_over():
+            raise DownloadFailed("nobody needs it any more")
+        return remaining
 
 
 def _headers(parts: SplitResult) -> dict[str, str]:
     agent = os.environ.get("COG_USER_AGENT") or "samovar"
     headers = {
-        "Host": _host(parts),
+        "Host": _host_header(parts),
         "User-Agent": agent,
         "Accept": "*/*",
         "Accept-Encoding": "identity",
@@ -181,30 +199,30 @@ def _port(parts: SplitResult) -> int:
     return parts.port or _PORTS[parts.scheme]
 
 
-def _host(parts: SplitResult) -> str:
-    """As a signed address expects it: without the usual port."""
+def _host_header(parts: SplitResult) -> str:
+    """Return the host as a signed address expects it: without the usual port."""
     name = parts.hostname or ""
     name = f"[{name}]" if ":" in name else name.encode("idna").decode()
     return name if _port(parts) == _PORTS[parts.scheme] else f"{name}:{parts.port}"
 
 
-def _target(parts: SplitResult) -> str:
-    path = quote(parts.path or "/", safe=_IN_A_PATH)
-    return f"{path}?{quote(parts.query, safe=_IN_A_PATH + '?')}" if parts.query else path
+def _request_target(parts: SplitResult) -> str:
+    path = quote(parts.path or "/", safe=_PATH_CHARACTERS)
+    return f"{path}?{quote(parts.query, safe=_PATH_CHARACTERS + '?')}" if parts.query else path
 
 
-def _unpacking(encoding: str) -> Callable[[bytes, int], bytes] | None:
-    """Some servers pack what they were asked to send as it is."""
-    packed = encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
-    return zlib.decompressobj(_ANY_ZIP).decompress if packed else None
+def _decompressor(encoding: str) -> Callable[[bytes, int], bytes] | None:
+    """Return what undoes a content encoding: some servers compress what they were asked to send as it is."""
+    is_compressed = encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
+    return zlib.decompressobj(_GZIP_OR_ZLIB).decompress if is_compressed else None
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def _ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     match error:
         case TimeoutError():
             return "the server did not answer in time"

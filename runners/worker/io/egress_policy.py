@@ -1,59 +1,57 @@
-"""Which hosts an input may be fetched from: never what belongs to the host itself, private ones if that is allowed."""
+"""The egress policy as a worker applies it: which hosts an input may be downloaded from.
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+The agent hands the networks over as data, since nothing of ours can be imported here; `schemas/egress.py` has them,
+and the same rule for the gateway. A test holds the two readings together.
+"""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-_METADATA: Final = frozenset(
-    map(
-        ip_address,
-        (
-            "169.254.169.254",
-            "169.254.170.2",
-            "fd00:ec2::254",
-            "fd20:ce::254",
-            "100.100.100.200",
-            "168.63.129.16",
-            "192.0.0.192",
-        ),
-    )
-)
-"""Where clouds tell a machine who it is, and hand out its keys."""
+PUBLIC: Final = "a public address"
+PRIVATE: Final = "a private address"
 
-_THIS_NETWORK: Final = ip_network("0.0.0.0/8")
-_TRANSLATED: Final = ip_network("64:ff9b::/96")
-_LAST_FOUR: Final = 0xFFFF_FFFF
+_NAT64: Final = ip_network("64:ff9b::/96")
+_IPV4_COMPATIBLE: Final = ip_network("::/96")
+_IPV4_MASK: Final = 0xFFFF_FFFF
 
 
-def refusal(address: str, *, private: bool) -> str | None:
-    """Why nothing is fetched from there, or None."""
-    for form in _forms(ip_address(address.partition("%")[0])):
-        if (kind := _never(form)) is not None:
-            return f"{form} is {kind}, and inputs are never fetched from there"
-        if not form.is_global and not private:
-            return f"{form} is a private address; the operator can allow those with SAMOVAR_PRIVATE_INPUTS=true"
-    return None
+class EgressPolicy:
+    """The networks and what kind each of them is. The first network that holds an address decides.
 
+    Without any network nothing is allowed: then the agent has handed no policy over.
+    """
 
-def _never(ip: IPv4Address | IPv6Address) -> str | None:
-    if ip in _METADATA:
-        return "a metadata service"
-    if ip.is_loopback:  # also reserved, by the letter
+    def __init__(self, networks: Iterable[tuple[str, str]], *, allow_private: bool) -> None:
+        self._networks: list[tuple[IPv4Network | IPv6Network, str]] = [
+            (ip_network(text), kind) for text, kind in networks
+        ]
+        self._allow_private = allow_private
+
+    def refusal(self, address: str) -> str | None:
+        """Return why nothing is downloaded from an address, or None if it is allowed."""
+        if not self._networks:
+            return "this worker was started without an egress policy"
+        for ip in _destinations(ip_address(address.partition("%")[0])):
+            kind = self._kind(ip)
+            if kind == PRIVATE and not self._allow_private:
+                return f"{ip} is {kind}; the operator can allow those with SAMOVAR_PRIVATE_INPUTS=true"
+            if kind not in (PUBLIC, PRIVATE):
+                return f"{ip} is {kind}, and inputs are never fetched from there"
         return None
-    if ip.is_unspecified or ip in _THIS_NETWORK:
-        return "no address of a host"
-    for kind in ("link_local", "multicast", "reserved"):
-        if getattr(ip, f"is_{kind}"):
-            return f"a {kind.replace('_', '-')} address"
-    return None
+
+    def _kind(self, ip: IPv4Address | IPv6Address) -> str:
+        matches = (kind for network, kind in self._networks if network.version == ip.version and ip in network)
+        return next(matches, PUBLIC)
 
 
-def _forms(ip: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """Itself, or the IPv4 addresses that it stands for."""
-    inner: list[IPv4Address] = []
+def _destinations(ip: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield the IPv4 addresses that an IPv6 address stands for, or else the address itself."""
+    embedded: list[IPv4Address] = []
     if isinstance(ip, IPv6Address):
-        found = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-        inner = [address for address in found if address is not None]
-        if ip in _TRANSLATED or (int(ip) >> 32 == 0 and not ip.is_loopback and not ip.is_unspecified):
-            inner.append(IPv4Address(int(ip) & _LAST_FOUR))
-    yield from inner or [ip]
+        candidates = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        embedded = [candidate for candidate in candidates if candidate is not None]
+        is_compatible = ip in _IPV4_COMPATIBLE and not ip.is_loopback and not ip.is_unspecified
+        if ip in _NAT64 or is_compatible:
+            embedded.append(IPv4Address(int(ip) & _IPV4_MASK))
+    yield from embedded or [ip]

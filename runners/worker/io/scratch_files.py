@@ -1,4 +1,4 @@
-"""Files that live as long as a prediction, and those of its outputs, which wait to be taken away."""
+"""Files that live as long as a call, and those of its outputs, which wait until the agent takes them away."""
 
 import contextlib
 import os
@@ -6,132 +6,147 @@ from itertools import count
 from time import time
 from typing import IO, Final
 
-_EARLIER: Final = 0.01  # seconds; file systems count time in ticks
+_CLOCK_TICK: Final = 0.01  # seconds; file systems count time in ticks
 
 
-class Home:
-    """A worker's own folder. Whoever started it removes what is left there."""
+class ScratchFolder:
+    """A worker's own folder. Whoever started the worker removes what is left in it."""
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
         self._numbers = count(1)
-        self._emptying: list[str] = []
+        self._output_folders: list[str] = []
 
-    def place(self, kind: str) -> str:
-        """A new folder; nothing is there yet."""
+    def new_path(self, kind: str) -> str:
+        """Return the path of a new folder that does not exist yet."""
         if self._folder is None:
             import tempfile  # as shutil below, a part of a worker's start that most predictors do without
 
             self._folder = tempfile.mkdtemp(prefix="worker-")
         return os.path.join(self._folder, f"{kind}-{next(self._numbers)}-{os.urandom(4).hex()}")
 
-    def spot(self, name: str) -> str:
-        """Where an output may be put. It is fetched from there, and its folder goes when the next one is made."""
-        self._emptying = [folder for folder in self._emptying if not _emptied(folder)]
-        folder = self.place("output")
+    def new_output_path(self, name: str) -> str:
+        """Return where to put an output file. The agent takes it from there.
+
+        The folder of a file that was taken is removed when a later one is made.
+        """
+        self._output_folders = [folder for folder in self._output_folders if not _remove_if_empty(folder)]
+        folder = self.new_path("output")
         os.makedirs(folder, 0o700)
-        self._emptying.append(folder)
+        self._output_folders.append(folder)
         return os.path.join(folder, name)
 
 
-class Temporaries:
-    """What one turn brings along, and what it leaves behind in the folder for temporary files."""
+class ScratchFiles:
+    """The files of one call: inputs that were fetched for it, and what it leaves in the folder for temporary files.
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._began = time()
+    `Call` owns it, and `Responder` removes the files when the call is over.
+    """
+
+    def __init__(self, folder: ScratchFolder) -> None:
+        self._scratch = folder
+        self._created = time()
         # Known before it is made: an interrupt between the two loses nothing.
-        self._folder: str | None = None
+        self._inputs_folder: str | None = None
         self._numbers = count(1)
-        self._left: set[str] = set()
-        self._opened: list[IO[bytes]] = []
-        self.over = False
-        """What is still being fetched is not wanted any more."""
+        self._temporary_outputs: set[str] = set()
+        self._open_files: list[IO[bytes]] = []
+        self.is_over = False
+        """Whether the call is over: what is still being fetched is not needed any more."""
 
-    def place(self, name: str) -> str:
-        """Where an input called so may be put, in a folder of its own."""
-        if self.over:
+    def new_input_path(self, name: str) -> str:
+        """Return where to put an input file of that name, in a folder of its own."""
+        if self.is_over:
             raise OSError("the prediction is over")
-        if self._folder is None:
-            self._folder = self._home.place("inputs")
-        folder = os.path.join(self._folder, str(next(self._numbers)))
+        if self._inputs_folder is None:
+            self._inputs_folder = self._scratch.new_path("inputs")
+        folder = os.path.join(self._inputs_folder, str(next(self._numbers)))
         os.makedirs(folder, 0o700)
         return os.path.join(folder, name)
 
     def open(self, path: str) -> IO[bytes]:
+        """Open a file for reading until the call is over."""
         file = open(path, "rb")  # noqa: SIM115
-        self._opened.append(file)
+        self._open_files.append(file)
         return file
 
-    def keep(self, path: str, *, last: bool) -> str:
-        """A file of an output as it is now, whatever becomes of it. `last`: user code will not touch it again."""
-        kept = self._home.spot(os.path.basename(path))
-        made_here = self._made_here(path)
+    def save_output(self, path: str, *, last: bool) -> str:
+        """Save an output file as it is now, whatever becomes of it, and return the path of the copy.
+
+        `last` says that user code will not touch the file again.
+        """
+        copy = self._scratch.new_output_path(os.path.basename(path))
+        is_temporary = self._is_temporary(path)
         try:
-            if not (last and made_here):
+            if not (last and is_temporary):
                 raise OSError  # it may be written to
-            os.link(path, kept)
+            os.link(path, copy)
         except OSError:
             import shutil
 
-            shutil.copyfile(path, kept)
-        if made_here:
-            self._left.add(path)
-        return kept
+            shutil.copyfile(path, copy)
+        if is_temporary:
+            self._temporary_outputs.add(path)
+        return copy
 
-    def write(self, name: str, content: bytes) -> str:
-        """A file of an output that was only in memory."""
-        path = self._home.spot(name)
+    def write_output(self, name: str, content: bytes) -> str:
+        """Write an output file that was only in memory, and return its path."""
+        path = self._scratch.new_output_path(name)
         with open(path, "xb") as file:
             file.write(content)
         return path
 
     def remove(self) -> None:
-        self.over = True
-        while self._opened:
-            self._opened.pop().close()
-        if self._folder is not None:
+        """Close and delete everything but the saved outputs."""
+        self.is_over = True
+        while self._open_files:
+            self._open_files.pop().close()
+        if self._inputs_folder is not None:
             import shutil
 
-            shutil.rmtree(self._folder, ignore_errors=True)
-        while self._left:
+            shutil.rmtree(self._inputs_folder, ignore_errors=True)
+        while self._temporary_outputs:
             with contextlib.suppress(OSError):
-                os.unlink(self._left.pop())
+                os.unlink(self._temporary_outputs.pop())
 
-    def _made_here(self, path: str) -> bool:
-        """By this turn, in the folder for temporary files; others are the model's own."""
+    def _is_temporary(self, path: str) -> bool:
+        """Return whether this call made the file, in the folder for temporary files; others are the model's own."""
         import tempfile
 
         real = os.path.realpath(path)
         temporary = os.path.realpath(tempfile.gettempdir())
-        return real.startswith(temporary + os.sep) and os.stat(real).st_ctime >= self._began - _EARLIER
+        return real.startswith(temporary + os.sep) and os.stat(real).st_ctime >= self._created - _CLOCK_TICK
 
 
-class Outputs:
-    """Keeps the files of one output of a turn. `last`: user code will not touch them again."""
+class OutputFiles:
+    """Saves the files of one output of a call. `last` says that user code will not touch them again."""
 
-    def __init__(self, temporaries: Temporaries, *, last: bool) -> None:
-        self._temporaries = temporaries
+    def __init__(self, scratch: ScratchFiles, *, last: bool) -> None:
+        self._scratch = scratch
         self._last = last
 
-    def keep(self, path: str) -> str:
-        return self._temporaries.keep(path, last=self._last)
+    def save(self, path: str) -> str:
+        """Save a file as it is now, and return the path of the copy."""
+        return self._scratch.save_output(path, last=self._last)
 
     def write(self, name: str, content: bytes) -> str:
-        return self._temporaries.write(name, content)
+        """Write a file that was only in memory, and return its path."""
+        return self._scratch.write_output(name, content)
 
-    def drop(self, paths: list[str]) -> None:
-        drop(paths)
+    def delete(self, paths: list[str]) -> None:
+        """Delete saved files that nobody will take."""
+        delete_files(paths)
 
 
-def drop(paths: list[str]) -> None:
-    """Outputs that nobody will fetch."""
+def delete_files(paths: list[str]) -> None:
+    """Delete output files that nobody will take."""
     for path in paths:
         with contextlib.suppress(OSError):
             os.unlink(path)
 
 
-def _emptied(folder: str) -> bool:
+def _remove_if_empty(folder: str) -> bool:
+    """Remove an empty folder, and say whether it is gone."""
     try:
         os.rmdir(folder)
     except FileNotFoundError:

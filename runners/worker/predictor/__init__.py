@@ -1,1 +1,1 @@
-"""The predictor: loading it, its signature, and the OpenAPI schema made from it."""
+"""The predictor: its loading, its signature, and its OpenAPI document."""

@@ -1,4 +1,4 @@
-"""What the inputs that part a predictor's batches are when they are left out."""
+"""The defaults of the inputs that have to be equal within a batch."""
 
 from msgspec import json
 
@@ -7,8 +7,8 @@ from .loader import Predictor
 from .signature import Parameter
 
 
-def left_out(predictor: Predictor) -> dict[str, bytes]:
-    """As `Ready` has them: JSON, and nothing where there is none."""
+def batch_defaults(predictor: Predictor) -> dict[str, bytes]:
+    """Return the defaults as `Ready.batch_by` has them: as JSON, and empty where there is none."""
     parameters = {parameter.name: parameter for parameter in predictor.signature.parameters}
     return {name: _default(parameters[name]) for name in predictor.batch_by}
 
@@ -18,10 +18,10 @@ def _default(parameter: Parameter) -> bytes:
         return b""
     if parameter.field.default is MISSING:
         return b"null"
-    from .defaults import json_of  # a part of a worker's start that most predictors do without
-    from .type_schemas import Untellable
+    from .defaults import to_json  # a part of a worker's start that most predictors do without
+    from .type_schemas import SchemaError
 
     try:
-        return json.encode(json_of(parameter.field.default))
-    except Untellable:
+        return json.encode(to_json(parameter.field.default))
+    except SchemaError:
         return b""

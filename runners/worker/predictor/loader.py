@@ -1,4 +1,4 @@
-"""User code: found, imported, made ready."""
+"""Loading a predictor: its code is found, imported and set up."""
 
 import importlib.util
 import inspect
@@ -14,23 +14,27 @@ from msgspec import Struct
 
 from ..cog.markers import CONCURRENCY, STREAMING
 from ..cog.predictor import overridden
-from .signature import Signature, Unusable, read
-from .source_lines import of
+from ..errors import UnusablePredictor, describe_error
+from .signature import Signature, read_signature
+from .source_lines import line_of
 
 N = TypeVar("N", int, float)
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
+RunCoroutine = Callable[[Coroutine[Any, Any, Any]], Any]
+"""Runs a coroutine to its end on one event loop, always the same."""
 
 _METHODS: Final = ("run", "predict")
 _BATCH_METHODS: Final = ("run_batch", "predict_batch")
 
 
-class Unloadable(Unusable):
-    """There is no predictor where cog.yaml says that it is."""
+class UnloadablePredictor(UnusablePredictor):
+    """The predictor that cog.yaml names is missing or cannot be loaded."""
 
     stage = "import"
 
 
 class Predictor(Struct, frozen=True):
+    """A loaded predictor: its methods, its signature, and what it declares of batching and concurrency."""
+
     name: str
     setup: Callable[..., Any] | None
     predict: Callable[..., Any]
@@ -39,7 +43,7 @@ class Predictor(Struct, frozen=True):
     max_batch_size: int
     max_batch_wait_ms: float
     concurrency: int = 1
-    """How many predictions it takes at once; more than one only where it is async."""
+    """How many predictions it takes at once; more than one only if it is async."""
     healthcheck: Callable[[], Any] | None = None
     streaming: bool = False
     batch_by: tuple[str, ...] = ()
@@ -47,21 +51,23 @@ class Predictor(Struct, frozen=True):
 
     @property
     def is_async(self) -> bool:
+        """Whether one of its methods is async."""
         return any(_is_async(method) for method in (self.predict, self.predict_batch))
 
     @property
     def streams(self) -> bool:
-        """Its output comes in chunks."""
+        """Whether its output comes in chunks."""
         generates = inspect.isgeneratorfunction(self.predict) or inspect.isasyncgenfunction(self.predict)
         return self.signature.result.many or generates
 
     @property
     def needs_loop(self) -> bool:
+        """Whether it or its set-up needs an event loop."""
         return self.is_async or _is_async(self.setup)
 
 
 class Fault(Struct, frozen=True):
-    """Why user code could not be loaded, and where."""
+    """The reason why user code failed, and the line in the predictor's files."""
 
     message: str
     file: str | None = None
@@ -72,93 +78,100 @@ class Fault(Struct, frozen=True):
 
 
 def load(folder: Path, ref: str, *, train: bool = False) -> Predictor:
-    """Import the predictor that `ref` (`file.py:Name`, or `file.py`) means, with `folder` as its home."""
+    """Import the predictor that `ref` names (`file.py:Name`, or `file.py`), with `folder` as working directory.
+
+    Raises `UnusablePredictor`, or whatever its module raises.
+    """
     os.chdir(folder)
     if str(folder) not in sys.path[:1]:
         sys.path.insert(0, str(folder))
     file, _, name = ref.partition(":")
     module = _import(folder / file)
-    return made(_named(module, name or "train" if train else name), train=train)
+    return as_predictor(_find(module, name or "train" if train else name), train=train)
 
 
-def made(found: object, *, train: bool = False) -> Predictor:
-    """Out of a class, a function, or an object with the method."""
-    if isinstance(found, type):
-        return _of_object(_instance(found), train)
-    if inspect.isroutine(found) or not _defined(type(found), train):
-        return _of_function(found, train)
-    return _of_object(found, train)
+def as_predictor(target: object, *, train: bool = False) -> Predictor:
+    """Return the predictor of a class, a function, or an object with the method. Raises `UnusablePredictor`."""
+    if isinstance(target, type):
+        return _from_object(_instantiate(target), train)
+    if inspect.isroutine(target) or not _defined_methods(type(target), train):
+        return _from_function(target, train)
+    return _from_object(target, train)
 
 
-def set_up(predictor: Predictor, run: Run | None) -> None:
-    """`run` carries out an async set-up, on the loop that async predictions will use."""
+def set_up(predictor: Predictor, run_coroutine: RunCoroutine | None) -> None:
+    """Call the predictor's `setup`. An async one is run on the loop that async predictions will use."""
     if predictor.setup is None:
         return
-    wanted = "weights" in inspect.signature(predictor.setup).parameters
-    weights = {"weights": os.environ.get("COG_WEIGHTS") or None} if wanted else {}
-    waiting = predictor.setup(**weights)
-    if run is not None and inspect.iscoroutine(waiting):
-        run(waiting)
+    takes_weights = "weights" in inspect.signature(predictor.setup).parameters
+    weights = {"weights": os.environ.get("COG_WEIGHTS") or None} if takes_weights else {}
+    result = predictor.setup(**weights)
+    if run_coroutine is not None and inspect.iscoroutine(result):
+        run_coroutine(result)
 
 
-def fault(error: BaseException, folder: Path) -> Fault:
-    """The deepest place in the predictor's own files."""
-    message = describe(error)
-    if isinstance(error, Unusable):
+def new_event_loop() -> RunCoroutine:
+    """Make an event loop, and return what runs coroutines on it."""
+    # Half of a worker's start, had all to import it.
+    import asyncio
+
+    return asyncio.Runner().run
+
+
+def locate_fault(error: BaseException, folder: Path) -> Fault:
+    """Describe an error, with the deepest line of the predictor's own files that it passed."""
+    message = describe_error(error)
+    if isinstance(error, UnusablePredictor):
         place = error.place
-        return Fault(message, _short(place.file, folder), place.line) if place else Fault(message)
+        return Fault(message, _relative(place.file, folder), place.line) if place else Fault(message)
     if isinstance(error, SyntaxError) and error.filename and _within(error.filename, folder):
-        return Fault(f"{type(error).__name__}: {error.msg}", _short(error.filename, folder), error.lineno)
+        return Fault(f"{type(error).__name__}: {error.msg}", _relative(error.filename, folder), error.lineno)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if _within(frame.filename, folder):
-            return Fault(message, _short(frame.filename, folder), frame.lineno)
+            return Fault(message, _relative(frame.filename, folder), frame.lineno)
     return Fault(message)
-
-
-def describe(error: BaseException) -> str:
-    match error:
-        case SystemExit(code=code):
-            return f"The predictor called sys.exit({code!r})"
-        case Unusable():
-            return str(error)
-        case _:
-            return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _import(file: Path) -> ModuleType:
     if not file.is_file():
-        raise Unloadable(
+        raise UnloadablePredictor(
             f"{file.name}: there is no such file in the model's folder; cog.yaml names it as the predictor"
         )
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise Unloadable(f"{file.name}: a predictor is a .py file")
+        raise UnloadablePredictor(f"{file.name}: a predictor is a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _named(module: ModuleType, name: str) -> Any:
-    """Without a name: `Runner` where it can be one, else `Predictor`."""
+def _find(module: ModuleType, name: str) -> Any:
+    """Return the module's object of that name. Without a name it is `Runner`, if that can run, else `Predictor`."""
     file = Path(module.__file__ or "").name
     if name:
         if not hasattr(module, name):
-            raise Unloadable(f"{file}: it defines no {name}; cog.yaml names it")
+            raise UnloadablePredictor(f"{file}: it defines no {name}; cog.yaml names it")
         return getattr(module, name)
     runner, predictor = getattr(module, "Runner", None), getattr(module, "Predictor", None)
-    if predictor is None or (isinstance(runner, type) and len(_defined(runner)) == 1) or inspect.isroutine(runner):
+    if (
+        predictor is None
+        or (isinstance(runner, type) and len(_defined_methods(runner)) == 1)
+        or inspect.isroutine(runner)
+    ):
         if runner is None:
-            raise Unloadable(f"{file}: it defines neither Runner nor Predictor; name yours in cog.yaml as {file}:Name")
+            raise UnloadablePredictor(
+                f"{file}: it defines neither Runner nor Predictor; name yours in cog.yaml as {file}:Name"
+            )
         return runner
     return predictor
 
 
-def _defined(kind: type[Any], train: bool = False) -> list[str]:
+def _defined_methods(kind: type[Any], train: bool = False) -> list[str]:
     return [name for name in (("train",) if train else _METHODS) if overridden(kind, name)]
 
 
-def _instance(kind: type[Any]) -> Any:
+def _instantiate(kind: type[Any]) -> Any:
     required = [
         name
         for name, parameter in inspect.signature(kind).parameters.items()
@@ -166,19 +179,20 @@ def _instance(kind: type[Any]) -> Any:
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     if required:
-        wanted = ", ".join(required)
-        raise Unloadable(f"class {kind.__name__}: it is made without arguments, and __init__ wants {wanted}", of(kind))
+        names = ", ".join(required)
+        message = f"class {kind.__name__}: it is created without arguments, but __init__ requires {names}"
+        raise UnloadablePredictor(message, line_of(kind))
     return kind()
 
 
-def _of_object(predictor: Any, train: bool) -> Predictor:
+def _from_object(predictor: Any, train: bool) -> Predictor:
     kind = cast("type[Any]", type(predictor))
-    defined = _defined(kind, train)
+    defined = _defined_methods(kind, train)
     if len(defined) != 1:
-        raise Unloadable(f"class {kind.__name__} defines {_instead(defined, train)}", of(kind))
+        raise UnloadablePredictor(f"class {kind.__name__} defines {_methods_problem(defined, train)}", line_of(kind))
     method = getattr(predictor, defined[0])
     batch = None if train else next((getattr(predictor, m) for m in _BATCH_METHODS if hasattr(predictor, m)), None)
-    signature = read(method)
+    signature = read_signature(method)
     return Predictor(
         name=kind.__name__,
         setup=_setup(predictor),
@@ -194,25 +208,25 @@ def _of_object(predictor: Any, train: bool) -> Predictor:
     )
 
 
-def _instead(defined: list[str], train: bool) -> str:
+def _methods_problem(defined: list[str], train: bool) -> str:
     if defined:
         return "both run and predict: keep one"
     return "no train: define it" if train else "neither run nor predict: define one"
 
 
-def _of_function(found: Any, train: bool) -> Predictor:
-    if not callable(found):
-        raise Unloadable(f"{found!r} is neither a class nor a function; cog.yaml names it as the predictor")
+def _from_function(function: Any, train: bool) -> Predictor:
+    if not callable(function):
+        raise UnloadablePredictor(f"{function!r} is neither a class nor a function; cog.yaml names it as the predictor")
     return Predictor(
-        name=getattr(found, "__name__", "predict"),
+        name=getattr(function, "__name__", "predict"),
         setup=None,
-        predict=found,
+        predict=function,
         predict_batch=None,
-        signature=read(found if inspect.isroutine(found) else found.__call__),
+        signature=read_signature(function if inspect.isroutine(function) else function.__call__),
         max_batch_size=1,
         max_batch_wait_ms=0.0,
-        concurrency=1 if train else _concurrency(found),
-        streaming=bool(getattr(found, STREAMING, False)),
+        concurrency=1 if train else _concurrency(function),
+        streaming=bool(getattr(function, STREAMING, False)),
     )
 
 
@@ -222,7 +236,9 @@ def _setup(predictor: Any) -> Callable[..., Any] | None:
         return None
     for name, parameter in inspect.signature(setup).parameters.items():
         if name != "weights" and parameter.default is parameter.empty and parameter.kind not in _ANY_NUMBER:
-            raise Unloadable(f"setup: it is given weights or nothing, and wants {name}", of(setup))
+            raise UnloadablePredictor(
+                f"setup: it is called with weights or nothing, but requires {name}", line_of(setup)
+            )
     return setup
 
 
@@ -230,55 +246,58 @@ _ANY_NUMBER: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KE
 
 
 def _healthcheck(predictor: Any) -> Callable[[], Any] | None:
-    found = getattr(predictor, "healthcheck", None)
-    return cast("Callable[[], Any]", found) if callable(found) else None
+    healthcheck = getattr(predictor, "healthcheck", None)
+    return cast("Callable[[], Any]", healthcheck) if callable(healthcheck) else None
 
 
 def _concurrency(method: Any) -> int:
-    """The operator's or cog.yaml's word, which come by the environment, else the decorator's."""
-    wish = os.environ.get("COG_MAX_CONCURRENCY")
+    """Return what the operator or cog.yaml says, by the environment, or else the decorator."""
+    override = os.environ.get("COG_MAX_CONCURRENCY")
     try:
-        many = int(wish) if wish else int(getattr(method, CONCURRENCY, 1))
+        concurrency = int(override) if override else int(getattr(method, CONCURRENCY, 1))
     except ValueError:
-        raise Unloadable(f"COG_MAX_CONCURRENCY is {wish!r}, and must be a number") from None
-    if many < 1:
-        raise Unloadable(f"COG_MAX_CONCURRENCY is {many}, and must be at least 1")
-    if many > 1 and not _is_async(method):
+        raise UnloadablePredictor(f"COG_MAX_CONCURRENCY is {override!r}, but it must be a number") from None
+    if concurrency < 1:
+        raise UnloadablePredictor(f"COG_MAX_CONCURRENCY is {concurrency}, but it must be at least 1")
+    if concurrency > 1 and not _is_async(method):
         name = getattr(method, "__name__", "the predictor")
-        raise Unloadable(
-            f"{name} is no async function, and only those take {many} predictions at once; write `async def`, or set "
-            "concurrency.max in cog.yaml to 1",
-            of(method),
+        raise UnloadablePredictor(
+            f"{name} is not async, and only async functions take {concurrency} predictions at once; write `async def`, "
+            "or set concurrency.max in cog.yaml to 1",
+            line_of(method),
         )
-    return many
+    return concurrency
 
 
 def _is_async(method: Any) -> bool:
     return inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
 
 
-def _number(name: str, made: Any, default: N) -> N:
-    """The operator's wish, else the predictor's word."""
-    wish = os.environ.get(f"SAMOVAR_{name.upper()}")
+def _number(name: str, predictor: Any, default: N) -> N:
+    """Return what the operator sets by the environment, or else the predictor's attribute."""
+    override = os.environ.get(f"SAMOVAR_{name.upper()}")
     kind = type(default)
     try:
-        value = kind(wish if wish is not None else getattr(made, name, default))
+        value = kind(override if override is not None else getattr(predictor, name, default))
     except (TypeError, ValueError):
-        raise Unloadable(f"{name} must be a number", of(type(made))) from None
+        raise UnloadablePredictor(f"{name} must be a number", line_of(type(predictor))) from None
     if value < kind(1 if kind is int else 0):
-        raise Unloadable(f"{name} is {value}, and must be at least {1 if kind is int else 0}", of(type(made)))
+        message = f"{name} is {value}, but it must be at least {1 if kind is int else 0}"
+        raise UnloadablePredictor(message, line_of(type(predictor)))
     return value
 
 
-def _batch_by(made: Any, signature: Signature) -> tuple[str, ...]:
-    wish = getattr(made, "batch_by", ())
-    names: Any = (wish,) if isinstance(wish, str) else wish
+def _batch_by(predictor: Any, signature: Signature) -> tuple[str, ...]:
+    value = getattr(predictor, "batch_by", ())
+    names: Any = (value,) if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
-        raise Unloadable(f"batch_by is {wish!r}, and must be the name of an input, or a tuple of names", of(type(made)))
+        message = f"batch_by is {value!r}, but it must be the name of an input, or a tuple of names"
+        raise UnloadablePredictor(message, line_of(type(predictor)))
     inputs = [parameter.name for parameter in signature.parameters]
     for name in cast("list[Any]", names):
         if name not in inputs:
-            raise Unloadable(f"batch_by names {name!r}, and the inputs are {', '.join(inputs)}", of(type(made)))
+            message = f"batch_by names {name!r}, but the inputs are {', '.join(inputs)}"
+            raise UnloadablePredictor(message, line_of(type(predictor)))
     return tuple(cast("list[str]", names))
 
 
@@ -286,13 +305,6 @@ def _within(file: str, folder: Path) -> bool:
     return Path(file).is_relative_to(folder)
 
 
-def _short(file: str, folder: Path) -> str:
+def _relative(file: str, folder: Path) -> str:
     path = Path(file)
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
-
-
-def loop() -> Run:
-    # Half of a worker's start, had all to import it.
-    import asyncio
-
-    return asyncio.Runner().run

@@ -1,18 +1,20 @@
-"""The OpenAPI document of a predictor, in the words that Cog uses."""
+"""The OpenAPI document of a predictor, as Cog writes it."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from ..cog.input import MISSING
+from ..errors import SourceLine, UnusablePredictor
+from ..type_hints import is_union
 from . import openapi_paths
-from .defaults import check, json_of
+from .defaults import check_parameter, to_json
 from .loader import Predictor
-from .signature import Parameter, Result, Signature, Unusable, is_union
-from .source_lines import Place, of_parameter, of_result
-from .type_schemas import Schema, Untellable, has_file, of_input, of_output, title
+from .signature import Parameter, Result, Signature
+from .source_lines import line_of_parameter, line_of_result
+from .type_schemas import Schema, SchemaError, has_file, input_schema, output_schema, title
 
-_LIMITS: Final = {
+_LIMIT_KEYWORDS: Final = {
     "ge": "minimum",
     "le": "maximum",
     "min_length": "minLength",
@@ -20,118 +22,127 @@ _LIMITS: Final = {
     "regex": "pattern",
     "accept": "x-cog-accept",
 }
-_OTHERS: Final = (openapi_paths.PREDICTION, openapi_paths.TRAINING, openapi_paths.COMMON)
-_TAKEN: Final = {"Input", "Output", "TrainingInput", "TrainingOutput"}.union(*_OTHERS)
+_COMMON_SCHEMAS: Final = (
+    openapi_paths.PREDICTION_SCHEMAS,
+    openapi_paths.TRAINING_SCHEMAS,
+    openapi_paths.COMMON_SCHEMAS,
+)
+_RESERVED_NAMES: Final = {"Input", "Output", "TrainingInput", "TrainingOutput"}.union(*_COMMON_SCHEMAS)
 
 
 def document(predictor: Predictor, train: Predictor | None = None) -> Schema:
-    """Raises `Unusable`, naming what cannot be said and where it is."""
-    schemas = _signature(predictor.signature, "Input", "Output", {})
-    routes = openapi_paths.prediction(streaming=predictor.streaming)
-    schemas |= openapi_paths.PREDICTION
+    """Return the document. Raises `UnusablePredictor`, naming what a schema cannot say and its line."""
+    schemas = _signature_schemas(predictor.signature, "Input", "Output", {})
+    routes = openapi_paths.prediction_paths(streaming=predictor.streaming)
+    schemas |= openapi_paths.PREDICTION_SCHEMAS
     if train is not None:
-        schemas |= _signature(train.signature, "TrainingInput", "TrainingOutput", schemas) | openapi_paths.TRAINING
-        routes |= openapi_paths.training()
+        schemas |= (
+            _signature_schemas(train.signature, "TrainingInput", "TrainingOutput", schemas)
+            | openapi_paths.TRAINING_SCHEMAS
+        )
+        routes |= openapi_paths.training_paths()
     return {
         "openapi": "3.0.2",
         "info": {"title": "Cog", "version": openapi_paths.VERSION},
         "paths": routes,
-        "components": {"schemas": schemas | openapi_paths.COMMON},
+        "components": {"schemas": schemas | openapi_paths.COMMON_SCHEMAS},
     }
 
 
-def _signature(signature: Signature, input: str, output: str, taken: dict[str, Schema]) -> dict[str, Schema]:
+def _signature_schemas(signature: Signature, input: str, output: str, existing: dict[str, Schema]) -> dict[str, Schema]:
     properties: dict[str, Schema] = {}
     choices: dict[str, Schema] = {}
     for order, parameter in enumerate(signature.parameters):
-        with _placed(signature, parameter.name):
-            check(parameter)
+        with _locate_errors(signature, parameter.name):
+            check_parameter(parameter)
             if parameter.field.choices is None:
                 properties[parameter.name] = _property(parameter, order)
             else:
-                name = _free(parameter.name, _TAKEN | taken.keys())
-                choices[name] = _choice(parameter)
-                properties[parameter.name] = _chosen(parameter, name, order)
+                name = _free_name(parameter.name, _RESERVED_NAMES | existing.keys())
+                choices[name] = _choice_schema(parameter)
+                properties[parameter.name] = _choice_property(parameter, name, order)
     schema: Schema = {"title": input, "type": "object", "properties": properties}
     if required := [parameter.name for parameter in signature.parameters if parameter.required]:
         schema["required"] = required
-    with _placed(signature, None):
+    with _locate_errors(signature, None):
         return {input: schema, output: _output(signature.result), **choices}
 
 
 @contextmanager
-def _placed(signature: Signature, parameter: str | None) -> Generator[None]:
-    """Says of an error within where in the predictor's file it is. Without a parameter: the output's."""
+def _locate_errors(signature: Signature, parameter: str | None) -> Generator[None]:
+    """Add the predictor's line to an error within the block: that of the parameter, or without one of the output."""
     try:
         yield
-    except Untellable as error:
+    except SchemaError as error:
         what = "the output" if parameter is None else f"parameter {parameter}"
-        raise Unusable(f"{what}: {error}", _place(signature, parameter)) from error
+        raise UnusablePredictor(f"{what}: {error}", _line(signature, parameter)) from error
 
 
-def _place(signature: Signature, parameter: str | None) -> Place | None:
+def _line(signature: Signature, parameter: str | None) -> SourceLine | None:
     if signature.function is None:
         return None
-    return of_result(signature.function) if parameter is None else of_parameter(signature.function, parameter)
+    if parameter is None:
+        return line_of_result(signature.function)
+    return line_of_parameter(signature.function, parameter)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """A component's name. Cog takes the parameter's, also where it is another's already."""
-    while name in taken:
+def _free_name(name: str, used: set[str]) -> str:
+    """Return a component's name that is free. Cog uses the parameter's, even if another has it already."""
+    while name in used:
         name += "_choices"
     return name
 
 
 def _property(parameter: Parameter, order: int) -> Schema:
     if parameter.field.accept and not has_file(parameter.type):
-        raise Untellable("accept is for Path and File only; take it away, or make the type Path")
-    told = of_input(parameter.type)
+        raise SchemaError("accept is for Path and File only; remove it, or make the type Path")
+    schema = input_schema(parameter.type)
     if parameter.optional and is_union(parameter.type):
-        told = {"anyOf": [{**variant, "nullable": True} for variant in told["anyOf"]]}
-    return {"title": title(parameter.name), **told, "x-order": order, **_said(parameter), **_limits(parameter)}
+        schema = {"anyOf": [{**variant, "nullable": True} for variant in schema["anyOf"]]}
+    return {"title": title(parameter.name), **schema, "x-order": order, **_description(parameter), **_limits(parameter)}
 
 
-def _choice(parameter: Parameter) -> Schema:
+def _choice_schema(parameter: Parameter) -> Schema:
     choices = parameter.field.choices
     kinds = {cast("type[Any]", type(choice)) for choice in choices or ()}
-    told = of_input(kinds.pop()) if len(kinds) == 1 else {}
-    return {"title": parameter.name, "description": "An enumeration.", "enum": choices, **told}
+    schema = input_schema(kinds.pop()) if len(kinds) == 1 else {}
+    return {"title": parameter.name, "description": "An enumeration.", "enum": choices, **schema}
 
 
-def _chosen(parameter: Parameter, name: str, order: int) -> Schema:
-    chosen: Schema = {"$ref": f"#/components/schemas/{name}"}
-    if of_input(parameter.type).get("type") == "array":
-        told = {"title": title(parameter.name), "type": "array", "items": chosen}
+def _choice_property(parameter: Parameter, name: str, order: int) -> Schema:
+    reference: Schema = {"$ref": f"#/components/schemas/{name}"}
+    if input_schema(parameter.type).get("type") == "array":
+        schema = {"title": title(parameter.name), "type": "array", "items": reference}
     else:
-        told = {"allOf": [chosen]}
-    return {**told, "x-order": order, **_said(parameter), **_limits(parameter)}
+        schema = {"allOf": [reference]}
+    return {**schema, "x-order": order, **_description(parameter), **_limits(parameter)}
 
 
-def _said(parameter: Parameter) -> Schema:
+def _description(parameter: Parameter) -> Schema:
     field = parameter.field
-    said: Schema = {}
+    schema: Schema = {}
     if field.default is not MISSING:
-        said["default"] = json_of(field.default)
+        schema["default"] = to_json(field.default)
     if parameter.optional:
-        said["nullable"] = True
+        schema["nullable"] = True
     if field.description is not None:
-        said["description"] = field.description
+        schema["description"] = field.description
     if field.deprecated:
-        said["deprecated"] = True
-    return said
+        schema["deprecated"] = True
+    return schema
 
 
 def _limits(parameter: Parameter) -> Schema:
-    limits = {word: getattr(parameter.field, name) for name, word in _LIMITS.items()}
-    return {word: value for word, value in limits.items() if value is not None}
+    limits = {keyword: getattr(parameter.field, name) for name, keyword in _LIMIT_KEYWORDS.items()}
+    return {keyword: value for keyword, value in limits.items() if value is not None}
 
 
 def _output(result: Result) -> Schema:
     if result.optional:
-        raise Untellable("an Optional return is not possible: a prediction that succeeds has an output, or raises")
-    told = of_output(result.type)
+        raise SchemaError("an Optional return is not possible: a prediction that succeeds has an output, or raises")
+    schema = output_schema(result.type)
     if result.many:
-        told = {"type": "array", "items": told, "x-cog-array-type": "iterator"}
+        schema = {"type": "array", "items": schema, "x-cog-array-type": "iterator"}
     if result.concatenated:
-        told["x-cog-array-display"] = "concatenate"
-    return {"title": "Output", **told}
+        schema["x-cog-array-display"] = "concatenate"
+    return {"title": "Output", **schema}

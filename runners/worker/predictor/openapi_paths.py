@@ -1,35 +1,37 @@
-"""The parts of a predictor's document that are the same for all of them."""
+"""The paths and schemas of a predictor's document that are the same for all predictors."""
 
 from typing import Any, Final
 
 Schema = dict[str, Any]
 
 VERSION: Final = "0.23.1"
-"""Of Cog, whose contract we keep."""
+"""The version of Cog whose contract we keep."""
 
 
-def prediction(*, streaming: bool) -> Schema:
+def prediction_paths(*, streaming: bool) -> Schema:
+    """Return the paths of a predictor."""
     routes = {
         "/": {"get": _get("Root", "root__get")},
         "/health-check": {"get": _get("Healthcheck", "healthcheck_health_check_get")},
-        **_work("Predict", "Prediction", "prediction", "predict_predictions_post"),
+        **_run_paths("Predict", "Prediction", "prediction", "predict_predictions_post"),
     }
     if streaming:
         routes["/predictions"]["post"]["x-cog-streaming"] = True
     return routes
 
 
-def training() -> Schema:
-    return _work("Train", "Training", "training", "train_trainings_post")
+def training_paths() -> Schema:
+    """Return the additional paths of a predictor that can be trained."""
+    return _run_paths("Train", "Training", "training", "train_trainings_post")
 
 
-def _work(summary: str, name: str, noun: str, operation: str) -> Schema:
+def _run_paths(summary: str, name: str, noun: str, operation: str) -> Schema:
     post = {
         "summary": summary,
         "description": f"Run a single {noun} on the model",
         "operationId": operation,
         "requestBody": {"content": {"application/json": {"schema": _ref(f"{name}Request")}}},
-        "responses": {"200": _answer(_ref(f"{name}Response")), "422": _invalid()},
+        "responses": {"200": _response(_ref(f"{name}Response")), "422": _invalid_response()},
     }
     cancel = {
         "summary": "Cancel",
@@ -42,20 +44,20 @@ def _work(summary: str, name: str, noun: str, operation: str) -> Schema:
                 "in": "path",
             }
         ],
-        "responses": {"200": _answer({}), "422": _invalid()},
+        "responses": {"200": _response({}), "422": _invalid_response()},
     }
     return {f"/{noun}s": {"post": post}, f"/{noun}s/{{{noun}_id}}/cancel": {"post": cancel}}
 
 
 def _get(summary: str, operation: str) -> Schema:
-    return {"summary": summary, "operationId": operation, "responses": {"200": _answer({})}}
+    return {"summary": summary, "operationId": operation, "responses": {"200": _response({})}}
 
 
-def _answer(schema: Schema) -> Schema:
+def _response(schema: Schema) -> Schema:
     return {"description": "Successful Response", "content": {"application/json": {"schema": schema}}}
 
 
-def _invalid() -> Schema:
+def _invalid_response() -> Schema:
     return {
         "description": "Validation Error",
         "content": {"application/json": {"schema": _ref("HTTPValidationError")}},
@@ -66,8 +68,8 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _bodies(name: str, input: str, output: str) -> dict[str, Schema]:
-    moment = {"type": "string", "format": "date-time"}
+def _body_schemas(name: str, input: str, output: str) -> dict[str, Schema]:
+    timestamp = {"type": "string", "format": "date-time"}
     return {
         f"{name}Request": {
             "title": f"{name}Request",
@@ -82,9 +84,9 @@ def _bodies(name: str, input: str, output: str) -> dict[str, Schema]:
                 "output": _ref(output),
                 "id": {"title": "Id", "type": "string"},
                 "version": {"title": "Version", "type": "string"},
-                "created_at": {"title": "Created At", **moment},
-                "started_at": {"title": "Started At", **moment},
-                "completed_at": {"title": "Completed At", **moment},
+                "created_at": {"title": "Created At", **timestamp},
+                "started_at": {"title": "Started At", **timestamp},
+                "completed_at": {"title": "Completed At", **timestamp},
                 "status": {"title": "Status", "type": "string"},
                 "error": {"title": "Error", "type": "string"},
                 "logs": {"title": "Logs", "type": "string"},
@@ -94,9 +96,9 @@ def _bodies(name: str, input: str, output: str) -> dict[str, Schema]:
     }
 
 
-PREDICTION: Final = _bodies("Prediction", "Input", "Output")
-TRAINING: Final = _bodies("Training", "TrainingInput", "TrainingOutput")
-COMMON: Final[dict[str, Schema]] = {
+PREDICTION_SCHEMAS: Final = _body_schemas("Prediction", "Input", "Output")
+TRAINING_SCHEMAS: Final = _body_schemas("Training", "TrainingInput", "TrainingOutput")
+COMMON_SCHEMAS: Final[dict[str, Schema]] = {
     "Status": {
         "title": "Status",
         "description": "An enumeration.",

@@ -1,4 +1,4 @@
-"""Where in a predictor's files something is written."""
+"""The lines of a predictor's files where its functions and their parameters are written."""
 
 import ast
 import inspect
@@ -7,52 +7,47 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, cast
 
-from msgspec import Struct
+from ..errors import SourceLine
 
 
-class Place(Struct, frozen=True):
-    file: str
-    """Absolute."""
-    line: int
-
-
-def beneath(method: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
-    """The function that was written, under its decorators, and whether its first parameter is the predictor's own."""
+def unwrap(method: Callable[..., Any]) -> tuple[Callable[..., Any], bool]:
+    """Return the function under all decorators, and whether its first parameter is the predictor itself."""
     bound = inspect.ismethod(method)
     function: Any = inspect.unwrap(method.__func__ if bound else method)
-    while _takes_anything(function) and (inner := _enclosed(function)) is not None:
+    while _takes_any_arguments(function) and (inner := _wrapped_function(function)) is not None:
         function = inspect.unwrap(inner)
     return function, bound
 
 
-def of_parameter(function: Callable[..., Any], name: str) -> Place | None:
-    """Or of the function, where the parameter cannot be found."""
-    code, written = _written(function)
-    if code is None or written is None:
-        return of(function)
-    given = written.args
-    everything = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    line = next((arg.lineno for arg in everything if arg is not None and arg.arg == name), written.lineno)
-    return Place(code.co_filename, line)
+def line_of_parameter(function: Callable[..., Any], name: str) -> SourceLine | None:
+    """Return the line of a parameter, or of the function if the parameter cannot be found."""
+    code, definition = _definition(function)
+    if code is None or definition is None:
+        return line_of(function)
+    arguments = definition.args
+    candidates = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    line = next((arg.lineno for arg in candidates if arg is not None and arg.arg == name), definition.lineno)
+    return SourceLine(code.co_filename, line)
 
 
-def of_result(function: Callable[..., Any]) -> Place | None:
-    code, written = _written(function)
-    if code is None or written is None:
-        return of(function)
-    return Place(code.co_filename, written.lineno if written.returns is None else written.returns.lineno)
+def line_of_result(function: Callable[..., Any]) -> SourceLine | None:
+    """Return the line of the return annotation, or of the function if it has none."""
+    code, definition = _definition(function)
+    if code is None or definition is None:
+        return line_of(function)
+    return SourceLine(code.co_filename, definition.lineno if definition.returns is None else definition.returns.lineno)
 
 
-def of(thing: Any) -> Place | None:
-    """Of a class, a function or a method."""
+def line_of(definition: Any) -> SourceLine | None:
+    """Return the line of a class, a function or a method; None if its source is not there."""
     try:
-        file, (_, line) = inspect.getfile(thing), inspect.getsourcelines(thing)
+        file, (_, line) = inspect.getfile(definition), inspect.getsourcelines(definition)
     except (OSError, TypeError):
         return None
-    return Place(file, max(line, 1))
+    return SourceLine(file, max(line, 1))
 
 
-def _written(function: Callable[..., Any]) -> tuple[CodeType | None, ast.FunctionDef | ast.AsyncFunctionDef | None]:
+def _definition(function: Callable[..., Any]) -> tuple[CodeType | None, ast.FunctionDef | ast.AsyncFunctionDef | None]:
     code = cast("CodeType | None", getattr(function, "__code__", None))
     if code is None:
         return None, None
@@ -68,7 +63,7 @@ def _written(function: Callable[..., Any]) -> tuple[CodeType | None, ast.Functio
     return code, None
 
 
-def _takes_anything(function: Any) -> bool:
+def _takes_any_arguments(function: Any) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -76,14 +71,14 @@ def _takes_anything(function: Any) -> bool:
     return any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters)
 
 
-def _enclosed(function: Any) -> Callable[..., Any] | None:
-    """The one function that a wrapper holds on to."""
-    held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
-    functions = [thing for thing in held if inspect.isfunction(thing)]
+def _wrapped_function(function: Any) -> Callable[..., Any] | None:
+    """Return the one function that a wrapper's closure holds, or None."""
+    contents = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
+    functions = [content for content in contents if inspect.isfunction(content)]
     return functions[0] if len(functions) == 1 else None
 
 
-def _filled(cell: Any) -> bool:
+def _is_filled(cell: Any) -> bool:
     try:
         return cell.cell_contents is not None
     except ValueError:

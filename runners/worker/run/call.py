@@ -1,59 +1,66 @@
-"""Items that run together: who of them is still to be answered, their files, their clock."""
+"""A call into user code for items that run together: which are still to be answered, their files, their clock."""
 
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
 
+from ..cog.call_metrics import CallMetrics
 from ..cog.scope import Scope
-from ..cog.shares import Shares
 from ..frames import Item
-from ..io.scratch_files import Home, Temporaries
+from ..io.scratch_files import ScratchFiles, ScratchFolder
 
 
-class Raised:
-    """What user code raised, in the place of what it returned."""
+class Failure:
+    """An error that user code raised, in the place of a result."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 STREAMED: Final = object()
-"""In the place of an output that has been said chunk by chunk."""
+"""Stands in the place of an output that has been sent chunk by chunk."""
 
 
-class Turn:
-    """A call into user code, and the smaller ones that follow when it fails."""
+class Call:
+    """A call into user code, and the smaller ones that follow when it fails.
 
-    def __init__(self, items: Sequence[Item], home: Home) -> None:
-        self.shares = Shares()
-        self.scope = Scope(self.shares)
+    `Responder` opens it, and the loops, `Responder` and `BatchResponder` answer its items.
+    """
+
+    def __init__(self, items: Sequence[Item], folder: ScratchFolder) -> None:
+        self.metrics = CallMetrics()
+        self.scope = Scope(self.metrics)
         if items[0].context:
             self.scope.context = items[0].context
-        self.temporaries = Temporaries(home)
-        self.later: dict[str, Item] = {}
-        """Those of smaller calls that are still to be made."""
-        self.short = 0
-        """The smallest call that ran out of memory."""
-        self.went = 0
-        """The largest that then did not; -1 once one alone did, as its size is to blame and not theirs."""
-        self._began = perf_counter()
-        self.seat(items)
+        self.scratch = ScratchFiles(folder)
+        self.queued: dict[str, Item] = {}
+        """The items of smaller calls that are still to be made."""
+        self.failed_size = 0
+        """The size of the smallest call that ran out of memory."""
+        self.passed_size = 0
+        """The size of the largest call that then did not.
 
-    def seat(self, items: Sequence[Item]) -> None:
-        """Those of the next call."""
+        It is -1 once an item ran out of memory alone: its own size is to blame, and not how many they were.
+        """
+        self._started = perf_counter()
+        self.begin(items)
+
+    def begin(self, items: Sequence[Item]) -> None:
+        """Make these the items of the next call into user code."""
         self.items = tuple(items)
-        self.open = {item.id: item for item in items}
-        """Those that were not answered."""
-        self.said: set[str] = set()
-        """Those that had a chunk."""
+        self.unanswered = {item.id: item for item in items}
+        self.streamed_ids: set[str] = set()
+        """The items of which a chunk was sent."""
 
-    def place(self, item: Item) -> int:
+    def index(self, item: Item) -> int:
+        """Return the item's place in the batch."""
         return 0 if len(self.items) == 1 else self.items.index(item)
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return tuple(self.open)
+        """The ids of the unanswered items."""
+        return tuple(self.unanswered)
 
-    def metrics(self) -> dict[str, Any]:
-        """What no predictor says of itself."""
-        return {"predict_time": round(perf_counter() - self._began, 6), "batch_size": len(self.items)}
+    def measured_metrics(self) -> dict[str, Any]:
+        """Return the metrics that the worker measures itself."""
+        return {"predict_time": round(perf_counter() - self._started, 6), "batch_size": len(self.items)}

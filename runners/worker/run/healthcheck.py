@@ -1,11 +1,11 @@
-"""What a predictor's `healthcheck` says, as a reason or none."""
+"""The result of a predictor's `healthcheck`, as a reason why it is unwell or None."""
 
-from ..predictor.loader import describe
-from .responder import Raised
+from ..errors import describe_error
+from .call import Failure
 
 
-def found(result: object) -> str | None:
-    """Only False and an exception say that something is wrong."""
-    if isinstance(result, Raised):
-        return f"healthcheck failed: {describe(result.error)}"
+def failure_reason(result: object) -> str | None:
+    """Return why the predictor is unwell. Only False and an exception say that something is wrong."""
+    if isinstance(result, Failure):
+        return f"healthcheck failed: {describe_error(result.error)}"
     return "healthcheck returned False" if result is False else None

@@ -1,4 +1,4 @@
-"""Memory that user code asked for and did not get."""
+"""Running out of memory: recognizing it, and recovering from it."""
 
 import gc
 import re
@@ -7,15 +7,15 @@ import traceback
 from contextlib import suppress
 from typing import Any, Final
 
-_WORDS: Final = re.compile(r"out of memory|(can't|cannot|failed to) allocate memory|ALLOC_FAILED", re.IGNORECASE)
+_MESSAGE: Final = re.compile(r"out of memory|(can't|cannot|failed to) allocate memory|ALLOC_FAILED", re.IGNORECASE)
 
 
-def is_shortage(error: BaseException) -> bool:
-    """Of any device's memory; torch need not be there to be understood."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_WORDS.search(str(error))))
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether user code asked for memory of any device and did not get it. Torch need not be there to tell."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_MESSAGE.search(str(error))))
 
 
-def relieve(error: BaseException) -> None:
+def release_memory_of(error: BaseException) -> None:
     """Let go of what the call that raised this still held, and give caches back to their devices."""
     traceback.clear_frames(error.__traceback__)
     error.__traceback__ = error.__cause__ = error.__context__ = None

@@ -1,137 +1,150 @@
-"""Runs sync predictors, on the main thread: there a signal can interrupt what they wait for."""
+"""The loop for sync predictors. It runs on the main thread: there a signal can interrupt what they wait for."""
 
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn, cast
 
 from ..cog.errors import CancelationException
-from ..devices.parking import Memory
+from ..devices.parking import ModelMemory
 from ..frames import Item, Park
-from ..predictor.loader import Predictor, Run
-from .batch import Batch, steps
-from .call import STREAMED, Raised, Turn
-from .healthcheck import found
-from .interrupts import Guard
-from .requests import Inbox
-from .responder import Desk
+from ..predictor.loader import Predictor, RunCoroutine, new_event_loop
+from .batch import BatchResponder, steps
+from .call import STREAMED, Call, Failure
+from .healthcheck import failure_reason
+from .interrupts import Interrupts
+from .requests import RequestQueue
+from .responder import Responder
 
 
-class Direct:
+class SyncLoop:
+    """Runs the agent's requests one after another, with a sync predictor.
+
+    It owns the call that runs, and the event loop of an async healthcheck.
+    """
+
     def __init__(
-        self, predictor: Predictor, inbox: Inbox, desk: Desk, guard: Guard, memory: Memory, run: Run | None
+        self,
+        predictor: Predictor,
+        requests: RequestQueue,
+        responder: Responder,
+        interrupts: Interrupts,
+        memory: ModelMemory,
+        run_coroutine: RunCoroutine | None,
     ) -> None:
         self._predictor = predictor
-        self._inbox = inbox
-        self._desk = desk
-        self._batch = Batch(predictor, desk)
-        self._guard = guard
+        self._requests = requests
+        self._responder = responder
+        self._batches = BatchResponder(predictor, responder)
+        self._interrupts = interrupts
         self._memory = memory
-        self._run = run
-        self._turn: Turn | None = None
+        self._run_coroutine = run_coroutine
+        self._call: Call | None = None
 
-    def work(self) -> NoReturn:
-        self._guard.listen(self._stopped)
+    def run(self) -> NoReturn:
+        """Run requests until the agent is gone."""
+        self._interrupts.install(self._is_call_abandoned)
         while True:
-            run = self._inbox.wait()
-            if self._guard.knocked:
-                self._inbox.look()
-            if run is None:
-                self._say_how_it_is()
+            request = self._requests.wait()
+            if self._interrupts.is_pending:
+                self._requests.receive()
+            if request is None:
+                self._report_health()
                 continue
-            if isinstance(run, Park):
-                self._memory.answer(run)
+            if isinstance(request, Park):
+                self._memory.carry_out(request)
                 continue
-            for items in self._desk.calls(run):
-                with self._desk.turn(items) as self._turn:
-                    self._answer(items, self._turn)
-                self._turn = None
-                self._memory.tell()
+            for items in self._responder.calls(request):
+                with self._responder.open_call(items) as self._call:
+                    self._answer(items, self._call)
+                self._call = None
+                self._memory.report_growth()
 
-    def _answer(self, items: list[Item], turn: Turn) -> None:
-        """One call for all of them; if that raises, one for each half, until the culprit stands alone."""
-        self._guard.arm()
+    def _answer(self, items: list[Item], call: Call) -> None:
+        """Make one call for all of them; if that raises, one for each half, until the one to blame stands alone."""
+        self._interrupts.rearm()
         if len(items) == 1:
-            self._desk.answer(items[0], turn, self._alone(items[0], turn))
+            self._responder.answer(items[0], call, self._predict(items[0], call))
             return
-        for fewer in self._batch.settled(turn, self._together(turn)):
-            self._answer(fewer, turn)
+        for fewer in self._batches.answer(call, self._predict_batch(call)):
+            self._answer(fewer, call)
 
-    def _alone(self, item: Item, turn: Turn) -> object:
-        result = self._attempt(lambda: self._predictor.predict(**self._desk.read(item, turn)))
-        if isinstance(result, Raised):
+    def _predict(self, item: Item, call: Call) -> object:
+        result = self._attempt(lambda: self._predictor.predict(**self._responder.read_inputs(item, call)))
+        if isinstance(result, Failure):
             return result
-        values = self._desk.values(result)
+        chunks = self._responder.chunks(result)
+        if chunks is None:
+            return result
+        return self._stream(call, chunks, lambda value: self._responder.send_chunk(item, call, value))
+
+    def _predict_batch(self, call: Call) -> object:
+        predict_batch = cast("Callable[[list[dict[str, Any]]], object]", self._predictor.predict_batch)
+        result = self._attempt(lambda: predict_batch(self._batches.read_inputs(call)))
+        values = steps(result)
         if values is None:
             return result
-        return self._streamed(turn, values, lambda value: self._desk.chunk(item, turn, value))
+        return self._stream(call, values, lambda value: self._batches.send_step(call, value))
 
-    def _together(self, turn: Turn) -> object:
-        batch = cast("Callable[[list[dict[str, Any]]], object]", self._predictor.predict_batch)
-        result = self._attempt(lambda: batch(self._batch.inputs(turn)))
-        values = steps(result)
-        return result if values is None else self._streamed(turn, values, lambda value: self._batch.step(turn, value))
-
-    def _streamed(self, turn: Turn, values: Iterator[object], take: Callable[[object], None]) -> object:
-        while self._desk.wanted(turn):
+    def _stream(self, call: Call, values: Iterator[object], send: Callable[[object], None]) -> object:
+        """Send values as they come, as long as somebody waits for them."""
+        while self._responder.is_awaited(call):
             value = self._attempt(values.__next__)
-            if isinstance(value, Raised):
-                return self._close(turn, values, value)
+            if isinstance(value, Failure):
+                return self._close(call, values, value)
             try:
-                take(value)
+                send(value)
             except Exception as error:  # noqa: BLE001  the value's own methods are user code too
-                return self._close(turn, values, Raised(error))
-        if turn.open:
-            return self._close(turn, values, Raised(CancelationException()))
-        self._close(turn, values, Raised(GeneratorExit()))
+                return self._close(call, values, Failure(error))
+        if call.unanswered:
+            return self._close(call, values, Failure(CancelationException()))
+        self._close(call, values, Failure(GeneratorExit()))
         return STREAMED
 
-    def _close(self, turn: Turn, values: Iterator[object], ending: Raised) -> object:
-        """Let a generator clean up. One that was interrupted between two values hears of it where it stands."""
+    def _close(self, call: Call, values: Iterator[object], ending: Failure) -> object:
+        """Let a generator clean up. In one that was interrupted between two values, the interrupt is raised there."""
         if isinstance(ending.error, StopIteration):
             return STREAMED
         # Any iterator will do as an output, and most have neither method.
         if isinstance(ending.error, CancelationException) and (throw := getattr(values, "throw", None)):
-            self._unwind(turn, lambda: throw(ending.error))
+            self._clean_up(call, lambda: throw(ending.error))
         if close := getattr(values, "close", None):
-            self._unwind(turn, close)
+            self._clean_up(call, close)
         return ending
 
-    def _unwind(self, turn: Turn, step: Callable[[], object]) -> None:
-        raised = self._attempt(step)
-        if isinstance(raised, Raised) and not isinstance(raised.error, CancelationException | StopIteration):
-            self._desk.complain(raised.error, turn.ids)
+    def _clean_up(self, call: Call, step: Callable[[], object]) -> None:
+        result = self._attempt(step)
+        if isinstance(result, Failure) and not isinstance(result.error, CancelationException | StopIteration):
+            self._responder.log_error(result.error, call.ids)
 
-    def _attempt(self, call: Callable[[], object]) -> object:
-        """User code: what it returns, or `Raised`."""
+    def _attempt(self, user_code: Callable[[], object]) -> object:
+        """Run user code, and return what it returns, or a `Failure`."""
         try:
             try:
-                self._guard.enter()
-                return call()
+                self._interrupts.enter_user_code()
+                return user_code()
             finally:
-                self._guard.leave()
+                self._interrupts.leave_user_code()
         except BaseException as error:  # noqa: BLE001  sys.exit and cancelation are answers too
-            # An interrupt that came between the call and `leave` skipped it.
-            self._guard.leave()
-            return Raised(error)
+            # An interrupt that came between the call and `leave_user_code` skipped it.
+            self._interrupts.leave_user_code()
+            return Failure(error)
 
-    def _say_how_it_is(self) -> None:
-        """Asked several times, it answers as often, after one look."""
+    def _report_health(self) -> None:
+        """Answer all healthchecks that were asked for with the result of one."""
         check = self._predictor.healthcheck
-        error = None if check is None else found(self._attempt(lambda: self._finished(check())))
-        for _ in range(self._inbox.asked()):
-            self._desk.well(error)
+        error = None if check is None else failure_reason(self._attempt(lambda: self._finish(check())))
+        for _ in range(self._requests.take_checks()):
+            self._responder.send_health(error)
 
-    def _finished(self, result: object) -> object:
+    def _finish(self, result: object) -> object:
         if not isinstance(result, Coroutine):
             return result
-        from ..predictor.loader import loop
+        self._run_coroutine = self._run_coroutine or new_event_loop()
+        return self._run_coroutine(cast("Coroutine[object, object, object]", result))
 
-        self._run = self._run or loop()
-        return self._run(cast("Coroutine[object, object, object]", result))
-
-    def _stopped(self) -> bool:
-        self._inbox.look()
-        self._desk.withdraw()
-        if self._turn is None:
+    def _is_call_abandoned(self) -> bool:
+        self._requests.receive()
+        self._responder.answer_stopped_in_queue()
+        if self._call is None:
             return False
-        self._desk.dismiss(self._turn)
-        return self._desk.unwanted(self._turn)
+        self._responder.answer_stopped_in_call(self._call)
+        return self._responder.is_abandoned(self._call)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.conformance.calls.inputs import case, given
+from tests.conformance.calls.inputs import case, predict
 from tests.conformance.outcome import Call
 
 _METRICS: Final = (
@@ -23,56 +23,56 @@ _SURFACE: Final = (
 
 
 def wrong(name: str) -> Call:
-    return Call(name=name, input={"how": name}, own_words=True, better=("logs kept",))
+    return Call(name=name, input={"how": name}, may_differ_in_wording=True, better=("logs kept",))
 
 
 CASES: Final = (
-    case("metrics", *(given(how, how=how) for how in _METRICS)),
+    case("metrics", *(predict(how, how=how) for how in _METRICS)),
     case("metrics", *(wrong(how) for how in _WRONG_METRICS)),
-    case("metrics_caught", given("the error's type")),
+    case("metrics_caught", predict("the error's type")),
     case(
         "metrics_of_failure",
-        given("succeeds", fail=False),
-        given("fails", better=("logs kept",), fail=True),
+        predict("succeeds", fail=False),
+        predict("fails", better=("logs kept",), fail=True),
     ),
-    case("scope_outside", given("says nothing of set-up's")),
-    case("scope_async", given("in tasks and threads")),
+    case("scope_outside", predict("says nothing of set-up's")),
+    case("scope_async", predict("in tasks and threads")),
     case(
         "context",
-        given("none"),
+        predict("none"),
         Call(name="some", context={"trace": "abc", "user": "u"}),
-        given("none again, and an input", text="t"),
+        predict("none again, and an input", text="t"),
     ),
-    case("surface", *(given(what, what=what) for what in _SURFACE)),
-    case("deprecated_names", given("still there")),
-    case("kept_modules", given("as ever")),
+    case("surface", *(predict(what, what=what) for what in _SURFACE)),
+    case("deprecated_names", predict("still there")),
+    case("kept_modules", predict("as ever")),
     *(
-        case(name, Call(name="is set up", kind="setup", better=("old names",)), given("runs", better=("old names",)))
+        case(name, Call(name="is set up", kind="setup", better=("old names",)), predict("runs", better=("old names",)))
         for name in ("old_types", "old_exceptions", "old_modules")
     ),
     case(
         "no_document",
-        given("fits", n=3),
-        given("a text for an int", better=("strict",), n="3"),
-        given("too large", better=("strict",), n=10),
-        given("no choice", better=("strict",), word="c"),
+        predict("fits", n=3),
+        predict("a text for an int", better=("strict",), n="3"),
+        predict("too large", better=("strict",), n=10),
+        predict("no choice", better=("strict",), word="c"),
         document=False,
     ),
     case(
         "own_document",
         Call(name="is served as it is", kind="document"),
-        given("fits", n=3),
-        given("more than the document allows", n=4),
-        given("no choice of the document's", n=1, word="other"),
+        predict("fits", n=3),
+        predict("more than the document allows", n=4),
+        predict("no choice of the document's", n=1, word="other"),
         document=False,
     ),
     case("in_str", Call(name="our document, served by both", kind="document")),
     case("in_choices", Call(name="our document, served by both", kind="document")),
     case(
         "train",
-        given("by default"),
+        predict("by default"),
         Call(name="given", input={"steps": 3, "name": "v"}),
-        given("too few", better=("strict",), steps=0),
+        predict("too few", better=("strict",), steps=0),
         ref="train.py:train",
         train=True,
         document=False,

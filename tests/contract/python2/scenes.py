@@ -29,61 +29,61 @@ class Scenes:
         return (await now(self.client.models.get(model_owner="samovar", model_name=name))).latest_version.id
 
     async def account(self) -> Any:
-        found = await now(self.client.account.get())
-        return [found.type, found.username]
+        resource = await now(self.client.account.get())
+        return [resource.type, resource.username]
 
     async def hardware(self) -> Any:
         return [each.sku for each in await now(self.client.hardware.list())]
 
     async def collections(self) -> Any:
         slugs = [each.slug async for each in items(self.client.collections.list())]
-        found = await now(self.client.collections.get(collection_slug="greeters"))
-        return ["greeters" in slugs, found.name, [model.name for model in found.models]]
+        resource = await now(self.client.collections.get(collection_slug="greeters"))
+        return ["greeters" in slugs, resource.name, [each.name for each in resource.models]]
 
     async def files(self) -> Any:
-        made = await now(
+        created = await now(
             self.client.files.create(
                 content=b"a note", filename="note.txt", type="text/plain", metadata={"n": {"z": 2}}
             )
         )
         listed = [each.id async for each in items(self.client.files.list())]
-        found = await now(self.client.files.get(file_id=made.id))
-        await now(self.client.files.delete(file_id=made.id))
-        gone = await raised(NotFoundError, lambda: self.client.files.get(file_id=made.id))
-        return [found.content_type, found.size, made.id in listed, gone]
+        resource = await now(self.client.files.get(file_id=created.id))
+        await now(self.client.files.delete(file_id=created.id))
+        gone = await raises(NotFoundError, lambda: self.client.files.get(file_id=created.id))
+        return [resource.content_type, resource.size, created.id in listed, gone]
 
     async def download(self) -> Any:
-        made = await now(self.client.files.create(content=b"a note", filename="note.txt"))
-        url = urlsplit(made.urls.download)
+        created = await now(self.client.files.create(content=b"a note", filename="note.txt"))
+        url = urlsplit(created.urls.download)
         signed = {name: values[0] for name, values in parse_qs(url.query).items()}
         expiry = int(signed["expiry"])
         answer = await now(
             self.client.files.download(
-                file_id=made.id, owner=signed["owner"], expiry=expiry, signature=signed["signature"]
+                file_id=created.id, owner=signed["owner"], expiry=expiry, signature=signed["signature"]
             )
         )
         return [(await now(answer.read())).decode(), expiry > time()]
 
     async def models(self) -> Any:
         name = f"made-{token_hex(4)}"
-        made = await now(
+        created = await now(
             self.client.models.create(
                 owner="samovar", name=name, hardware="cpu", visibility="private", description="A quagga of a model"
             )
         )
         await now(self.client.models.update(model_owner="samovar", model_name=name, readme="# Readme"))
         readme = await now(self.client.models.readme.get(model_owner="samovar", model_name=name))
-        found = [each.name async for each in items(self.client.models.search(body="quagga"))]
+        names = [each.name async for each in items(self.client.models.search(body="quagga"))]
         searched = await now(self.client.search(query="quagga", limit=5))
         listed = [
             each.name async for each in items(self.client.models.list(sort_by="model_created_at", sort_direction="asc"))
         ]
         await now(self.client.models.delete(model_owner="samovar", model_name=name))
-        gone = await raised(NotFoundError, lambda: self.client.models.get(model_owner="samovar", model_name=name))
+        gone = await raises(NotFoundError, lambda: self.client.models.get(model_owner="samovar", model_name=name))
         return [
-            made.visibility,
+            created.visibility,
             readme,
-            found == [name],
+            names == [name],
             [each.model.name == name for each in searched.models],
             "hello-world" in listed,
             gone,
@@ -91,43 +91,43 @@ class Scenes:
 
     async def versions(self) -> Any:
         ids = [each.id async for each in items(self.client.models.versions.list(**HELLO))]
-        found = await now(self.client.models.versions.get(**HELLO, version_id=ids[0]))
-        refused = await raised(
+        resource = await now(self.client.models.versions.get(**HELLO, version_id=ids[0]))
+        refused = await raises(
             UnprocessableEntityError, lambda: self.client.models.versions.delete(**HELLO, version_id=ids[0])
         )
-        return [found.id == ids[0], refused]
+        return [resource.id == ids[0], refused]
 
     async def examples(self) -> Any:
         return [each.output async for each in items(self.client.models.examples.list(**HELLO))]
 
     async def predictions(self) -> Any:
         version = await self.version("hello-world")
-        made = await now(
+        created = await now(
             self.client.predictions.create(version=version, input={"text": "Ann"}, prefer="wait=10", cancel_after="1m")
         )
-        found = await now(self.client.predictions.get(prediction_id=made.id))
+        resource = await now(self.client.predictions.get(prediction_id=created.id))
         first = None
-        async for each in items(self.client.predictions.list(created_after=made.created_at)):
+        async for each in items(self.client.predictions.list(created_after=created.created_at)):
             first = first or each.id
-        again = await now(self.client.predictions.cancel(prediction_id=made.id))
-        return [found.output, found.deadline is not None, first is not None, again.status]
+        again = await now(self.client.predictions.cancel(prediction_id=created.id))
+        return [resource.output, resource.deadline is not None, first is not None, again.status]
 
     async def predictions_of_a_model(self) -> Any:
-        made = await now(self.client.models.predictions.create(**HELLO, input={"text": "Ann"}, prefer="wait"))
-        return made.output
+        created = await now(self.client.models.predictions.create(**HELLO, input={"text": "Ann"}, prefer="wait"))
+        return created.output
 
     async def cancel(self) -> Any:
         version = await self.version("count")
-        made = await now(self.client.predictions.create(version=version, input={"n": 1, "delay": 60}))
-        await now(self.client.predictions.cancel(prediction_id=made.id))
-        return (await now(self.client.predictions.wait(made.id))).status
+        created = await now(self.client.predictions.create(version=version, input={"n": 1, "delay": 60}))
+        await now(self.client.predictions.cancel(prediction_id=created.id))
+        return (await now(self.client.predictions.wait(created.id))).status
 
     async def deployments(self) -> Any:
         name, version = f"made-{token_hex(4)}", await self.version("hello-world")
-        made = await now(
+        created = await now(
             self.client.deployments.create(
                 name=name,
-                model="samovar/hello-world",
+                resource="samovar/hello-world",
                 version=version,
                 hardware="cpu",
                 min_instances=0,
@@ -136,34 +136,36 @@ class Scenes:
         )
         key = {"deployment_owner": "samovar", "deployment_name": name}
         listed = [each.name async for each in items(self.client.deployments.list())]
-        ran = await now(self.client.deployments.predictions.create(**key, input={"text": "Ann"}, prefer="wait=30"))
+        prediction = await now(
+            self.client.deployments.predictions.create(**key, input={"text": "Ann"}, prefer="wait=30")
+        )
         changed = await now(self.client.deployments.update(**key, max_instances=2))
-        found = await now(self.client.deployments.get(**key))
+        resource = await now(self.client.deployments.get(**key))
         await now(self.client.deployments.delete(**key))
-        gone = await raised(NotFoundError, lambda: self.client.deployments.get(**key))
-        numbers = [each.current_release.number for each in (made, changed, found)]
-        return [numbers, name in listed, ran.output, found.current_release.configuration.max_instances, gone]
+        gone = await raises(NotFoundError, lambda: self.client.deployments.get(**key))
+        numbers = [each.current_release.number for each in (created, changed, resource)]
+        return [numbers, name in listed, prediction.output, resource.current_release.configuration.max_instances, gone]
 
     async def trainings(self) -> Any:
         name, base = f"made-{token_hex(4)}", await self.version("trainer")
         await now(self.client.models.create(owner="samovar", name=name, hardware="cpu", visibility="public"))
-        asked = {
+        request = {
             "model_owner": "samovar",
             "model_name": "trainer",
             "version_id": base,
             "destination": f"samovar/{name}",
         }
-        made = await now(self.client.trainings.create(**asked, input={"greeting": "servus"}))
-        training = made
+        created = await now(self.client.trainings.create(**request, input={"greeting": "servus"}))
+        training = created
         while training.status not in ENDED:
-            training = await now(self.client.trainings.get(training_id=made.id))
+            training = await now(self.client.trainings.get(training_id=created.id))
         listed = [each.id async for each in items(self.client.trainings.list())]
         answer = await now(self.client.run(training.output.version, input={"name": "Ann"}))
-        late = await now(self.client.trainings.cancel(training_id=made.id))
-        missing = asked | {"destination": "samovar/nobody-made-it"}
-        nowhere = await raised(NotFoundError, lambda: self.client.trainings.create(**missing, input={"greeting": "x"}))
+        late = await now(self.client.trainings.cancel(training_id=created.id))
+        missing = request | {"destination": "samovar/nobody-made-it"}
+        nowhere = await raises(NotFoundError, lambda: self.client.trainings.create(**missing, input={"greeting": "x"}))
         await now(self.client.models.delete(model_owner="samovar", model_name=name))
-        return [training.status, made.id in listed, answer, late.status, nowhere]
+        return [training.status, created.id in listed, answer, late.status, nowhere]
 
     async def secret(self) -> Any:
         return (await now(self.client.webhooks.default.secret.get())).key.startswith("whsec_")
@@ -180,7 +182,7 @@ class Scenes:
         return await now(hello(text="Ann"))
 
     async def a_wrong_input(self) -> Any:
-        return await raised(
+        return await raises(
             UnprocessableEntityError,
             lambda: self.client.models.predictions.create(**HELLO, input={"text": 7}),
         )
@@ -201,7 +203,7 @@ async def items(pages: Any) -> AsyncIterator[Any]:
             yield each
 
 
-async def raised(kind: type[Exception], call: Callable[[], Any]) -> bool:
+async def raises(kind: type[Exception], call: Callable[[], Any]) -> bool:
     try:
         await now(call())
     except kind:

@@ -1,4 +1,4 @@
-"""Cannot be set up."""
+"""A predictor whose set-up fails."""
 
 from cog import BasePredictor, Input
 

@@ -1,4 +1,4 @@
-"""Yields chunks as large as they are wanted."""
+"""A predictor that yields chunks of a chosen size."""
 
 from cog import BasePredictor, ConcatenateIterator, Input
 

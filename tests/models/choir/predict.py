@@ -1,4 +1,4 @@
-"""Answers whole batches, and says how large the batch was."""
+"""A predictor that answers batches with their size."""
 
 from typing import Any
 

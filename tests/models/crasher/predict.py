@@ -1,4 +1,4 @@
-"""Takes its process down as often as it is told, then answers; it counts in a file, as nothing else of it lives on."""
+"""A predictor that crashes its process a chosen number of times, then answers. It counts in a file."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Says what it was told, in each of the ways in which an input can be declared."""
+"""A predictor that returns its text, with each way to declare an input."""
 
 from cog import BasePredictor, Input
 
@@ -11,5 +11,5 @@ class Predictor(BasePredictor):
         size: str = Input(description="How loud", default="small", choices=["small", "large"]),
         strength: float = Input(description="How strongly", default=0.5, ge=0, le=1),
     ) -> str:
-        said = " ".join([text] * times)
-        return said.upper() if size == "large" else said
+        result = " ".join([text] * times)
+        return result.upper() if size == "large" else result

@@ -1,4 +1,4 @@
-"""Ends when a file is there; on request it does not listen when it is told to stop."""
+"""A predictor that runs until a file exists, and may ignore that it is stopped."""
 
 import time
 from pathlib import Path

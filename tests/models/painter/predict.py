@@ -1,4 +1,4 @@
-"""Writes files: one, or several at once."""
+"""A predictor that writes one or several files."""
 
 import tempfile
 from pathlib import Path as LocalPath

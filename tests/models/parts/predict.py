@@ -1,4 +1,4 @@
-"""Yields the parts that it gets, and stops before each one whose gate file is not there yet."""
+"""A predictor that yields its parts, and waits for a gate file after the first."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Prints in every way there is, measures something, and fails if asked."""
+"""A predictor that prints in every possible way, records a metric, and fails on request."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Greets as it was trained to."""
+"""A predictor that greets as it was trained to."""
 
 from pathlib import Path as Folder
 

@@ -1,4 +1,4 @@
-"""Learns a greeting: what it is given is what it says from then on."""
+"""A training that stores a greeting as weights."""
 
 import tempfile
 from pathlib import Path as Folder

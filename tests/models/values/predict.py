@@ -1,4 +1,4 @@
-"""Gives back any JSON value that it gets as text."""
+"""A predictor that returns any JSON value, given as text."""
 
 import json
 from typing import Any

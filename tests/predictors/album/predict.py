@@ -1,4 +1,4 @@
-"""Several files of one name, each as soon as it is there; one is larger than any message."""
+"""A predictor that yields several files of one name, one of them larger than any message."""
 
 import tempfile
 from collections.abc import Iterator

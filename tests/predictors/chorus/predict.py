@@ -1,4 +1,4 @@
-"""Four voices at once: a call that waits for others in the same worker."""
+"""A predictor that takes four calls at once, of which each waits for the others."""
 
 import asyncio
 

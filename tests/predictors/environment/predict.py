@@ -1,4 +1,4 @@
-"""Packages of its own, over those that are there."""
+"""A predictor with packages of its own, in place of those that are installed."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""Files as inputs: from anywhere, one or several, or none."""
+"""A predictor with file inputs: from anywhere, one or several, or none."""
 
 import hashlib
 from typing import Any, Optional
@@ -6,7 +6,7 @@ from typing import Any, Optional
 from cog import BasePredictor, Input, Path, URLPath
 
 
-def told(path: Path) -> dict[str, Any]:
+def describe(path: Path) -> dict[str, Any]:
     local = path.convert() if isinstance(path, URLPath) else path
     content = local.read_bytes()
     return {"suffix": local.suffix, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -22,6 +22,6 @@ class Predictor(BasePredictor):
         more: list[Path] = Input(default=[]),
         mask: Optional[Path] = Input(default=None),
     ) -> dict[str, Any]:
-        left = sum(path.exists() for path in self.seen)
+        remaining = sum(path.exists() for path in self.seen)
         self.seen = [file, *more] + ([mask] if mask else [])
-        return {"files": [told(path) for path in self.seen], "mask": mask is not None, "left of the last": left}
+        return {"files": [describe(path) for path in self.seen], "mask": mask is not None, "left of the last": remaining}

@@ -1,4 +1,4 @@
-"""A plain function, keyword-only, whose annotations are texts until somebody asks for them."""
+"""A plain function with keyword-only inputs and annotations that are text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every option of `Input`, and every simple type."""
+"""A predictor with every option of `Input`, and every simple type."""
 
 from typing import Any, Optional
 

@@ -1,4 +1,4 @@
-"""Prints by every road, in order, and fails or leaves if asked."""
+"""A predictor that prints in every way, in order, and fails or exits on request."""
 
 import logging
 import os

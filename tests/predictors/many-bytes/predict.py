@@ -1,4 +1,4 @@
-"""A file object, and one of more than five megabytes."""
+"""A predictor that returns file objects, one of more than five megabytes."""
 
 import io
 

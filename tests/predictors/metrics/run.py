@@ -1,4 +1,4 @@
-"""`BaseRunner.run`, found without being named, which measures itself in every way there is."""
+"""A `BaseRunner` with `run`, found without a name, that records metrics in every way."""
 
 from cog import BaseRunner, Input, current_scope
 

@@ -1,4 +1,4 @@
-"""As predictors were written years ago: names that are gone since, and weights that set-up is told of."""
+"""A predictor as they were written years ago, with deprecated names and with weights for its set-up."""
 
 import pathlib
 from typing import Optional

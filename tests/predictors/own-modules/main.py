@@ -1,4 +1,4 @@
-"""Modules of its own with names that others use, too."""
+"""A predictor with modules of its own whose names others use, too."""
 
 from pathlib import Path
 

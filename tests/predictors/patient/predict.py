@@ -1,4 +1,4 @@
-"""An async predictor that is slow, and says so when it is stopped."""
+"""A slow async predictor that logs when it is stopped."""
 
 import asyncio
 

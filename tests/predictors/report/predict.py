@@ -1,4 +1,4 @@
-"""An output of named fields, with files inside, at any depth."""
+"""A predictor whose output has named fields, with files inside, at any depth."""
 
 import tempfile
 from typing import Optional
@@ -18,7 +18,7 @@ class Report(BaseModel):
     note: Optional[str] = None
 
 
-def written(text: str) -> Path:
+def write(text: str) -> Path:
     path = Path(tempfile.mkdtemp()) / "page.txt"
     path.write_text(text)
     return path
@@ -26,5 +26,5 @@ def written(text: str) -> Path:
 
 class Predictor(BasePredictor):
     def predict(self, title: str = Input(), pages: int = Input(default=2, ge=0, le=9)) -> Report:
-        made = [Page(number=number, file=written(f"{title} {number}")) for number in range(pages)]
-        return Report(title=title, cover=written(title), pages=made)
+        content = [Page(number=number, file=write(f"{title} {number}")) for number in range(pages)]
+        return Report(title=title, cover=write(title), pages=content)

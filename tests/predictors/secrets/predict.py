@@ -1,4 +1,4 @@
-"""A secret, which does not print itself."""
+"""A predictor with a secret, which is not printed."""
 
 from typing import Optional
 

@@ -1,4 +1,4 @@
-"""Words that are joined, each as soon as it is there."""
+"""A predictor that streams words which are joined."""
 
 import time
 

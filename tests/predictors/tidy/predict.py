@@ -1,4 +1,4 @@
-"""Cleans up when nobody wants its answer any more, and says whether it is well."""
+"""A predictor that cleans up when it is canceled, and has a healthcheck."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A predictor that can be trained, too."""
+"""A predictor that can also be trained."""
 
 from cog import BasePredictor, Input
 

@@ -1,4 +1,4 @@
-"""Trains: beside the predictor, with inputs of its own."""
+"""A training beside a predictor, with inputs of its own."""
 
 import tempfile
 

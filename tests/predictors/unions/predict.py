@@ -1,4 +1,4 @@
-"""Inputs that may be one thing or another, or several, or anything that JSON knows."""
+"""A predictor with unions, lists and inputs of any JSON type."""
 
 from typing import Annotated, Any, Optional, Union
 

@@ -1,4 +1,4 @@
-"""What a predictor may return that is no JSON yet."""
+"""A predictor that returns values which are not JSON yet."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone

@@ -1,4 +1,4 @@
-"""A plain class whose schema was written down beside it."""
+"""A plain class whose schema is written in a file beside it."""
 
 
 class Adder:

@@ -1,4 +1,4 @@
-"""Files that go into bundled models, and come out of them."""
+"""Input and output files of bundled models."""
 
 import base64
 import io
@@ -15,21 +15,21 @@ def uri(content: bytes, media: str) -> str:
 
 
 def png(picture: Any) -> bytes:
-    made = io.BytesIO()
-    picture.save(made, "PNG")
-    return made.getvalue()
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-def shown(picture: Any) -> str:
-    """A picture as an input."""
+def picture_uri(picture: Any) -> str:
+    """Return a picture as an input."""
     return uri(png(picture), "image/png")
 
 
 def file_of(worker: Worker, id: str) -> bytes:
-    return taken(output(worker.done(id)))
+    return take_file(output(worker.done(id)))
 
 
-def taken(name: str) -> bytes:
+def take_file(name: str) -> bytes:
     path = Path(name.removeprefix("file:"))
     content = path.read_bytes()
     path.unlink()

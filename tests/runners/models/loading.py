@@ -12,7 +12,7 @@ MODELS = Path(__file__).parents[3] / "runners" / "models"
 LOADING = 300.0  # seconds; the weights may have to be converted first
 
 
-def loaded(name: str) -> Generator[Worker]:
+def load_worker(name: str) -> Generator[Worker]:
     worker = Worker(MODELS / name)
     worker.socket.settimeout(LOADING)
     try:
@@ -23,12 +23,12 @@ def loaded(name: str) -> Generator[Worker]:
 
 
 def module(model: str, name: str) -> ModuleType:
-    """A file of a model's folder, in this process."""
+    """Import a file of a model's folder into this process."""
     own = f"{model}_{name}"
     spec = importlib.util.spec_from_file_location(own, MODELS / model / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[own] = made  # where dataclasses look for it
-    spec.loader.exec_module(made)
-    return made
+    result = importlib.util.module_from_spec(spec)
+    sys.modules[own] = result  # where dataclasses look for it
+    spec.loader.exec_module(result)
+    return result

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.runners.models.files import PICTURES, shown, uri
-from tests.runners.models.loading import LOADING, loaded
+from tests.runners.models.files import PICTURES, picture_uri, uri
+from tests.runners.models.loading import LOADING, load_worker
 from tests.runners.worker.driver import Worker, output
 
 Image = pytest.importorskip("PIL.Image")
@@ -18,7 +18,7 @@ CAT, COFFEE = (uri((PICTURES / f"{name}.jpg").read_bytes(), "image/jpeg") for na
 
 @pytest.fixture(scope="module")
 def classify() -> Generator[Worker]:
-    yield from loaded("classify")
+    yield from load_worker("classify")
 
 
 def classes(worker: Worker, id: str) -> dict[str, float]:
@@ -43,10 +43,10 @@ def test_a_batch_is_the_same_as_one_by_one(classify: Worker):
     wishes: list[dict[str, Any]] = [
         {"image": CAT, "top_k": 5},
         {"image": COFFEE, "top_k": 2},
-        {"image": shown(Image.new("RGBA", (40, 300), (200, 0, 0, 99))), "top_k": 1},
+        {"image": picture_uri(Image.new("RGBA", (40, 300), (200, 0, 0, 99))), "top_k": 1},
     ]
     classify.run(*wishes, ids="ABC")
-    assert classify.began("A").ids == ["A", "B", "C"]
+    assert classify.started("A").ids == ["A", "B", "C"]
     for wish, id, single in zip(wishes, "ABC", "DEF", strict=True):
         classify.run(wish, ids=single)
         assert classes(classify, id) == pytest.approx(classes(classify, single), abs=1e-4)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
-from tests.runners.models.loading import LOADING, MODELS, loaded, module
+from tests.runners.models.loading import LOADING, MODELS, load_worker, module
 from tests.runners.worker.driver import Worker, output
 
 TEXTS = {
@@ -77,7 +77,7 @@ def test_examples_are_read(content: str, tmp_path: Path):
         pytest.param(b"{\xff", "no text in UTF-8", id="no text"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(content: bytes, reason: str, tmp_path: Path):
+def test_a_line_that_cannot_be_read_is_named(content: bytes, reason: str, tmp_path: Path):
     file = tmp_path / "examples"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=reason):
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_told_with_its_line(content: bytes, reason: str, 
 @pytest.mark.slow
 @pytest.mark.timeout(LOADING)
 def test_untaught_it_says_so():
-    for worker in loaded("classify-text"):
+    for worker in load_worker("classify-text"):
         worker.run({"text": "x"})
         done = worker.done()
         assert done.error is not None

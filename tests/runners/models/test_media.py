@@ -7,7 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from tests.runners.models.files import file_of, png, uri
-from tests.runners.models.loading import LOADING, loaded
+from tests.runners.models.loading import LOADING, load_worker
 from tests.runners.worker.driver import Worker
 
 np = pytest.importorskip("numpy")
@@ -20,17 +20,17 @@ SENTENCES = ["This sentence was spoken by a neural network.", "The kettle is on 
 
 @pytest.fixture(scope="module")
 def speak() -> Generator[Worker]:
-    yield from loaded("speak")
+    yield from load_worker("speak")
 
 
 @pytest.fixture(scope="module")
 def whisper() -> Generator[Worker]:
-    yield from loaded("whisper")
+    yield from load_worker("whisper")
 
 
 @pytest.fixture(scope="module")
 def painter() -> Generator[Worker]:
-    yield from loaded("style-transfer")
+    yield from load_worker("style-transfer")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_speech_is_one_file_of_a_known_form(speech: bytes, speak: Worker):
     assert 3 < seconds < 12
 
 
-def test_every_sentence_is_said_in_the_log(speech: bytes, speak: Worker):
+def test_every_sentence_is_in_the_log(speech: bytes, speak: Worker):
     assert speech
     assert speak.log_of("A").splitlines() == [f"{n}/2 {sentence}" for n, sentence in enumerate(SENTENCES, 1)]
 
@@ -115,7 +115,7 @@ def test_another_picture_can_be_the_style(painter: Worker):
     assert mean(red)[0] - mean(red)[2] > mean(blue)[0] - mean(blue)[2] + 20
 
 
-def test_a_picture_larger_than_the_canvas_is_made_smaller(painter: Worker):
+def test_a_picture_larger_than_the_canvas_is_scaled_down(painter: Worker):
     painter.run({"image": uri(picture(2048, 512), "image/png")}, ids="g")
     assert Image.open(io.BytesIO(file_of(painter, "g"))).size == (1024, 256)
 

@@ -6,28 +6,28 @@ from time import monotonic
 
 import pytest
 
-from tests.runners.models.loading import LOADING, loaded
+from tests.runners.models.loading import LOADING, load_worker
 from tests.runners.worker.driver import Worker, output
 
 
 @pytest.fixture(scope="module")
 def minilm() -> Generator[Worker]:
-    yield from loaded("minilm")
+    yield from load_worker("minilm")
 
 
 @pytest.fixture(scope="module")
 def smollm2() -> Generator[Worker]:
-    yield from loaded("smollm2")
+    yield from load_worker("smollm2")
 
 
 def test_hello_world_says_hello():
-    for worker in loaded("hello-world"):
+    for worker in load_worker("hello-world"):
         worker.run({"text": "Ann"})
         assert output(worker.done()) == "hello Ann"
 
 
 def test_count_counts():
-    for worker in loaded("count"):
+    for worker in load_worker("count"):
         worker.run({"n": 3})
         worker.run({"n": 0}, ids="b")
         worker.done_all("ab")
@@ -97,7 +97,7 @@ def test_characters_of_several_tokens_stay_whole(smollm2: Worker):
 
 @pytest.mark.slow
 @pytest.mark.timeout(LOADING)
-def test_a_language_model_stops_when_told(smollm2: Worker):
+def test_a_language_model_stops_when_canceled(smollm2: Worker):
     smollm2.run({"prompt": "Write a very long story.", "max_tokens": 2000}, ids="c")
     smollm2.chunk("c")
     asked = monotonic()

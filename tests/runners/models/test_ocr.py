@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.runners.models.files import shown, uri
-from tests.runners.models.loading import LOADING, loaded
+from tests.runners.models.files import picture_uri, uri
+from tests.runners.models.loading import LOADING, load_worker
 from tests.runners.worker.driver import Worker, output
 
 Image = pytest.importorskip("PIL.Image")
@@ -25,7 +25,7 @@ BILL = {
 
 @pytest.fixture(scope="module")
 def ocr() -> Generator[Worker]:
-    yield from loaded("ocr")
+    yield from load_worker("ocr")
 
 
 def written(mode: str = "RGB", colour: Any = "black", ground: Any = "white") -> Any:
@@ -36,7 +36,7 @@ def written(mode: str = "RGB", colour: Any = "black", ground: Any = "white") -> 
 
 
 def test_a_bill_is_read_line_by_line(ocr: Worker):
-    ocr.run({"image": shown(written())}, ids="a")
+    ocr.run({"image": picture_uri(written())}, ids="a")
     read = output(ocr.done("a"))
     assert read["text"] == "INVOICE 4711\nTwo cups of tea 5.80\nTotal 5.80"
     assert [part["text"] for part in read["boxes"]] == list(BILL.values())
@@ -45,24 +45,24 @@ def test_a_bill_is_read_line_by_line(ocr: Worker):
 
 
 def test_a_box_is_where_the_text_stands(ocr: Worker):
-    ocr.run({"image": shown(written())}, ids="b")
+    ocr.run({"image": picture_uri(written())}, ids="b")
     for (left, top), part in zip(BILL, output(ocr.done("b"))["boxes"], strict=True):
         assert len(part["box"]) == 4
         assert part["box"][0] == pytest.approx([left, top + 4], abs=8)
 
 
 def test_text_on_what_can_be_seen_through_is_read_as_on_white(ocr: Worker):
-    ocr.run({"image": shown(written("RGBA", (0, 0, 0, 255), (0, 0, 0, 0)))}, ids="c")
+    ocr.run({"image": picture_uri(written("RGBA", (0, 0, 0, 255), (0, 0, 0, 0)))}, ids="c")
     assert output(ocr.done("c"))["text"].startswith("INVOICE 4711\n")
 
 
 def test_white_text_on_black_is_read(ocr: Worker):
-    ocr.run({"image": shown(written("L", 255, 0))}, ids="d")
+    ocr.run({"image": picture_uri(written("L", 255, 0))}, ids="d")
     assert output(ocr.done("d"))["text"].startswith("INVOICE 4711\n")
 
 
 def test_a_picture_without_text_is_no_text(ocr: Worker):
-    ocr.run({"image": shown(Image.new("RGB", (100, 100)))}, ids="e")
+    ocr.run({"image": picture_uri(Image.new("RGB", (100, 100)))}, ids="e")
     assert output(ocr.done("e")) == {"text": "", "boxes": []}
 
 
@@ -74,8 +74,8 @@ def test_the_library_says_nothing_of_its_own(ocr: Worker):
     ("id", "image", "words"),
     [
         pytest.param("g", uri(b"hello", "image/png"), "image: not a picture that can be read", id="no picture"),
-        pytest.param("h", shown(Image.new("L", (7, 90))), "image: 7 x 90 is too small", id="small"),
-        pytest.param("i", shown(Image.new("1", (8_000, 7_000))), "image: 8000 x 7000 is too large", id="large"),
+        pytest.param("h", picture_uri(Image.new("L", (7, 90))), "image: 7 x 90 is too small", id="small"),
+        pytest.param("i", picture_uri(Image.new("1", (8_000, 7_000))), "image: 8000 x 7000 is too large", id="large"),
     ],
 )
 def test_what_cannot_be_read_is_refused(ocr: Worker, id: str, image: str, words: str):

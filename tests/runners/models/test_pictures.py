@@ -21,7 +21,7 @@ def saved(folder: Path, picture: Any, **options: Any) -> Path:
 
 
 def opened(path: Path, **options: int) -> Any:
-    return pictures.opened("image", path, **({"most": 10_000, "least": 4} | options))
+    return pictures.open_picture("image", path, **({"max_pixels": 10_000, "min_side": 4} | options))
 
 
 def test_the_copies_are_the_same():
@@ -52,7 +52,7 @@ def test_a_camera_that_was_turned_is_turned_back(tmp_path: Path):
 
 def test_a_format_that_can_is_read_smaller(tmp_path: Path):
     Image.new("RGB", (96, 96)).save(tmp_path / "x.jpg")
-    assert opened(tmp_path / "x.jpg", wanted=24).size == (24, 24)
+    assert opened(tmp_path / "x.jpg", target_side=24).size == (24, 24)
 
 
 def whole() -> bytes:
@@ -82,6 +82,6 @@ def test_what_is_no_picture_is_refused_without_naming_a_path(tmp_path: Path, con
         pytest.param((3, 100), "image: 3 x 100 is too small; each side needs at least 4 pixels", id="small"),
     ],
 )
-def test_only_some_sizes_are_taken(tmp_path: Path, size: tuple[int, int], words: str):
+def test_only_some_sizes_are_accepted(tmp_path: Path, size: tuple[int, int], words: str):
     with pytest.raises(ValueError, match=words):
         opened(saved(tmp_path, Image.new("L", size)))

@@ -30,9 +30,9 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize(("boxes", "wanted"), PAGES)
-def test_lines_are_read_from_above_and_each_from_the_left(boxes: list[Any], wanted: list[list[int]]):
-    assert rows.rows(boxes) == wanted
+@pytest.mark.parametrize(("boxes", "expected"), PAGES)
+def test_lines_are_read_from_above_and_each_from_the_left(boxes: list[Any], expected: list[list[int]]):
+    assert rows.rows(boxes) == expected
 
 
 @given(st.lists(st.builds(box, *[st.integers(0, 99)] * 2, *[st.integers(1, 60)] * 2), max_size=20))

@@ -24,29 +24,29 @@ def tone(pitch: float, rate: int, seconds: float = 1.0) -> Any:
 
 @pytest.mark.parametrize("rate", [4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 44_056])
 def test_a_tone_stays_the_same_tone(rate: int):
-    made = sound.resampled(tone(440, rate), rate)
-    assert len(made) == 16_000
-    assert np.abs(made - tone(440, 16_000))[200:-200].max() < 0.01
+    result = sound.resample(tone(440, rate), rate)
+    assert len(result) == 16_000
+    assert np.abs(result - tone(440, 16_000))[200:-200].max() < 0.01
 
 
 def test_what_is_too_high_is_cut_away():
-    assert np.abs(sound.resampled(tone(12_000, 44_100), 44_100))[200:-200].max() < 0.01
+    assert np.abs(sound.resample(tone(12_000, 44_100), 44_100))[200:-200].max() < 0.01
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3"])
 def test_two_channels_of_any_kind_become_one(kind: str, tmp_path: Path):
     left = tone(440, 44_100)
     soundfile.write(tmp_path / f"x.{kind}", np.stack([left, np.zeros_like(left)], 1), 44_100)
-    heard = sound.heard(tmp_path / f"x.{kind}")
-    assert abs(len(heard) - 16_000) < 1_600
-    assert np.abs(np.abs(np.fft.rfft(heard[:16_000])).argmax() - 440) < 3
-    assert 0.4 < np.abs(heard[2_000:-2_000]).max() < 0.6
+    samples = sound.read_samples(tmp_path / f"x.{kind}")
+    assert abs(len(samples) - 16_000) < 1_600
+    assert np.abs(np.abs(np.fft.rfft(samples[:16_000])).argmax() - 440) < 3
+    assert 0.4 < np.abs(samples[2_000:-2_000]).max() < 0.6
 
 
 def test_a_long_file_is_read_in_pieces(tmp_path: Path):
-    seconds = 1.5 * sound.PIECE / 16_000
+    seconds = 1.5 * sound.READ_VALUES / 16_000
     soundfile.write(tmp_path / "x.wav", tone(440, 16_000, seconds), 16_000)
-    assert len(sound.heard(tmp_path / "x.wav")) == round(seconds * 16_000)
+    assert len(sound.read_samples(tmp_path / "x.wav")) == round(seconds * 16_000)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_long_file_is_read_in_pieces(tmp_path: Path):
         pytest.param(8_000, 8_000 * 3_660, "61 minutes; cut it into parts of at most 60", id="length"),
     ],
 )
-def test_what_cannot_be_heard_is_refused(rate: int, frames: int, words: str):
+def test_an_unusual_rate_or_length_is_refused(rate: int, frames: int, words: str):
     with pytest.raises(ValueError, match=words):
         sound.check(rate, frames)
 
@@ -64,11 +64,11 @@ def test_what_cannot_be_heard_is_refused(rate: int, frames: int, words: str):
 def test_what_is_no_sound_is_refused_without_naming_a_path(tmp_path: Path):
     (tmp_path / "x.wav").write_bytes(b"RIFF and nothing more")
     with pytest.raises(ValueError, match="audio: not a sound that can be read") as caught:
-        sound.heard(tmp_path / "x.wav")
+        sound.read_samples(tmp_path / "x.wav")
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_an_empty_sound_is_refused(tmp_path: Path):
     soundfile.write(tmp_path / "x.wav", np.zeros(0, np.float32), 16_000)
     with pytest.raises(ValueError, match="holds no sound"):
-        sound.heard(tmp_path / "x.wav")
+        sound.read_samples(tmp_path / "x.wav")

@@ -26,15 +26,15 @@ def decode(tokens: list[int]) -> str:
 
 
 @given(st.text(st.characters(exclude_characters="\ufffd", exclude_categories=["Cs"])))
-def test_pieces_are_whole_and_make_up_the_text(text: ModuleType, said: str):
-    unfolding = text.Unfolding(decode)
-    pieces = [unfolding.add(token) for token in said.encode()]
-    assert "".join(pieces) == said
-    assert [piece for piece in pieces if piece] == list(said)
-    assert unfolding.rest() == ""
+def test_pieces_are_whole_and_make_up_the_text(text: ModuleType, content: str):
+    decoder = text.IncrementalDecoder(decode)
+    pieces = [decoder.add(token) for token in content.encode()]
+    assert "".join(pieces) == content
+    assert [piece for piece in pieces if piece] == list(content)
+    assert decoder.rest() == ""
 
 
-def test_half_a_character_at_the_end_is_said_as_such(text: ModuleType):
-    unfolding = text.Unfolding(decode)
-    assert [unfolding.add(token) for token in "é".encode()[:1]] == [""]
-    assert unfolding.rest() == "\ufffd"
+def test_half_a_character_at_the_end_is_replaced(text: ModuleType):
+    decoder = text.IncrementalDecoder(decode)
+    assert [decoder.add(token) for token in "é".encode()[:1]] == [""]
+    assert decoder.rest() == "\ufffd"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.runners.models.files import PICTURES, file_of, shown, uri
-from tests.runners.models.loading import LOADING, loaded, module
+from tests.runners.models.files import PICTURES, file_of, picture_uri, uri
+from tests.runners.models.loading import LOADING, load_worker, module
 from tests.runners.worker.driver import Worker
 
 np = pytest.importorskip("numpy")
@@ -26,11 +26,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def upscale() -> Generator[Worker]:
-    yield from loaded("upscale")
+    yield from load_worker("upscale")
 
 
 def enlarged(worker: Worker, id: str, picture: Any, scale: int) -> Any:
-    worker.run({"image": shown(picture), "scale": scale}, ids=id)
+    worker.run({"image": picture_uri(picture), "scale": scale}, ids=id)
     made = Image.open(io.BytesIO(file_of(worker, id)))
     assert made.format == "PNG"
     return made
@@ -41,7 +41,7 @@ def cat(width: int, height: int) -> Any:
 
 
 @pytest.mark.parametrize(("id", "scale"), [("a", 2), ("b", 3), ("c", 4)])
-def test_a_picture_is_as_much_larger_as_asked_and_still_the_same(upscale: Worker, id: str, scale: int):
+def test_a_picture_is_enlarged_as_requested_and_looks_the_same(upscale: Worker, id: str, scale: int):
     picture = cat(60, 40)
     made = enlarged(upscale, id, picture, scale)
     assert (made.mode, made.size) == ("RGB", (60 * scale, 40 * scale))
@@ -65,7 +65,7 @@ def weights_of(scale: int) -> list[Path]:
     return [Path(WEIGHTS.origin).parent / "models" / f"{name}.{end}" for end in ("param", "bin")]
 
 
-def test_progress_is_said_per_tile(upscale: Worker):
+def test_progress_is_logged_per_tile(upscale: Worker):
     enlarged(upscale, "e", cat(300, 270), 2)
     assert upscale.log_of("e").splitlines() == [
         *(f"tile {n}/4" for n in (1, 2, 3, 4)),
@@ -88,7 +88,7 @@ def test_one_pixel_is_a_picture(upscale: Worker):
     ("id", "image", "words"),
     [
         pytest.param("h", uri(b"hello", "image/png"), "image: not a picture that can be read", id="no picture"),
-        pytest.param("i", shown(Image.new("L", (2001, 2000))), "image: 2001 x 2000 is too large", id="large"),
+        pytest.param("i", picture_uri(Image.new("L", (2001, 2000))), "image: 2001 x 2000 is too large", id="large"),
     ],
 )
 def test_what_cannot_be_enlarged_is_refused(upscale: Worker, id: str, image: str, words: str):

@@ -1,4 +1,4 @@
-"""An agent's side of a worker, for tests: a real process, a real socket, a real pipe."""
+"""An agent's side of a worker for tests, with a real process, a real socket and a real pipe."""
 
 import contextlib
 import os
@@ -15,34 +15,34 @@ from typing import Any, TypeVar
 from msgspec import json
 
 from runners.worker.frames import (
-    Began,
-    Broken,
+    BatchLimit,
     Check,
     Chunk,
     Done,
-    Fits,
     FromWorker,
     Health,
     Item,
+    ItemsStarted,
+    LoadFailed,
+    LogText,
     Park,
     Parked,
     Ready,
     Run,
-    Said,
     Stop,
     decode_from_worker,
-    pack,
-    split,
+    encode_frame,
+    take_frames,
 )
 
 HOST = Path(__file__).parents[3] / "runners" / "worker" / "host.py"
-PATIENCE = 20.0
+TIMEOUT_SECONDS = 20.0
 
 F = TypeVar("F")
 
 
 class Worker:
-    """One worker. Every frame that it said is in `frames`."""
+    """A worker process, and the frames that it has sent."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Worker:
         train: bool = False,
     ):
         self.socket, theirs = socket.socketpair()
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT_SECONDS)
         self.log, log_write = os.pipe()
         options = ["--fd", str(theirs.fileno()), "--log-fd", str(self.log), "--ref", ref]
         self._home = tempfile.TemporaryDirectory(prefix="worker-")
@@ -77,53 +77,53 @@ class Worker:
         self.send(Run([Item(id, json.encode(input)) for id, input in zip(ids, inputs, strict=False)]))
 
     def send(self, *frames: Run | Stop | Check | Park) -> None:
-        self.socket.sendall(b"".join(pack(frame) for frame in frames))
+        self.socket.sendall(b"".join(encode_frame(frame) for frame in frames))
 
     def stop(self, *ids: str) -> None:
         self.send(Stop(list(ids)))
         self.process.send_signal(signal.SIGUSR1)
 
-    def until(self, found: Callable[[], F | None]) -> F:
-        """Take in frames until `found` finds something in them."""
-        while (result := found()) is None:
+    def until(self, find: Callable[[], F | None]) -> F:
+        """Receive frames until `find` returns something."""
+        while (result := find()) is None:
             data = self.socket.recv(1 << 16)
             if not data:
-                raise AssertionError(f"the worker died: {self.last_words()}; it said {self.frames}")
+                raise AssertionError(f"the worker died: {self.last_output()}; its frames are {self.frames}")
             self._buffer += data
-            self.frames.extend(decode_from_worker(frame) for frame in split(self._buffer))
+            self.frames.extend(decode_from_worker(frame) for frame in take_frames(self._buffer))
         return result
 
     def ready(self) -> Ready:
         return self.until(lambda: self._first(Ready))
 
-    def broken(self) -> Broken:
-        return self.until(lambda: self._first(Broken))
+    def load_failure(self) -> LoadFailed:
+        return self.until(lambda: self._first(LoadFailed))
 
     def health(self) -> str | None:
-        """What it says of itself when it is asked."""
+        """Return the result of a healthcheck."""
         before = sum(isinstance(frame, Health) for frame in self.frames)
         self.send(Check())
-        answers = self.until(lambda: found if len(found := self._all(Health)) > before else None)
+        answers = self.until(lambda: frames if len(frames := self._all(Health)) > before else None)
         return answers[-1].error
 
     def park(self, parked: bool) -> Parked:
         before = len(self._all(Parked))
         self.send(Park(parked))
-        return self.until(lambda: found if len(found := self._all(Parked)) > before else None)[-1]
+        return self.until(lambda: frames if len(frames := self._all(Parked)) > before else None)[-1]
 
     def memory(self, kind: str) -> int:
-        """In bytes, as Linux counts it: `VmRSS` is what it has now, `VmHWM` what it has had at most."""
+        """Return its memory in bytes, as Linux counts it: `VmRSS` is what it has now, `VmHWM` its peak."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
 
-    def began(self, id: str) -> Began:
-        return self.until(lambda: next((f for f in self.frames if isinstance(f, Began) and id in f.ids), None))
+    def started(self, id: str) -> ItemsStarted:
+        return self.until(lambda: next((f for f in self.frames if isinstance(f, ItemsStarted) and id in f.ids), None))
 
     def chunk(self, id: str = "a") -> Chunk:
-        """The first."""
+        """Return the first chunk."""
         return self.until(lambda: next((f for f in self.frames if isinstance(f, Chunk) and f.id == id), None))
 
-    def said(self, text: str) -> str:
+    def wait_for_log(self, text: str) -> str:
         return self.until(lambda: text if text in self.log_of() else None)
 
     def done(self, id: str = "a") -> Done:
@@ -135,16 +135,16 @@ class Worker:
     def chunks(self, id: str = "a") -> list[Any]:
         return [json.decode(f.value) for f in self.frames if isinstance(f, Chunk) and f.id == id]
 
-    def fits(self) -> list[int]:
-        """The sizes that it said fit."""
-        return [frame.size for frame in self._all(Fits)]
+    def batch_limits(self) -> list[int]:
+        """Return the batch limits that it reported."""
+        return [frame.size for frame in self._all(BatchLimit)]
 
     def log_of(self, id: str | None = None) -> str:
-        """What was said to somebody: in set-up nobody runs."""
-        said = [f for f in self.frames if isinstance(f, Said) and f.ids]
-        return "".join(f.text for f in said if id is None or id in f.ids)
+        """Return the log of one item, or of all; the set-up's is none of them."""
+        logs = [f for f in self.frames if isinstance(f, LogText) and f.ids]
+        return "".join(f.text for f in logs if id is None or id in f.ids)
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         os.set_blocking(self.log, False)
         with contextlib.suppress(BlockingIOError):
             return os.read(self.log, 1 << 16).decode()
@@ -153,7 +153,7 @@ class Worker:
     def close(self) -> None:
         self.socket.close()
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT_SECONDS)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -162,8 +162,8 @@ class Worker:
             self._home.cleanup()
 
     def setup_log(self) -> str:
-        """What was said until it was ready, as it came."""
-        return "".join(f.text for f in self.frames if isinstance(f, Said) and not f.ids)
+        """Return what was logged until it was ready."""
+        return "".join(f.text for f in self.frames if isinstance(f, LogText) and not f.ids)
 
     def _all(self, kind: type[F]) -> list[F]:
         return [frame for frame in self.frames if isinstance(frame, kind)]
@@ -173,8 +173,8 @@ class Worker:
 
 
 @contextlib.contextmanager
-def working(folder: Path, **options: Any) -> Generator[Worker]:
-    """A worker that is set up."""
+def running_worker(folder: Path, **options: Any) -> Generator[Worker]:
+    """Run a worker that is set up."""
     worker = Worker(folder, **options)
     try:
         worker.ready()
@@ -183,8 +183,8 @@ def working(folder: Path, **options: Any) -> Generator[Worker]:
         worker.close()
 
 
-def write(folder: Path, code: str, **others: str) -> Path:
-    """A predictor's folder."""
+def write_predictor(folder: Path, code: str, **others: str) -> Path:
+    """Write a predictor and return its folder."""
     (folder / "predict.py").write_text(textwrap.dedent(code))
     for name, text in others.items():
         (folder / f"{name}.py").write_text(textwrap.dedent(text))

@@ -13,10 +13,11 @@ import pytest
 from msgspec import json
 
 from runners.worker.frames import Item, Run
-from tests.runners.worker.driver import Worker, output, working, write
-from tests.runners.worker.test_running import home, predict
+from schemas.egress import SPECIAL_NETWORKS
+from tests.runners.worker.driver import Worker, output, running_worker, write_predictor
+from tests.runners.worker.test_serve import home, predict
 
-ALLOWED = {"private": True, "bytes": 1_000_000, "timeout": 20.0}
+ALLOWED = {"private": True, "bytes": 1_000_000, "timeout": 20.0, "networks": SPECIAL_NETWORKS}
 READ = "return [x.name, x.read_text()]"
 
 
@@ -27,7 +28,7 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         site: Any = self.server
-        site.asked.append(self.path)
+        site.paths.append(self.path)
         match self.path.split("/")[1:]:
             case ["text", *_]:
                 self._answer(b"hello")
@@ -85,7 +86,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Site)
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.over = threading.Event()
         self.together = threading.Barrier(3)
 
@@ -112,11 +113,11 @@ def site() -> Generator[Server]:
 def fetching(folder: Path, body: str, arguments: str, keyword: str = "def", **limits: Any) -> Generator[Worker]:
     code = predict(body, arguments=arguments, keyword=keyword)
     environment = {"SAMOVAR_INPUTS": json.encode({**ALLOWED, **limits}).decode(), "http_proxy": "http://127.0.0.1:1"}
-    with working(write(folder, code), environment=environment, home=home(folder)) as worker:
+    with running_worker(write_predictor(folder, code), environment=environment, home=home(folder)) as worker:
         yield worker
 
 
-def left(folder: Path) -> list[Path]:
+def remaining_files(folder: Path) -> list[Path]:
     return list((folder / "home").iterdir())
 
 
@@ -179,21 +180,21 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told", "given", "expected"), FORMS)
-def test_an_input_is_what_its_annotation_says(
-    tmp_path: Path, site: Server, arguments: str, told: str, given: Any, expected: Any
+@pytest.mark.parametrize(("arguments", "expression", "value", "expected"), FORMS)
+def test_an_input_has_the_type_of_its_annotation(
+    tmp_path: Path, site: Server, arguments: str, expression: str, value: Any, expected: Any
 ):
     url = f"{site.url}/text/a.txt"
-    given = json.decode(json.encode(given).replace(b"{url}", url.encode()))
-    with fetching(tmp_path, f"return {told}", arguments) as worker:
-        worker.run({} if given is None else {"x": given})
+    value = json.decode(json.encode(value).replace(b"{url}", url.encode()))
+    with fetching(tmp_path, f"return {expression}", arguments) as worker:
+        worker.run({} if value is None else {"x": value})
         assert output(worker.done()) == expected
 
 
-def test_files_that_are_here_are_not_fetched(tmp_path: Path):
+def test_files_on_this_host_are_not_fetched(tmp_path: Path):
     (tmp_path / "w.txt").write_text("here")
     code = predict("return [x.read_text(), [y.name for y in ys], z]", arguments="x: Path, ys: list[Path], z: str")
-    with working(write(tmp_path, code)) as worker:
+    with running_worker(write_predictor(tmp_path, code)) as worker:
         input = {"x": "mark:1", "ys": ["mark:1"], "z": "mark:1"}
         file = str(tmp_path / "w.txt")
         worker.send(Run([Item("a", json.encode(input), {"mark:1": file}), Item("b", json.encode(input))]))
@@ -218,13 +219,13 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("path", "text"), WAYS)
-def test_a_file_may_come_in_many_ways(tmp_path: Path, site: Server, path: str, text: str):
+def test_kinds_of_responses(tmp_path: Path, site: Server, path: str, text: str):
     with fetching(tmp_path, READ, "x: Path") as worker:
         worker.run({"x": site.url + path})
         assert output(worker.done())[1] == text
 
 
-def test_a_user_and_an_agent_are_named(tmp_path: Path, site: Server):
+def test_user_and_agent_are_sent(tmp_path: Path, site: Server):
     with fetching(tmp_path, READ, "x: Path") as worker:
         worker.run({"x": site.url.replace("//", "//me:s%40y@") + "/user"})
         assert output(worker.done())[1] == "Basic bWU6c0B5samovar"
@@ -244,7 +245,7 @@ FAILS = [
 
 
 @pytest.mark.parametrize(("path", "reason"), FAILS)
-def test_what_cannot_be_fetched_says_why_and_leaves_nothing(tmp_path: Path, site: Server, path: str, reason: str):
+def test_a_failed_download_says_why_and_leaves_no_file(tmp_path: Path, site: Server, path: str, reason: str):
     with fetching(tmp_path, READ, "x: Path") as worker:
         worker.run({"x": site.url + path})
         done = worker.done()
@@ -256,38 +257,38 @@ def test_what_cannot_be_fetched_says_why_and_leaves_nothing(tmp_path: Path, site
         assert worker.log_of() == ""
 
 
-def test_a_server_that_falls_silent_is_left_in_time(tmp_path: Path, site: Server):
+def test_a_silent_server_times_out(tmp_path: Path, site: Server):
     with fetching(tmp_path, READ, "x: Path", timeout=0.2) as worker:
         worker.run({"x": f"{site.url}/silent"})
         assert worker.done().error == "x: the file cannot be fetched: it took longer than the limit of 0.2 s"
 
 
-def test_private_addresses_are_asked_only_if_that_is_allowed(tmp_path: Path, site: Server):
-    asked = len(site.asked)
+def test_private_addresses_are_reached_only_if_that_is_allowed(tmp_path: Path, site: Server):
+    before = len(site.paths)
     with fetching(tmp_path, READ, "x: Path", private=False) as worker:
         for n, url in enumerate([site.url, site.url.replace("127.0.0.1", "localhost"), "http://2130706433/"]):
             worker.run({"x": f"{url}/text"}, ids=f"{n}")
             assert "is a private address" in (worker.done(f"{n}").error or "")
-    assert len(site.asked) == asked
+    assert len(site.paths) == before
 
 
 @pytest.mark.parametrize("keyword", ["def", "async def"])
 @pytest.mark.parametrize("many", [1, 3])
-def test_a_stop_interrupts_what_is_fetched(tmp_path: Path, site: Server, keyword: str, many: int):
+def test_a_stop_interrupts_downloads(tmp_path: Path, site: Server, keyword: str, many: int):
     with fetching(tmp_path, "return 1", "xs: list[Path]", keyword) as worker:
-        asked = len(site.asked)
+        before = len(site.paths)
         worker.run({"xs": [f"{site.url}/silent"] * many})
-        worker.began("a")
-        while len(site.asked) < asked + many:
+        worker.started("a")
+        while len(site.paths) < before + many:
             continue
         worker.stop("a")
         assert worker.done().status == "stopped"
         worker.run({"xs": []}, ids="b")
         assert output(worker.done("b")) == 1
-        assert left(tmp_path) == []
+        assert remaining_files(tmp_path) == []
 
 
-def test_the_limits_are_no_business_of_the_predictor(tmp_path: Path):
+def test_the_limits_are_hidden_from_the_predictor(tmp_path: Path):
     with fetching(tmp_path, "return 'SAMOVAR_INPUTS' in os.environ", "x: int = 1") as worker:
         worker.run({})
         assert output(worker.done()) is False

@@ -20,8 +20,8 @@ from msgspec import json
 from runners.worker.cog.files import Path, URLPath
 from runners.worker.cog.model import BaseModel
 from runners.worker.cog.secret import Secret
-from runners.worker.io.outputs import BadOutput, Value, clean, encode
-from runners.worker.io.scratch_files import Home, Outputs, Temporaries
+from runners.worker.io.outputs import BadOutput, EncodedOutput, clean_text, encode
+from runners.worker.io.scratch_files import OutputFiles, ScratchFiles, ScratchFolder
 
 
 class Colour(enum.Enum):
@@ -102,20 +102,20 @@ OUTPUTS = [
 
 
 @pytest.fixture
-def temporaries(tmp_path: pathlib.Path) -> Iterator[Temporaries]:
+def scratch(tmp_path: pathlib.Path) -> Iterator[ScratchFiles]:
     (tmp_path / "home").mkdir()
-    temporaries = Temporaries(Home(str(tmp_path / "home")))
-    yield temporaries
-    temporaries.remove()
+    scratch = ScratchFiles(ScratchFolder(str(tmp_path / "home")))
+    yield scratch
+    scratch.remove()
 
 
 @pytest.fixture
-def outputs(temporaries: Temporaries) -> Outputs:
-    return Outputs(temporaries, last=True)
+def outputs(scratch: ScratchFiles) -> OutputFiles:
+    return OutputFiles(scratch, last=True)
 
 
 @pytest.mark.parametrize(("output", "expected"), OUTPUTS)
-def test_an_output_has_a_form_in_json(output: object, expected: object, outputs: Outputs):
+def test_an_output_has_a_form_in_json(output: object, expected: object, outputs: OutputFiles):
     value = encode(output, outputs)
     assert (json.decode(value.json), value.files) == (expected, [])
 
@@ -136,31 +136,31 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("output", "error"), REFUSED)
-def test_what_has_none_is_refused_where_it_stands(output: object, error: str, outputs: Outputs):
+def test_a_value_without_a_form_in_json_is_refused_by_its_place(output: object, error: str, outputs: OutputFiles):
     with pytest.raises(BadOutput) as refused:
         encode(output, outputs)
     assert error in str(refused.value)
 
 
-def held(value: Value) -> list[tuple[str, bytes]]:
+def contents(value: EncodedOutput) -> list[tuple[str, bytes]]:
     return [(pathlib.Path(path).name, pathlib.Path(path).read_bytes()) for path in value.files]
 
 
-def test_files_are_kept_wherever_they_are(tmp_path: pathlib.Path, outputs: Outputs):
+def test_files_are_saved_wherever_they_are(tmp_path: pathlib.Path, outputs: OutputFiles):
     file = tmp_path / "o.txt"
     file.write_text("x")
     with file.open() as handle:
         value = encode({"a": [Path(file)], "b": file, "c": handle}, outputs)
-    assert held(value) == [("o.txt", b"x")]
+    assert contents(value) == [("o.txt", b"x")]
     assert json.decode(value.json) == dict.fromkeys("bc", f"file:{value.files[0]}") | {"a": [f"file:{value.files[0]}"]}
 
 
-def test_files_of_one_name_are_two(tmp_path: pathlib.Path, outputs: Outputs):
+def test_files_of_one_name_are_two(tmp_path: pathlib.Path, outputs: OutputFiles):
     for folder in "ab":
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "o.txt").write_text(folder)
     value = encode([tmp_path / "a" / "o.txt", tmp_path / "b" / "o.txt"], outputs)
-    assert held(value) == [("o.txt", b"a"), ("o.txt", b"b")]
+    assert contents(value) == [("o.txt", b"a"), ("o.txt", b"b")]
 
 
 def named(file: Any, name: str) -> Any:
@@ -182,68 +182,68 @@ IN_MEMORY = [
 
 
 @pytest.mark.parametrize(("make", "name", "content"), IN_MEMORY)
-def test_what_is_in_memory_becomes_a_file(make: Any, name: str, content: bytes, outputs: Outputs):
+def test_what_is_in_memory_becomes_a_file(make: Any, name: str, content: bytes, outputs: OutputFiles):
     value = encode([make()], outputs)
-    ((kept, found),) = held(value)
-    assert found == content
-    assert kept == name or not name
+    ((file_name, data),) = contents(value)
+    assert data == content
+    assert file_name == name or not name
     assert json.decode(value.json) == [f"file:{value.files[0]}"]
 
 
-def test_a_temporary_file_that_is_still_open_is_kept_when_it_is_gone(outputs: Outputs):
+def test_an_open_temporary_file_is_saved_before_it_is_deleted(outputs: OutputFiles):
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
         file.write(b"so far")
         value = encode(file, outputs)
-    ((_, content),) = held(value)
+    ((_, content),) = contents(value)
     assert content == b"so far"
 
 
-def test_a_file_that_is_written_again_was_kept(tmp_path: pathlib.Path, temporaries: Temporaries):
+def test_a_file_that_is_written_again_was_saved(tmp_path: pathlib.Path, scratch: ScratchFiles):
     file = tmp_path / "o.txt"
     file.write_text("first")
-    first = encode(file, Outputs(temporaries, last=False))
+    first = encode(file, OutputFiles(scratch, last=False))
     file.write_text("second")
-    second = encode(file, Outputs(temporaries, last=True))
-    assert held(first) + held(second) == [("o.txt", b"first"), ("o.txt", b"second")]
+    second = encode(file, OutputFiles(scratch, last=True))
+    assert contents(first) + contents(second) == [("o.txt", b"first"), ("o.txt", b"second")]
 
 
-def test_a_temporary_output_leaves_nothing_behind(tmp_path: pathlib.Path, temporaries: Temporaries):
+def test_a_temporary_output_leaves_nothing_behind(tmp_path: pathlib.Path, scratch: ScratchFiles):
     """It was made by this run, in the folder for temporary files; once it is kept, its own place is cleared."""
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(b"x")
-    value = encode(Path(file.name), Outputs(temporaries, last=True))
-    temporaries.remove()
+    value = encode(Path(file.name), OutputFiles(scratch, last=True))
+    scratch.remove()
     assert not pathlib.Path(file.name).exists()
-    assert held(value)[0][1] == b"x"
+    assert contents(value)[0][1] == b"x"
 
 
 def test_a_temporary_file_that_was_there_before_stays(tmp_path: pathlib.Path):
     with tempfile.NamedTemporaryFile() as file:
         while time.time() < pathlib.Path(file.name).stat().st_ctime + 0.02:
             continue  # file systems count time in ticks
-        temporaries = Temporaries(Home(str(tmp_path)))
-        encode(Path(file.name), Outputs(temporaries, last=True))
-        temporaries.remove()
+        scratch = ScratchFiles(ScratchFolder(str(tmp_path)))
+        encode(Path(file.name), OutputFiles(scratch, last=True))
+        scratch.remove()
         assert pathlib.Path(file.name).exists()
 
 
-def test_an_output_that_fails_keeps_no_files(tmp_path: pathlib.Path, outputs: Outputs):
+def test_an_output_that_fails_keeps_no_files(tmp_path: pathlib.Path, outputs: OutputFiles):
     with pytest.raises(BadOutput):
         encode([b"x", object()], outputs)
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
 
-def test_folders_of_outputs_that_were_taken_away_go(tmp_path: pathlib.Path, outputs: Outputs):
+def test_folders_of_outputs_are_removed_once_they_are_empty(tmp_path: pathlib.Path, outputs: OutputFiles):
     for _ in range(5):
         pathlib.Path(encode(b"x", outputs).files[0]).unlink()
     assert len(list((tmp_path / "home").iterdir())) == 1
 
 
-def test_clean_text_is_left_alone():
-    assert clean("hello é") == "hello é"
+def test_clean_text_is_not_changed():
+    assert clean_text("hello é") == "hello é"
 
 
-def test_torch_scalars_and_tensors_are_numbers(outputs: Outputs):
+def test_torch_scalars_and_tensors_are_numbers(outputs: OutputFiles):
     torch = pytest.importorskip("torch")
-    given = [torch.tensor(2), torch.tensor(0.5, requires_grad=True), torch.ones(2, dtype=torch.bfloat16)]
-    assert json.decode(encode(given, outputs).json) == [2, 0.5, [1.0, 1.0]]
+    tensors = [torch.tensor(2), torch.tensor(0.5, requires_grad=True), torch.ones(2, dtype=torch.bfloat16)]
+    assert json.decode(encode(tensors, outputs).json) == [2, 0.5, [1.0, 1.0]]

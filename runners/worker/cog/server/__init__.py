@@ -1,0 +1,1 @@
+"""The package that older predictors import `CancelationException` from."""

@@ -1,4 +1,4 @@
-"""Where `CancelationException` used to be."""
+"""The module that older predictors import `CancelationException` from."""
 
 from ..errors import CancelationException
 
