@@ -43,7 +43,7 @@ class Aim(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How a measurement compares with a bound."""
+    """The comparison of a measurement with a bound."""
 
     bound: Bound
     aim: str
@@ -140,7 +140,7 @@ def aim_outcomes(aim: Aim, measurements: Sequence[Measurement]) -> list[Outcome]
 
 
 def is_aim_met(of_bounds: Sequence[Outcome]) -> bool | None:
-    """Whether all bounds are met; None if that is not known.
+    """Return whether all bounds are met; None if that is not known.
 
     One that is not met decides it, whether or not the others were measured.
     """

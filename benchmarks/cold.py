@@ -67,7 +67,7 @@ class ColdStart(Struct, frozen=True, kw_only=True):
 
 
 class StartTimes(Struct, frozen=True, kw_only=True):
-    """When the steps of a cold start happened, in Unix seconds."""
+    """The times of the steps of a cold start, in Unix seconds."""
 
     requested: float
     loading: float

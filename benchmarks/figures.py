@@ -32,7 +32,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
     @property
     def wrong(self) -> int:
-        """How many answers were wrong."""
+        """The number of wrong answers."""
         return int(sum(self.values.get("wrong", [])))
 
 
@@ -156,12 +156,12 @@ def spread_of(values: Sequence[float]) -> Spread:
 
 
 def is_more_better(figure: str) -> bool:
-    """Whether a higher value of the figure is better."""
+    """Return whether a higher value of the figure is better."""
     return "/s" in figure or figure == "streams"
 
 
 def is_speed(figure: str) -> bool:
-    """Whether the figure is a time or a rate.
+    """Return whether the figure is a time or a rate.
 
     Those make something faster or slower; bytes, counts and ratios do not.
     """

@@ -28,7 +28,7 @@ PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Count(Struct, frozen=True):
-    """What one run of an operation takes."""
+    """The cost of one run of an operation."""
 
     instructions: int
     calls: int

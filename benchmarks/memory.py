@@ -60,7 +60,7 @@ class Job(Struct, frozen=True):
 
 
 class Durations(Struct, frozen=True, kw_only=True):
-    """How often something was done, and how many seconds it took in all."""
+    """The count of an action, and the seconds that it took in all."""
 
     times: int = 0
     seconds: float = 0.0
@@ -71,7 +71,7 @@ class Durations(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What one way of running the jobs came to."""
+    """The outcome of one way of running the jobs."""
 
     what: str
     machine: Machine
@@ -137,7 +137,7 @@ def _picture(draw: random.Random) -> str:
 
 
 def is_right(model: str, output: Any) -> bool:
-    """Whether the output is a whole answer of this model."""
+    """Return whether the output is a whole answer of this model."""
     match model:
         case "minilm":
             return len(output) == 384 and abs(sum(value * value for value in output) - 1) < 1e-3

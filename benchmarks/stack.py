@@ -148,7 +148,7 @@ def started_stack(*, models: Sequence[Path] = (), environ: Mapping[str, str] = {
 
 
 def is_ready(url: str) -> bool:
-    """Whether the gateway answers that it is ready."""
+    """Return whether the gateway answers that it is ready."""
     try:
         return httpx.get(url + "/readyz", timeout=5).status_code == 200
     except httpx.HTTPError:

@@ -81,7 +81,7 @@ class Step(Struct, frozen=True):
 
 
 class FailureLog:
-    """What went wrong in rows; the others are measured all the same."""
+    """The errors of rows that failed; the other rows are measured all the same."""
 
     def __init__(self, report: Progress) -> None:
         self.messages: list[str] = []

@@ -28,7 +28,7 @@ class HttpAnswer(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where a server listens, and the prefix of its paths."""
+    """The address of a server, and the prefix of its paths."""
 
     host: str
     port: int

@@ -58,7 +58,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
-        """What the ratio says, in a word or three."""
+        """The meaning of the ratio, in one to three words."""
         if self.ratio is None:
             return "no ratio"
         if self.low is None or self.high is None:
@@ -72,7 +72,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def slowdown(self) -> float | None:
-        """How many times slower B is at least, as far as the interval tells."""
+        """The factor by which B is at least slower, by the lower end of the interval."""
         if self.low is None or self.high is None or not is_speed(self.figure):
             return None
         return 1 / self.high if is_more_better(self.figure) else self.low

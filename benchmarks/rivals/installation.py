@@ -47,7 +47,7 @@ def environment_folder(name: str) -> Path:
 
 
 def is_installed(name: str) -> bool:
-    """Whether the rival was installed from what is asked for now."""
+    """Return whether the rival was installed from what is asked for now."""
     return _read_stamp(environment_folder(name)) == _expected_stamp(name)
 
 

@@ -65,10 +65,10 @@ def batch_window(milliseconds: int) -> int:
 
 
 def has_batches() -> bool:
-    """Whether the predictor has batches, by its source; nothing of it is imported."""
+    """Return whether the predictor has batches, by its source; nothing of it is imported."""
     return "def predict_batch" in (model_folder() / "predict.py").read_text()
 
 
 def is_streaming() -> bool:
-    """Whether the predictor yields its output, by its source."""
+    """Return whether the predictor yields its output, by its source."""
     return "Iterator[" in (model_folder() / "predict.py").read_text()

@@ -131,7 +131,7 @@ class StreamPieces:
 
 
 def are_in_order(data: Iterable[str]) -> bool:
-    """Whether ticks are those of one `ticker`, from its first on."""
+    """Return whether ticks are those of one `ticker`, from its first on."""
     return all(int(each.partition(" ")[0]) == number for number, each in enumerate(data))
 
 

@@ -143,7 +143,7 @@ def find_free_port() -> int:
 
 
 async def is_answering(nats: NatsServer) -> bool:
-    """Whether the server greets a new connection."""
+    """Return whether the server greets a new connection."""
     try:
         reader, writer = await asyncio.open_connection(nats.host, nats.port)
     except OSError:

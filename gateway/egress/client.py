@@ -72,6 +72,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         self._inner = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request to an address of its host that the policy allows."""
         url, host = request.url, request.url.raw_host.decode("ascii").strip("[]")
         addresses = await self._resolve_checked(url.scheme, host, url.port or DEFAULT_PORTS[url.scheme])
         request.extensions = {**request.extensions, "sni_hostname": host}
@@ -85,6 +86,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
+        """Close the connections and the resolver threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._inner.aclose()
 

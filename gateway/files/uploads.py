@@ -152,7 +152,7 @@ class _FormReader:
         self._text = bytearray()
         self._field_bytes = 0
 
-    def feed(self, part: MultipartSegment | bytearray | None) -> None:
+    def feed(self, part: MultipartSegment | bytes | None) -> None:
         """Take the next item of the parser. Raises `BodyTooLarge`."""
         if isinstance(part, MultipartSegment):
             self._segment, self._text = part, bytearray()
@@ -163,13 +163,13 @@ class _FormReader:
         else:
             self._add_text(part)
 
-    def _add_content(self, piece: bytearray) -> None:
+    def _add_content(self, piece: bytes) -> None:
         self._form.size += len(piece)
         if self._form.size > self._limit:
             raise BodyTooLarge(too_large_message(self._limit))
         self._form.content.write(piece)
 
-    def _add_text(self, piece: bytearray) -> None:
+    def _add_text(self, piece: bytes) -> None:
         self._field_bytes += len(piece)
         if self._field_bytes > MAX_FIELD_BYTES:
             raise BodyTooLarge(f"The parts other than content may be {MAX_FIELD_BYTES:,} bytes in all.")

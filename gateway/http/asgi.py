@@ -84,6 +84,7 @@ class JsonResponse(Response[bytes]):
         self._fields = headers
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the function that sends the response."""
         return self._send
 
     async def _send(self, _: Scope, __: Receive, send: Send) -> None:

@@ -40,6 +40,7 @@ class EventStream(Stream):
         self._keep_alive = keep_alive
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the function that sends the stream."""
         return self._send
 
     async def _send(self, _: Scope, receive: Receive, send: Send) -> None:

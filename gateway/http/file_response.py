@@ -87,7 +87,7 @@ def quote_etag(etag: str | None) -> str | None:
 
 
 def matches_etag(if_none_match: str | None, etag: str) -> bool:
-    """Whether an If-None-Match header names the ETag."""
+    """Return whether an If-None-Match header names the ETag."""
     tags = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
     return etag in tags or tags == ["*"]
 
@@ -113,6 +113,7 @@ class HeadersOnlyResponse(Response[None]):
         self._fields = headers
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the function that sends the headers."""
         return self._send
 
     async def _send(self, _: Scope, __: Receive, send: Send) -> None:

@@ -54,7 +54,7 @@ class InputSchema(Struct, frozen=True):
         return next((name for name in names if name in self.properties), None)
 
     def is_array(self, name: str) -> bool:
-        """Whether the input takes an array."""
+        """Return whether the input takes an array."""
         return self.properties[name].get("type") == "array"
 
 

@@ -25,6 +25,7 @@ class LazyOpenAPIConfig(OpenAPIConfig):
     """
 
     def to_openapi_schema(self) -> "LazyDocument":
+        """Return the document, which completes itself when it is read."""
         document = super().to_openapi_schema()
         return LazyDocument(**{each.name: getattr(document, each.name) for each in fields(document)})
 
@@ -35,6 +36,7 @@ class LazyDocument(OpenAPI):
     _is_complete = False
 
     def to_schema(self) -> dict[str, Any]:
+        """Return the document as plain values, completed the first time."""
         if not self._is_complete:
             complete(self)
             self._is_complete = True

@@ -149,31 +149,31 @@ class ModelStore:
             )
         return [as_model(row) for row in rows]
 
-    async def register_version(self, offer: VersionInfo) -> None:
+    async def register_version(self, version: VersionInfo) -> None:
         """Record a version that a runner has.
 
         What is there already stays; a model's latest version is the one that was made last.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(ENSURE_MODEL, offer.owner, offer.name)
-            version = await connection.fetchval(
+            await connection.execute(ENSURE_MODEL, version.owner, version.name)
+            created = await connection.fetchval(
                 """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema, labels)
                    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING id""",
-                offer.version,
-                offer.owner,
-                offer.name,
-                offer.pool,
-                offer.cog_version,
-                bytes(offer.openapi_schema).decode(),
-                _encode_labels(offer),
+                version.version,
+                version.owner,
+                version.name,
+                version.pool,
+                version.cog_version,
+                bytes(version.openapi_schema).decode(),
+                _encode_labels(version),
             )
-            if version:
-                await connection.execute(UPDATE_DESCRIPTION, *_description_values(offer))
+            if created:
+                await connection.execute(UPDATE_DESCRIPTION, *_description_values(version))
                 await connection.execute(
                     "UPDATE models SET latest_version = $3, updated_at = now() WHERE owner = $1 AND name = $2",
-                    offer.owner,
-                    offer.name,
-                    version,
+                    version.owner,
+                    version.name,
+                    created,
                 )
 
     async def create_pushed_version(self, push: str, manifest: Manifest, built: BuildResult, logs: str) -> bool:

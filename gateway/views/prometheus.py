@@ -17,6 +17,7 @@ class MetricSnapshot(Collector):
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
+        """Return the metric families of the snapshot."""
         return self._families
 
 

@@ -42,7 +42,7 @@ class Card(Struct, frozen=True, kw_only=True):
 
     @property
     def runs(self) -> str:
-        """How often the model was run, in words."""
+        """The run count of the model, in words."""
         return "1 run" if self.run_count == 1 else f"{self.run_count:,} runs"
 
 

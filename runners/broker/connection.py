@@ -34,7 +34,7 @@ class Connection:
         self._up = asyncio.Event()
         self._reconnect_callbacks: list[Callable[[], None]] = []
         self._last_error = ""
-        self._stopping = False
+        self._is_stopping = False
         self.generation = 0
         """The number of reconnects: what was stored in an earlier generation may be gone."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -117,7 +117,7 @@ class Connection:
 
     def stop_reconnecting(self) -> None:
         """Treat a connection that is down, now or later, as closed: an agent that stops waits for no broker."""
-        self._stopping = True
+        self._is_stopping = True
         if not self._up.is_set():
             self._set_closed()
 
@@ -178,7 +178,7 @@ class Connection:
         self._client.fail_requests()
         if not self._client.is_closed:
             log.warning("lost the connection to NATS")
-        if self._stopping:
+        if self._is_stopping:
             self._set_closed()
 
     async def _on_reconnect(self) -> None:

@@ -43,7 +43,9 @@ class TrainingJobs:
         self._resolver = resolver
         self._slots = slots
         self._settings = settings
-        self._context = structs.replace(context, run_limit=settings.train_limit, event_retention=settings.events_age / 2)
+        self._context = structs.replace(
+            context, run_limit=settings.train_limit, event_retention=settings.events_age / 2
+        )
         self._jobs = JobsInHand(self._context, self._create_run, run=self._run_job)
         self._trainers: dict[JobRun, Trainer] = {}
         self._arriving: set[asyncio.Task[None]] = set()

@@ -1,1 +1,1 @@
-"""Registration, heartbeat and status of the agent, for the gateways."""
+"""Reports of the agent to the gateways: the status of its host, as a heartbeat."""

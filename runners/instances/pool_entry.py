@@ -123,12 +123,12 @@ class PoolEntry:
 
     @property
     def key(self) -> InstanceKey:
-        """Its service and number."""
+        """The service and number of the instance."""
         return self.service, self.numbers.start if self.lease is None else self.lease.number
 
     @property
     def hints(self) -> Hints:
-        """Its model's hints, as far as they are known yet."""
+        """The hints of the model, as far as they are known yet."""
         return self.instance.model.hints if self.instance is not None else self.trial_hints or Hints()
 
     @property

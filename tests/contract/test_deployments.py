@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def version(replicate: Client) -> str:
-    """Of hello-world, once it is there."""
+    """The version of hello-world, once it exists."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:

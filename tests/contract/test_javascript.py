@@ -26,7 +26,7 @@ Play = Callable[[str], Any]
 
 @pytest.fixture(scope="session")
 def installed() -> Path:
-    """The client as the lock file pins it."""
+    """The client, as the lock file pins it."""
     lock, mark = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
     if not mark.exists() or mark.stat().st_mtime < lock.stat().st_mtime:
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True)
@@ -78,7 +78,7 @@ def test_models_and_versions_are_read(play: Play) -> None:
 
 
 def test_an_aborted_run_is_canceled(play: Play) -> None:
-    """The client cancels, waits no longer, and gives back what there is."""
+    """The client cancels, stops waiting, and returns the output so far."""
     assert "status" not in play("abort") or play("abort")["status"] is None
 
 
@@ -104,7 +104,7 @@ def test_a_failing_stream_ends_with_its_error(play: Play) -> None:
 
 @pytest.fixture(scope="session")
 def seen(installed: Path, stack: Stack) -> dict[str, Any]:
-    """What every method for the resources gave, by scene."""
+    """The result of every method for the resources, by scene."""
     env = {**os.environ, "REPLICATE_BASE_URL": stack.url, "REPLICATE_API_TOKEN": stack.token}
     with create_collection(stack):
         result = subprocess.run(["node", "resources.mjs"], cwd=installed, env=env, capture_output=True, check=False)

@@ -24,9 +24,9 @@ from tests.live import wait_until_listed
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CASES = 25
-"""For each operation, right ones and wrong ones; drawn from a fixed seed, so that every run sends the same."""
+"""Valid and invalid requests for each operation, drawn from a fixed seed: every run sends the same."""
 ENDLESS = {"runners.events", "predictions.events"}
-"""Streams that go on until the client leaves; tests of their own read them."""
+"""Streams that go on until the client leaves; other tests read them."""
 NEVER_WRONG = {
     "files.download",
     "files.download.head",
@@ -37,7 +37,7 @@ NEVER_WRONG = {
     "outputs.get",
     "outputs.head",
 }
-"""They take any text, or nothing at all."""
+"""Operations that take any text, or nothing at all."""
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 FIXED = settings(
     max_examples=CASES,
@@ -51,13 +51,13 @@ FIXED = settings(
 
 @schemathesis.serializer("application/x-tar")
 def as_archive(_: schemathesis.SerializationContext, value: object) -> bytes:
-    """Bytes that are no archive: what is one is pushed by tests of its own."""
+    """Return bytes that are no archive; other tests push real ones."""
     return str(value).encode()
 
 
 @pytest.fixture(scope="module")
 def stack() -> Generator[Stack]:
-    """Of its own: what is drawn makes accounts, models and collections as it comes."""
+    """A stack of its own: the drawn requests create accounts, models and collections at random."""
     with running_stack() as started:
         wait_until_listed(started, ["samovar/hello-world"])
         yield started
@@ -86,7 +86,7 @@ def test_every_answer_is_documented(
 
 
 def test_a_response_that_is_not_documented_is_reported(stack: Stack) -> None:
-    """The same checks, against a document that leaves out what a wrong input is answered with."""
+    """Run the same checks against a document that leaves out the response to an invalid input."""
     known = httpx.get(f"{stack.url}/openapi.json").json()
     del known["paths"]["/v1/predictions"]["post"]["responses"]["422"]
     operation = schemathesis.openapi.from_dict(known).find_operation_by_id("predictions.create")

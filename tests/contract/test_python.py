@@ -133,7 +133,7 @@ def test_models_and_versions_are_read(replicate: Client) -> None:
 
 
 def test_files_come_as_urls(replicate: Client) -> None:
-    """Over plain http the client wraps none in a file object."""
+    """Over plain http, the client wraps no output in a file object."""
     output: Any = replicate.run("samovar/painter", input={"text": "red"})
     assert [url.split("://")[0] for url in output] == ["http"]
 

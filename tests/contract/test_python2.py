@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="session")
 def installed() -> Path:
-    """The client alone: what it needs is there."""
+    """The client alone: its dependencies are installed."""
     packages = HERE / "packages"
     if not (packages / "replicate").exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -30,7 +30,7 @@ def installed() -> Path:
 
 @pytest.fixture(scope="session", params=["sync", "async"])
 def seen(request: pytest.FixtureRequest, installed: Path, stack: Stack) -> dict[str, Any]:
-    """By scene; played once for each kind of client."""
+    """The results by scene, once for each kind of client."""
     env = {**os.environ, "PYTHONPATH": str(installed)}
     env |= {"REPLICATE_BASE_URL": f"{stack.url}/v1", "REPLICATE_API_TOKEN": stack.token}
     script = [sys.executable, str(HERE / "scenes.py"), request.param]

@@ -172,7 +172,7 @@ async def test_stream_url_without_auth_text_stream_path_not_under_v1_files(api: 
 
 
 async def test_https_output_urls(api: Api) -> None:
-    """Behind a proxy that speaks TLS; plain http is what a client itself called."""
+    """Use https behind a TLS proxy, and plain http where the client itself used it."""
     secure = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "r.example.net", "Prefer": "wait"}
     p = await api.create("painter", {"text": "Ann"}, **secure)
     output = p["output"] if isinstance(p["output"], str) else p["output"][0]
@@ -194,7 +194,7 @@ async def test_webhook_secret_standard_base64_one_underscore(api: Api) -> None:
 
 
 async def test_409_never_for_final_errors(api: Api) -> None:
-    """What is there already, is gone, or has ended: none of it gets better by being sent again."""
+    """A request for something that exists, is gone, or has ended does not improve when it is repeated."""
     async with create_deployment(api) as path, create_model(api) as model:
         name = path.rpartition("/")[2]
         version = (await read(api, f"/v1/models/{HELLO}"))["latest_version"]["id"]
@@ -273,7 +273,7 @@ async def create_deployment(api: Api) -> AsyncGenerator[str]:
 
 
 def walk(value: Any) -> list[tuple[str, Any]]:
-    """Every named value in it, however deep; what models take and give is theirs."""
+    """Return every named value at any depth, except inputs and outputs of models."""
     if isinstance(value, list):
         return [field for each in value for field in walk(each)]
     if not isinstance(value, dict):

@@ -42,7 +42,7 @@ COG = 'predict: "predict.py:Predictor"\n'
 
 @pytest.fixture(scope="module")
 def workshop() -> Generator[Stack]:
-    """A stack of its own, which gives up soon, and which tests may wind up."""
+    """A stack with short limits, which tests may leave in any state."""
     with running_stack(environ={"SAMOVAR_SETUP_LIMIT": "8", "SAMOVAR_BUNDLED": "false"}) as stack:
         yield stack
 
@@ -55,7 +55,7 @@ async def replicate(workshop: Stack) -> AsyncGenerator[Client]:
 
 @pytest.fixture(scope="module")
 def good(workshop: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The version that has to go on serving."""
+    """The version that must go on serving."""
     return push_successfully(workshop, write_folder(tmp_path_factory.mktemp("good"), predict=GOOD), MODEL).version
 
 
@@ -137,7 +137,7 @@ def test_a_first_push_that_fails_makes_no_model(workshop: Stack, tmp_path: Path)
 def test_a_runner_checks_what_others_may_not_have_checked(
     workshop: Stack, files: dict[str, bytes] | None, where: str
 ) -> None:
-    """Pushed without the command, which would have seen it by itself."""
+    """Push without the command, which would have noticed by itself."""
     created = pack(files) if files is not None else b"no archive at all" * 100
     ended = wait_until_final(workshop, upload(workshop, MODEL, created))
     assert ended["status"] == "failed"

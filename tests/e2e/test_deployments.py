@@ -26,7 +26,7 @@ class Predictor(BasePredictor):
 
 
 async def latest_version(api: Api, model: str) -> str:
-    """Its newest version, once a runner has offered one."""
+    """Return the newest version of a model, once it has one."""
     async with asyncio.timeout(TIMEOUT):
         while True:
             answer = await api.http.get(f"/v1/models/{model}")
@@ -36,7 +36,7 @@ async def latest_version(api: Api, model: str) -> str:
 
 
 async def deploy(api: Api, name: str, model: str, version: str, **more: Any) -> str:
-    """Its path."""
+    """Create a deployment and return its path."""
     kinds = [each["sku"] for each in (await api.http.get("/v1/hardware")).json()]
     hardware = next((sku for sku in kinds if sku != "cpu"), "cpu")  # that of the only runner
     body = {"name": name, "model": model, "version": version, "hardware": hardware}
@@ -79,7 +79,7 @@ async def test_an_update_under_load_loses_nothing(api: Api, stack: Stack, tmp_pa
     updated = asyncio.Event()
 
     async def load() -> None:
-        """For a while after the new release serves, too."""
+        """Run predictions until a while after the new release serves."""
         remaining = 10
         while remaining:
             ended.append(await run(api, path, n=len(ended)))

@@ -19,7 +19,7 @@ LIMIT = 60.0
 
 @pytest.fixture(scope="module")
 async def second(stack: Stack) -> AsyncGenerator[Api]:
-    """Another gateway on the same database and the same NATS."""
+    """A second gateway on the same database and the same NATS."""
     with run_second_gateway(stack) as url:
         async with connect(url, stack.headers) as api:
             yield api
@@ -27,7 +27,7 @@ async def second(stack: Stack) -> AsyncGenerator[Api]:
 
 @contextmanager
 def run_second_gateway(stack: Stack) -> Generator[str]:
-    """Told what the first one was told, but for the port."""
+    """Run a second gateway with the settings of the first one, on another port."""
     (first,) = processes.find(stack, "gateway")
     port = free_port()
     settings = {name: value for name, value in first.environ().items() if name.startswith("SAMOVAR_")}
@@ -48,7 +48,7 @@ def run_second_gateway(stack: Stack) -> Generator[str]:
 
 
 def url_on(api: Api, url: str) -> str:
-    """The same path on another gateway."""
+    """Return the same path on another gateway."""
     return str(api.http.base_url).rstrip("/") + "/v1/" + url.split("/v1/", 1)[1]
 
 

@@ -82,7 +82,7 @@ async def test_a_body_or_header_that_makes_no_sense_is_a_clear_4xx(
 
 
 async def test_nobody_else_notices(api: Api) -> None:
-    """After all of the above."""
+    """Runs after all of the above."""
     assert (await api.run("echo", {"text": "well", "times": 2, "size": "large"}))["output"] == "WELL WELL"
 
 

@@ -42,7 +42,7 @@ async def round_trip(http: httpx.AsyncClient) -> None:
 
 
 async def peak_memory(process: psutil.Process, work: asyncio.Future[list[None]]) -> int:
-    """Its resident memory, the most of it while this goes on."""
+    """Return the peak of the process's resident memory while the work goes on."""
     peak = 0
     while not work.done():
         peak = max(peak, process.memory_info().rss)

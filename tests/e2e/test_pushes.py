@@ -34,7 +34,7 @@ async def replicate(stack: Stack) -> AsyncGenerator[Client]:
 
 @pytest.fixture(scope="module")
 def push_predictor(stack: Stack) -> Callable[[str], CommandResult]:
-    """A predictor's push; the first who asks pushes it."""
+    """Pushes a predictor the first time, and returns the result of that push."""
     results: dict[str, CommandResult] = {}
 
     def push_once(name: str) -> CommandResult:
@@ -79,7 +79,7 @@ class PushedPredictors:
         return self.client.models.get(f"{OWNER}/{name}").versions.get(version).openapi_schema
 
     def logs(self, name: str, result: CommandResult | None = None) -> str:
-        """Of the version: how it was built and set up."""
+        """Return the log of the version's build and setup."""
         path = f"/v1/models/{OWNER}/{name}/versions/{(result or self.push_predictor(name)).version}/logs"
         answer = httpx.get(self.stack.url + path, headers=self.stack.headers)
         assert answer.status_code == 200, answer.text
@@ -223,7 +223,7 @@ def test_files_come_from_anywhere_and_go_again(predictors: PushedPredictors, tmp
 
 
 def test_a_file_from_a_private_address_is_refused(predictors: PushedPredictors) -> None:
-    """The gateway's own is one, too, for what it has not made itself."""
+    """The gateway's own address is private too, for files that it has not made itself."""
     prediction = predictors.run("files", file=predictors.stack.url + "/healthz")
     assert prediction.status == "failed"
     assert (prediction.error or "").startswith("file: ")
@@ -270,7 +270,7 @@ def test_chunks_join_to_a_text(predictors: PushedPredictors) -> None:
 
 
 def test_four_calls_share_one_worker(predictors: PushedPredictors) -> None:
-    """Each waits for all others, so that one at a time none would ever end."""
+    """Each call waits for all others: one at a time, none would ever end."""
     voices = ["ann", "bob", "cid", "dee"]
     waiting = [predictors.create("chorus", voice=voice, needs=4) for voice in voices]
     for voice, prediction in zip(voices, waiting, strict=True):
@@ -390,12 +390,12 @@ def test_files_in_dockerignore_are_not_packed(predictors: PushedPredictors) -> N
 
 
 def test_a_version_has_packages_of_its_own(predictors: PushedPredictors) -> None:
-    """Over those of the runner: another version of one that is there, and torch from there."""
+    """Packages come before those of the runner: another version of one of them, and torch from the runner."""
     assert predictors.output("environment", number=14) == {"roman": "XIV", "iniconfig": "2.0.0"}
 
 
 def test_the_log_of_an_environment_is_kept(predictors: PushedPredictors, stack: Stack, tmp_path: Path) -> None:
-    """One that no run of these tests has made before; a second version shares it."""
+    """The environment is new to every run of these tests; a second version shares it."""
     step = f"a step of the build ran {secrets.token_hex(8)}"
     folder = shutil.copytree(PREDICTORS / "environment", tmp_path / "fresh")
     cog = folder / "cog.yaml"

@@ -30,7 +30,7 @@ def home() -> Generator[Stack]:
 
 @pytest.fixture(scope="module")
 def versions(home: Stack) -> dict[str, str]:
-    """Built on the first host."""
+    """Versions that were built on the first host."""
     return {name: push_successfully(home, PREDICTORS / name, f"tester/{name}").version for name in NAMES}
 
 
@@ -41,7 +41,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def second(home: Stack, versions: dict[str, str], cache: Path) -> Generator[psutil.Process]:
-    """The runner of the second host, alone: that of the first stands still."""
+    """The runner of the second host, alone: that of the first one is suspended."""
     assert versions
     (agent,) = processes.find(home, "agent")
     agent.suspend()
@@ -61,7 +61,7 @@ def second(home: Stack, versions: dict[str, str], cache: Path) -> Generator[psut
 
 
 def environment(home: Stack, cache: Path) -> dict[str, str]:
-    """What `samovar token --runner` says, and where to keep things."""
+    """Return the settings that `samovar token --runner` prints, and a cache directory."""
     result = run_samovar(home, "token", "--runner", "--data-dir", str(home.data_dir))
     assert result.status == 0, result.err
     settings = dict(line.split("=", 1) for line in result.out.splitlines())
@@ -112,7 +112,7 @@ def test_it_makes_environments_of_its_own(run: Any) -> None:
 
 
 def test_it_takes_pushes(run: Any, replicate: Client, home: Stack) -> None:
-    """The only other runner stands still."""
+    """The only other runner is suspended."""
     version = push_successfully(home, PREDICTORS / "function", "tester/function").version
     assert replicate.run(f"tester/function:{version}", input={"text": "built there"}) == "BUILT THERE!"
 

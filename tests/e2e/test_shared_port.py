@@ -31,7 +31,7 @@ def shared() -> Generator[Stack]:
 
 @pytest.fixture
 async def both(shared: Stack) -> AsyncGenerator[tuple[Api, Api]]:
-    """A client of each gateway: a connection that is kept stays where it came to."""
+    """A client of each gateway: a connection stays with the gateway that accepted it."""
     async with AsyncExitStack() as stack:
         clients: dict[int, Api] = {}
         for _ in range(TRIES):
@@ -44,7 +44,7 @@ async def both(shared: Stack) -> AsyncGenerator[tuple[Api, Api]]:
 
 
 async def find_answering_gateway(stack: Stack, api: Api) -> int:
-    """The process that its connection came to."""
+    """Return the pid of the gateway that accepted the client's connection."""
     answer = await api.http.get("/healthz")
     port = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
     (pid,) = [
@@ -113,7 +113,7 @@ async def test_clients_go_on_when_one_is_killed_and_it_comes_back(shared: Stack)
 
 
 async def is_back(stack: Stack) -> bool:
-    """Whether each of the two says at its socket that it is ready."""
+    """Whether each of the two reports at its socket that it is ready."""
     return all([await is_gateway_ready(stack, name) for name in NAMES])
 
 
@@ -126,7 +126,7 @@ async def is_gateway_ready(stack: Stack, name: str) -> bool:
 
 
 async def create_prediction(stack: Stack, name: str) -> float:
-    """Predictions that this one has accepted."""
+    """Return how many predictions this gateway has accepted."""
     async with connect_to(stack, name) as http:
         match = CREATED.search((await http.get("/metrics")).text)
         assert match is not None

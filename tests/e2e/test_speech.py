@@ -27,7 +27,7 @@ async def replicate(stack: Stack) -> AsyncGenerator[Client]:
 
 @pytest.fixture(scope="module")
 def speech(replicate: Client) -> str:
-    """Where it is."""
+    """The address of the spoken sentence."""
     output: Any = replicate.run("samovar/speak", input={"text": SENTENCE, "seed": 1})
     return str(output)
 

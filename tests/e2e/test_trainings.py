@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 BASE = "samovar/classify-text"
 HELLO = Path(__file__).parents[2] / "runners" / "models" / "hello-world"
-"""What a destination was before: any model of the caller's will do."""
+"""The model that becomes the destination: any model of the caller will do."""
 
 
 @pytest.fixture

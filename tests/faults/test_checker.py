@@ -298,7 +298,7 @@ def test_a_stream_that_was_cut_must_still_be_in_order() -> None:
 
 
 def test_a_read_that_began_before_the_final_may_be_older() -> None:
-    overlapping = structs.replace(read("p", "z", 150, "processing", ["0"]), begun=DONE_AT - 1)
+    overlapping = structs.replace(read("p", "z", 150, "processing", ["0"]), sent_at=DONE_AT - 1)
     assert check([*good_history(), overlapping]) == []
 
 

@@ -23,22 +23,22 @@ pytestmark = pytest.mark.slow
 PATH = "/v1/models/acme/echo/predictions"
 
 
-def shown(token: str) -> dict[str, str]:
+def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def made(client: httpx.AsyncClient, *scopes: str, **body: Any) -> dict[str, Any]:
+async def create_token(client: httpx.AsyncClient, *scopes: str, **body: Any) -> dict[str, Any]:
     answer = await client.post("/v1/tokens", json={"scopes": scopes or ["predict", "write", "admin"], **body})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
 async def status(client: httpx.AsyncClient, token: str, path: str = "/v1/account") -> int:
-    return (await client.get(path, headers=shown(token))).status_code
+    return (await client.get(path, headers=bearer(token))).status_code
 
 
-async def test_a_token_is_told_once_and_works_at_once(client: httpx.AsyncClient) -> None:
-    token = await made(client, "write", "predict", "predict", name="laptop")
+async def test_a_new_token_is_shown_once_and_works_at_once(client: httpx.AsyncClient) -> None:
+    token = await create_token(client, "write", "predict", "predict", name="laptop")
     text, id = token.pop("token"), token.pop("id")
     assert re.fullmatch("r8_[A-Za-z0-9]{37}", text)
     created_at = token.pop("created_at")
@@ -52,7 +52,7 @@ async def test_a_token_is_told_once_and_works_at_once(client: httpx.AsyncClient)
 
 
 async def test_the_database_holds_no_token(client: httpx.AsyncClient, database_url: str) -> None:
-    text = (await made(client, "predict"))["token"]
+    text = (await create_token(client, "predict"))["token"]
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch("SELECT t::text AS row, hash FROM tokens t")
     await connection.close()
@@ -61,7 +61,7 @@ async def test_the_database_holds_no_token(client: httpx.AsyncClient, database_u
 
 
 async def test_tokens_are_listed_in_pages(client: httpx.AsyncClient) -> None:
-    await asyncio.gather(*(made(client, "predict", name=f"t{n}") for n in range(101)))
+    await asyncio.gather(*(create_token(client, "predict", name=f"t{n}") for n in range(101)))
     first = (await client.get("/v1/tokens")).json()
     second = (await client.get(first["next"])).json()
     assert (len(first["results"]), len(second["results"]), second["next"]) == (100, 2, None)
@@ -69,7 +69,7 @@ async def test_tokens_are_listed_in_pages(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_revoked_token_stops_at_once(client: httpx.AsyncClient) -> None:
-    token = await made(client, "predict")
+    token = await create_token(client, "predict")
     assert await status(client, token["token"]) == 200
     assert (await client.delete(f"/v1/tokens/{token['id']}")).status_code == 204
     assert await status(client, token["token"]) == 401
@@ -112,7 +112,7 @@ async def test_a_token_is_looked_up_again_after_a_while_or_when_it_expires(lasts
         await auth.authenticate("Bearer x")
 
 
-async def test_a_token_that_is_revoked_while_it_is_looked_up_is_not_remembered() -> None:
+async def test_a_token_revoked_during_its_lookup_is_not_cached() -> None:
     tokens = FakeAccounts(ME)
     auth = Authenticator(tokens, lambda: 0.0)
     tokens.go.clear()
@@ -126,8 +126,8 @@ async def test_a_token_that_is_revoked_while_it_is_looked_up_is_not_remembered()
         await auth.authenticate("Bearer x")
 
 
-async def test_an_expired_token_is_none(client: httpx.AsyncClient) -> None:
-    token = await made(client, "predict", expires_in=1)
+async def test_an_expired_token_is_refused(client: httpx.AsyncClient) -> None:
+    token = await create_token(client, "predict", expires_in=1)
     assert await status(client, token["token"]) == 200
     expires_at = datetime.fromisoformat(token["expires_at"])
     async with asyncio.timeout(5):
@@ -137,30 +137,30 @@ async def test_an_expired_token_is_none(client: httpx.AsyncClient) -> None:
     assert datetime.now(UTC) >= expires_at
 
 
-async def test_what_a_token_makes_does_not_outlive_it(client: httpx.AsyncClient) -> None:
-    mine = await made(client, "write", expires_in=3600)
+async def test_a_token_made_with_a_token_expires_no_later_than_it(client: httpx.AsyncClient) -> None:
+    mine = await create_token(client, "write", expires_in=3600)
     for wanted in ({}, {"expires_in": 7200}, {"expires_at": "2099-01-01T00:00:00"}):
-        answer = await client.post("/v1/tokens", json={"scopes": ["write"], **wanted}, headers=shown(mine["token"]))
+        answer = await client.post("/v1/tokens", json={"scopes": ["write"], **wanted}, headers=bearer(mine["token"]))
         assert answer.json()["expires_at"] == mine["expires_at"]
-    sooner = await client.post("/v1/tokens", json={"scopes": ["write"], "expires_in": 5}, headers=shown(mine["token"]))
+    sooner = await client.post("/v1/tokens", json={"scopes": ["write"], "expires_in": 5}, headers=bearer(mine["token"]))
     assert sooner.json()["expires_at"] < mine["expires_at"]
 
 
-async def test_a_revoked_token_makes_none_even_where_it_is_remembered(
+async def test_a_revoked_token_creates_no_tokens_even_while_cached(
     client: httpx.AsyncClient, database_url: str
 ) -> None:
-    mine = await made(client, "write")
+    mine = await create_token(client, "write")
     assert await status(client, mine["token"]) == 200
     connection = await asyncpg.connect(database_url)
     await connection.execute("DELETE FROM tokens WHERE id = $1", mine["id"])  # as another gateway does
     await connection.close()
-    answer = await client.post("/v1/tokens", json={"scopes": ["write"]}, headers=shown(mine["token"]))
+    answer = await client.post("/v1/tokens", json={"scopes": ["write"]}, headers=bearer(mine["token"]))
     assert answer.status_code == 401
 
 
-async def test_nobody_gives_or_revokes_what_their_own_token_lacks(client: httpx.AsyncClient) -> None:
-    writer, admin = await made(client, "write"), await made(client, "admin", "write")
-    headers = shown(writer["token"])
+async def test_nobody_grants_or_revokes_scopes_that_their_own_token_lacks(client: httpx.AsyncClient) -> None:
+    writer, admin = await create_token(client, "write"), await create_token(client, "admin", "write")
+    headers = bearer(writer["token"])
     given = await client.post("/v1/tokens", json={"scopes": ["write", "admin"]}, headers=headers)
     assert (given.status_code, given.json()["detail"][:32]) == (403, "scopes: your own token lacks adm")
     assert (await client.delete(f"/v1/tokens/{admin['id']}", headers=headers)).status_code == 403
@@ -168,11 +168,11 @@ async def test_nobody_gives_or_revokes_what_their_own_token_lacks(client: httpx.
     assert (await client.delete(f"/v1/tokens/{writer['id']}", headers=headers)).status_code == 204
 
 
-async def test_of_other_accounts_only_admins_see_or_change_anything(client: httpx.AsyncClient) -> None:
+async def test_only_admins_see_or_change_other_accounts(client: httpx.AsyncClient) -> None:
     assert (await client.post("/v1/accounts", json={"username": "bob"})).status_code == 201
-    bobs = await made(client, "predict", "write", account="bob")
-    mine = await made(client, "predict", "write")
-    headers = shown(bobs["token"])
+    bobs = await create_token(client, "predict", "write", account="bob")
+    mine = await create_token(client, "predict", "write")
+    headers = bearer(bobs["token"])
     assert (await client.get("/v1/account", headers=headers)).json() == {
         "type": "user",
         "username": "bob",
@@ -210,14 +210,14 @@ BAD_TOKENS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_a_token_that_makes_no_sense_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_token_request_is_refused(client: httpx.AsyncClient) -> None:
     for body, told in BAD_TOKENS:
         given = body if "scopes" in body or not body else {"scopes": ["predict"], **body}
         answer = await client.post("/v1/tokens", json=given)
         assert (answer.status_code, told in answer.json()["detail"]) == (422, True), (body, answer.text)
 
 
-async def test_hostile_names_of_accounts_are_not_there(client: httpx.AsyncClient) -> None:
+async def test_hostile_account_names_are_not_found(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/tokens", params={"account": "a\0"})).status_code == 404
     assert (await client.get("/v1/tokens", params={"account": "nobody"})).status_code == 404
     assert (await client.get("/v1/accounts/a%00b")).status_code == 404
@@ -225,7 +225,7 @@ async def test_hostile_names_of_accounts_are_not_there(client: httpx.AsyncClient
     assert (await client.get("/v1/accounts", params={"cursor": "00"})).status_code == 400
 
 
-async def test_an_account_is_made_looked_at_changed_and_deleted(client: httpx.AsyncClient) -> None:
+async def test_an_account_is_created_read_changed_and_deleted(client: httpx.AsyncClient) -> None:
     body = {
         "username": "acme",
         "type": "organization",
@@ -236,14 +236,14 @@ async def test_an_account_is_made_looked_at_changed_and_deleted(client: httpx.As
     account = answer.json()
     created_at = account.pop("created_at")
     assert (answer.status_code, account) == (201, {**body, "name": "acme"})
-    token = (await made(client, "predict", account="acme"))["token"]
+    token = (await create_token(client, "predict", account="acme"))["token"]
     assert await status(client, token) == 200
     changes = {"name": "Acme", "github_url": None, "avatar_url": "https://a.example/a.png", "creates_per_minute": None}
     changed = (await client.patch("/v1/accounts/acme", json=changes)).json()
     now = {"username": "acme", "type": "organization", "name": "Acme", "avatar_url": "https://a.example/a.png"}
     assert changed == {**now, "created_at": created_at} == (await client.get("/v1/accounts/acme")).json()
     assert (await client.patch("/v1/accounts/acme", json={})).json() == changed
-    assert (await client.get("/v1/account", headers=shown(token))).json() == now
+    assert (await client.get("/v1/account", headers=bearer(token))).json() == now
     assert [each["username"] for each in (await client.get("/v1/accounts")).json()["results"]] == ["acme", "samovar"]
     assert (await client.delete("/v1/accounts/acme")).status_code == 204
     assert await status(client, token) == 401
@@ -267,17 +267,17 @@ BAD_ACCOUNTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_an_account_that_makes_no_sense_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_account_is_refused(client: httpx.AsyncClient) -> None:
     for body, told in BAD_ACCOUNTS:
         answer = await client.post("/v1/accounts", json=body)
         assert (answer.status_code, told in answer.json()["detail"]) == (422, True), (body, answer.text)
 
 
-async def test_accounts_that_are_needed_are_not_deleted(client: httpx.AsyncClient, runner: FakeRunner) -> None:
+async def test_accounts_with_predictions_are_not_deleted(client: httpx.AsyncClient, runner: FakeRunner) -> None:
     assert (await client.delete("/v1/accounts/samovar")).status_code == 422
     await client.post("/v1/accounts", json={"username": "bob"})
-    token = (await made(client, "predict", account="bob"))["token"]
-    assert (await client.post(PATH, json={"input": {"text": "hi"}}, headers=shown(token))).status_code == 201
+    token = (await create_token(client, "predict", account="bob"))["token"]
+    assert (await client.post(PATH, json={"input": {"text": "hi"}}, headers=bearer(token))).status_code == 201
     answer = await client.delete("/v1/accounts/bob")
     assert (answer.status_code, "bob has made predictions" in answer.json()["detail"]) == (422, True)
     assert await status(client, token) == 200
@@ -287,7 +287,7 @@ async def test_an_account_that_another_gateway_deleted_creates_nothing_and_distu
     client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext, database_url: str
 ) -> None:
     await client.post("/v1/accounts", json={"username": "bob"})
-    token = (await made(client, "predict", account="bob"))["token"]
+    token = (await create_token(client, "predict", account="bob"))["token"]
     assert await status(client, token) == 200
     connection = await asyncpg.connect(database_url)
     await connection.execute("DELETE FROM accounts WHERE username = 'bob'")
@@ -298,7 +298,7 @@ async def test_an_account_that_another_gateway_deleted_creates_nothing_and_distu
 
     answers = await asyncio.gather(*(create(each) for each in [TOKEN, token] * 5))
     assert answers == [201, 401] * 5
-    upload = await client.post("/v1/files", files={"content": b"x"}, headers=shown(token))
+    upload = await client.post("/v1/files", files={"content": b"x"}, headers=bearer(token))
     assert upload.status_code == 401
     assert await connection.fetchval("SELECT count(*) FROM predictions") == 5
     await connection.close()
@@ -308,10 +308,10 @@ async def test_an_account_that_another_gateway_deleted_creates_nothing_and_distu
 async def test_limits_of_an_account_and_a_token_count_from_their_next_call(
     client: httpx.AsyncClient, runner: FakeRunner
 ) -> None:
-    token = (await made(client, "predict", "write", creates_per_minute=1000))["token"]
+    token = (await create_token(client, "predict", "write", creates_per_minute=1000))["token"]
 
     async def left(text: str) -> str | None:
-        answer = await client.post(PATH, json={"input": {"text": "hi"}}, headers=shown(text))
+        answer = await client.post(PATH, json={"input": {"text": "hi"}}, headers=bearer(text))
         assert answer.status_code == 201
         return answer.headers.get("ratelimit-remaining")
 

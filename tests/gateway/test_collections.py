@@ -48,7 +48,7 @@ async def test_a_collection_shows_only_models_that_the_caller_may_see(
     assert (await models(eve), await models(client)) == (["echo"], ["thing", "echo"])
 
 
-async def test_a_change_leaves_what_it_does_not_speak_of(client: httpx.AsyncClient, runner: FakeRunner):
+async def test_a_change_leaves_other_fields_as_they_are(client: httpx.AsyncClient, runner: FakeRunner):
     await client.post("/v1/collections", json=MADE)
     changed = await client.patch(AT, json={"full_description": "More"})
     assert (changed.status_code, changed.json()["full_description"]) == (200, "More")
@@ -70,7 +70,7 @@ async def test_only_admins_change_collections(client: httpx.AsyncClient, eve: ht
     assert (await eve.delete(AT)).status_code == 403
 
 
-async def test_what_is_not_there_cannot_be_changed(client: httpx.AsyncClient):
+async def test_a_missing_collection_cannot_be_changed(client: httpx.AsyncClient):
     for method in ("GET", "PATCH", "DELETE"):
         answer = await client.request(method, "/v1/collections/none", json={} if method == "PATCH" else None)
         assert answer.status_code == 404

@@ -15,7 +15,7 @@ from schemas.models import decode_retired_versions
 from tests.gateway.conftest import ECHO, FakeRunner, now
 from tests.gateway.other_accounts import open_client
 from tests.gateway.test_predictions import until
-from tests.gateway.test_pushes import PUSHES, archive, made, pushed, stored
+from tests.gateway.test_pushes import PUSHES, archive, push_version, start_push, stored_files
 from tests.gateway.test_recovery import remake
 
 
@@ -28,7 +28,7 @@ async def predict(client: httpx.AsyncClient, version: str) -> dict:
 async def test_a_version_that_is_deleted_is_gone_with_its_files(
     client: httpx.AsyncClient, runner: FakeRunner, nc: Client, tmp_path: Path
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     retired = await nc.subscribe(subjects.RETIRED)
     await nc.flush()
     answer = await client.delete(f"{PUSHES}/{done['version']}")
@@ -38,11 +38,11 @@ async def test_a_version_that_is_deleted_is_gone_with_its_files(
     assert (await client.get("/v1/models/mine/model")).json()["latest_version"] is None
     refused = await client.post("/v1/predictions", json={"version": done["version"], "input": {"text": "hi"}})
     assert refused.status_code == 422
-    assert stored(tmp_path) == []
+    assert stored_files(tmp_path) == []
 
 
-async def test_the_newest_version_that_is_left_becomes_the_latest(client: httpx.AsyncClient, runner: FakeRunner):
-    versions = [(await made(client, runner, archive(text)))["version"] for text in ("one", "two", "three")]
+async def test_the_newest_remaining_version_becomes_the_latest(client: httpx.AsyncClient, runner: FakeRunner):
+    versions = [(await push_version(client, runner, archive(text)))["version"] for text in ("one", "two", "three")]
     await client.delete(f"{PUSHES}/{versions[2]}")
     assert (await client.get("/v1/models/mine/model")).json()["latest_version"]["id"] == versions[1]
     ran = await client.post("/v1/models/mine/model/predictions", json={"input": {"text": "hi"}})
@@ -52,7 +52,7 @@ async def test_the_newest_version_that_is_left_becomes_the_latest(client: httpx.
 async def test_queued_predictions_end_with_the_reason(
     client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     waiting = [await predict(client, done["version"]) for _ in range(3)]
     await client.delete(f"{PUSHES}/{done['version']}")
     for each in waiting:
@@ -60,10 +60,10 @@ async def test_queued_predictions_end_with_the_reason(
     assert (await js.stream_info(subjects.JOBS)).state.messages == 0
 
 
-async def test_a_running_prediction_is_told_to_stop_and_ends_where_it_runs(
+async def test_a_running_prediction_is_canceled_where_it_runs(
     client: httpx.AsyncClient, runner: FakeRunner, nc: Client
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     await predict(client, done["version"])
     job = await runner.next_job()
     run = await runner.publish_lines(job, ["a"])
@@ -80,7 +80,7 @@ async def test_a_running_prediction_is_told_to_stop_and_ends_where_it_runs(
 
 async def test_a_create_that_races_the_delete_ends(client: httpx.AsyncClient, runner: FakeRunner, database_url: str):
     """Its gateway had not heard yet that the version is gone."""
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     assert (await client.get(f"{PUSHES}/{done['version']}")).status_code == 200
     connection = await asyncpg.connect(database_url)
     await connection.execute("DELETE FROM versions WHERE id = $1", done["version"])
@@ -90,8 +90,8 @@ async def test_a_create_that_races_the_delete_ends(client: httpx.AsyncClient, ru
     assert (await until(client, begun["id"], "canceled"))["error"] == "The version was deleted."
 
 
-async def test_every_gateway_forgets_it(client: httpx.AsyncClient, runner: FakeRunner, start: Callable):
-    done = await made(client, runner, archive())
+async def test_every_gateway_forgets_a_deleted_version(client: httpx.AsyncClient, runner: FakeRunner, start: Callable):
+    done = await push_version(client, runner, archive())
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as other:
         assert (await other.get(f"{PUSHES}/{done['version']}")).status_code == 200
         await client.delete(f"{PUSHES}/{done['version']}")
@@ -101,40 +101,40 @@ async def test_every_gateway_forgets_it(client: httpx.AsyncClient, runner: FakeR
 
 
 async def test_a_push_that_was_deleted_since_does_not_bring_it_back(client: httpx.AsyncClient, runner: FakeRunner):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     await client.delete(f"{PUSHES}/{done['version']}")
     assert (await client.get(done["urls"]["get"])).json()["status"] == "succeeded"
     assert (await client.get(f"{PUSHES}/{done['version']}")).status_code == 404
-    again = await made(client, runner, archive())
+    again = await push_version(client, runner, archive())
     assert (await client.get(f"{PUSHES}/{again['version']}")).status_code == 200
 
 
 async def test_an_archive_stays_while_another_version_is_made_of_it(
     client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path
 ):
-    one = await made(client, runner, archive())
-    two = await made(client, runner, archive(), "/v1/models/mine/other/versions")
+    one = await push_version(client, runner, archive())
+    two = await push_version(client, runner, archive(), "/v1/models/mine/other/versions")
     await client.delete(f"{PUSHES}/{one['version']}")
-    assert [key.split("/")[0] for key in stored(tmp_path)] == ["packs", "versions"]
-    assert f"versions/{two['version']}.json" in stored(tmp_path)
+    assert [key.split("/")[0] for key in stored_files(tmp_path)] == ["packs", "versions"]
+    assert f"versions/{two['version']}.json" in stored_files(tmp_path)
     await client.delete(f"/v1/models/mine/other/versions/{two['version']}")
-    assert stored(tmp_path) == []
+    assert stored_files(tmp_path) == []
 
 
 async def test_an_archive_stays_while_a_push_of_it_is_under_way(
     client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path
 ):
-    one = await made(client, runner, archive())
-    two = await pushed(client, archive(), "/v1/models/mine/other/versions")
+    one = await push_version(client, runner, archive())
+    two = await start_push(client, archive(), "/v1/models/mine/other/versions")
     await client.delete(f"{PUSHES}/{one['version']}")
-    assert [key.split("/")[0] for key in stored(tmp_path)] == ["packs", "versions"]
-    assert f"versions/{two['version']}.json" in stored(tmp_path)
+    assert [key.split("/")[0] for key in stored_files(tmp_path)] == ["packs", "versions"]
+    assert f"versions/{two['version']}.json" in stored_files(tmp_path)
 
 
 async def test_a_model_goes_with_all_that_belongs_to_it(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
-    versions = [(await made(client, runner, archive(text)))["version"] for text in ("one", "two")]
+    versions = [(await push_version(client, runner, archive(text)))["version"] for text in ("one", "two")]
     waiting = await predict(client, versions[0])
-    building = await pushed(client, archive("three"))
+    building = await start_push(client, archive("three"))
     answer = await client.delete("/v1/models/mine/model")
     assert (answer.status_code, answer.content) == (204, b"")
     assert (await client.get("/v1/models/mine/model")).status_code == 404
@@ -148,7 +148,7 @@ async def test_a_model_goes_with_all_that_belongs_to_it(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("path", [f"/v1/models/acme/echo/versions/{ECHO.version}", "/v1/models/acme/echo"])
-async def test_what_a_runner_has_in_a_folder_of_its_own_cannot_be_deleted(
+async def test_a_version_in_a_runners_own_folder_cannot_be_deleted(
     client: httpx.AsyncClient, runner: FakeRunner, path: str
 ):
     answer = await client.delete(path)
@@ -160,14 +160,14 @@ async def test_what_a_runner_has_in_a_folder_of_its_own_cannot_be_deleted(
 @pytest.mark.parametrize(
     "path", ["/v1/models/mine/none", f"{PUSHES}/{'0' * 64}", f"/v1/models/mine/other/versions/{ECHO.version}"]
 )
-async def test_what_is_not_there_cannot_be_deleted(client: httpx.AsyncClient, runner: FakeRunner, path: str):
+async def test_a_missing_version_cannot_be_deleted(client: httpx.AsyncClient, runner: FakeRunner, path: str):
     assert (await client.delete(path)).status_code == 404
 
 
-async def test_somebody_elses_model_is_deleted_by_admins_alone(
+async def test_only_admins_delete_somebody_elses_model(
     client: httpx.AsyncClient, runner: FakeRunner, url: str, database_url: str
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO accounts (username, name) VALUES ('mine', 'mine')")
     await connection.close()
@@ -177,10 +177,10 @@ async def test_somebody_elses_model_is_deleted_by_admins_alone(
     assert (await client.delete("/v1/models/mine/model")).status_code == 204
 
 
-async def test_a_run_that_never_stops_is_ended_once_its_minute_is_over(
+async def test_a_run_that_never_stops_is_ended_after_a_minute(
     client: httpx.AsyncClient, runner: FakeRunner, nc: Client, database_url: str
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     begun = await predict(client, done["version"])
     await runner.publish_lines(await runner.next_job(), ["a"])
     await client.delete(f"{PUSHES}/{done['version']}")
@@ -196,7 +196,7 @@ async def test_a_run_that_never_stops_is_ended_once_its_minute_is_over(
 async def test_a_deleted_version_ends_though_the_broker_lost_its_jobs(
     client: httpx.AsyncClient, runner: FakeRunner, nc: Client
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     begun = await predict(client, done["version"])
     await remake(nc, subjects.JOBS)
     await remake(nc, subjects.EVENTS)

@@ -1,4 +1,4 @@
-"""Deployments: releases, which one takes predictions, and what runners are told."""
+"""Deployments: their releases, which one takes predictions, and what is published to runners."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -30,20 +30,20 @@ OTHER = "d" * 64
 AT = "/v1/deployments/samovar/echo-prod"
 
 
-class Told:
-    """What gateways told runners last."""
+class PublishedReleases:
+    """The releases that gateways published last."""
 
     def __init__(self) -> None:
         self.last: Releases | None = None
         self.times = 0
 
-    async def heard(self, message: Msg) -> None:
+    async def receive(self, message: Msg) -> None:
         self.last = decode_releases(message.data)
         self.times += 1
 
     @property
     def numbers(self) -> dict[str, tuple[int, int]]:
-        """Least and most instances, by number of the queue."""
+        """Minimum and maximum of instances, by number of the queue."""
         releases = self.last.releases if self.last else []
         return {each.pool.partition("+")[2]: (each.min_instances, each.max_instances) for each in releases}
 
@@ -55,11 +55,11 @@ class Told:
 
 
 @pytest.fixture
-async def told(nc: Client) -> Told:
-    told = Told()
-    await nc.subscribe(subjects.RELEASES, cb=told.heard)
+async def published(nc: Client) -> PublishedReleases:
+    published = PublishedReleases()
+    await nc.subscribe(subjects.RELEASES, cb=published.receive)
     await nc.flush()
-    return told
+    return published
 
 
 @pytest.fixture
@@ -70,7 +70,9 @@ async def db(settings: Settings) -> AsyncGenerator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def ready(runner: FakeRunner, db: asyncpg.Connection, told: Told, client: httpx.AsyncClient) -> FakeRunner:
+async def ready(
+    runner: FakeRunner, db: asyncpg.Connection, published: PublishedReleases, client: httpx.AsyncClient
+) -> FakeRunner:
     """With a second version of echo, and a runner of hardware `cpu`."""
     await db.execute(
         """INSERT INTO versions (id, owner, name, pool, cog_version, openapi_schema)
@@ -84,20 +86,20 @@ async def ready(runner: FakeRunner, db: asyncpg.Connection, told: Told, client: 
 
 
 @pytest.fixture
-async def deployed(ready: FakeRunner, client: httpx.AsyncClient, told: Told) -> FakeRunner:
+async def deployed(ready: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases) -> FakeRunner:
     assert (await client.post("/v1/deployments", json=BODY)).status_code == 200
-    await until(lambda: told.numbers == {"1": (0, 2)})
+    await wait_until(lambda: published.numbers == {"1": (0, 2)})
     return ready
 
 
-async def until(true: Callable[[], object]) -> None:
+async def wait_until(true: Callable[[], object]) -> None:
     async def now() -> object:
         return true()
 
-    await eventually(now)
+    await wait_until_async(now)
 
 
-async def eventually(true: Callable[[], Awaitable[object]]) -> None:
+async def wait_until_async(true: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(5):
         while True:
             if await true():
@@ -105,7 +107,7 @@ async def eventually(true: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def serving(client: httpx.AsyncClient) -> int:
+async def serving_release(client: httpx.AsyncClient) -> int:
     return (await client.get(AT)).json()["serving"]["number"]
 
 
@@ -163,7 +165,7 @@ async def test_lists_have_pages(ready: FakeRunner, client: httpx.AsyncClient):
         ({"min_instances": 2, "max_instances": 1}, "max_instances"),
     ],
 )
-async def test_what_is_wrong_is_refused_by_its_name(
+async def test_a_wrong_field_is_named(
     ready: FakeRunner, client: httpx.AsyncClient, changed: dict[str, Any], field: str
 ):
     refused = await client.post("/v1/deployments", json={**BODY, **changed})
@@ -171,7 +173,7 @@ async def test_what_is_wrong_is_refused_by_its_name(
     assert refused.json()["invalid_fields"][0]["field"] == field
 
 
-async def test_more_that_is_refused(deployed: FakeRunner, client: httpx.AsyncClient):
+async def test_other_invalid_requests_are_refused(deployed: FakeRunner, client: httpx.AsyncClient):
     assert "cpu" in (await client.post("/v1/deployments", json={**BODY, "hardware": "gpu-none"})).json()["detail"]
     assert (await client.post("/v1/deployments", json=BODY)).status_code == 422
     assert (await client.post("/v1/deployments", json={**BODY, "name": "x", "version": "e" * 64})).status_code == 422
@@ -188,11 +190,11 @@ async def test_more_that_is_refused(deployed: FakeRunner, client: httpx.AsyncCli
     assert response.status_code == 404
 
 
-async def test_what_changes_nothing_makes_no_release(deployed: FakeRunner, client: httpx.AsyncClient):
+async def test_an_empty_change_creates_no_release(deployed: FakeRunner, client: httpx.AsyncClient):
     assert (await client.patch(AT, json={})).json()["current_release"]["number"] == 1
 
 
-async def test_deployments_of_others_are_not_there(deployed: FakeRunner, url: str, db: asyncpg.Connection):
+async def test_deployments_of_others_are_not_found(deployed: FakeRunner, url: str, db: asyncpg.Connection):
     other = await db.fetchval("INSERT INTO accounts (username, name) VALUES ('bob', 'Bob') RETURNING id")
     await db.execute("INSERT INTO tokens (hash, account) VALUES ($1, $2)", hash_token("bobs"), other)
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": "Bearer bobs"}, trust_env=False) as bob:
@@ -209,174 +211,184 @@ async def test_deployments_of_others_are_not_there(deployed: FakeRunner, url: st
 
 
 async def test_a_prediction_waits_in_the_queue_of_its_release(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
 ):
     p = await run(client)
     assert (p["deployment"], p["model"], p["version"]) == ("samovar/echo-prod", "acme/echo", ECHO.version)
     job = await deployed.next_job()
     assert job.id == p["id"]
     await deployed.publish_echo(job)
-    await eventually(lambda: ended(client, p["id"]))
+    await wait_until_async(lambda: has_ended(client, p["id"]))
     shown = (await client.get(f"/v1/predictions/{p['id']}")).json()
     assert (shown["output"], shown["deployment"]) == ("echo hi", "samovar/echo-prod")
 
 
-async def test_a_list_says_of_each_prediction_why_it_waits(deployed: FakeRunner, client: httpx.AsyncClient, told: Told):
+async def test_a_list_shows_why_each_prediction_waits(
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
+):
     """Of one version, and for different reasons: one through the deployment, and one not."""
     through = await run(client)
     body = {"version": ECHO.version, "input": {"text": "hi"}}
     beside = (await client.post("/v1/predictions", json=body)).json()
-    await deployed.send_heartbeat(hardware="cpu", starting={told.service(1): "loading"})
+    await deployed.send_heartbeat(hardware="cpu", starting={published.service(1): "loading"})
 
     async def listed() -> bool:
         rows = (await client.get("/v1/predictions")).json()["results"]
         return {row["id"]: row["starting"] for row in rows} == {through["id"]: "loading", beside["id"]: "queued"}
 
-    await eventually(listed)
+    await wait_until_async(listed)
 
 
-async def ended(client: httpx.AsyncClient, id: str) -> bool:
+async def has_ended(client: httpx.AsyncClient, id: str) -> bool:
     return (await client.get(f"/v1/predictions/{id}")).json()["status"] == "succeeded"
 
 
-async def test_a_new_release_takes_traffic_once_it_is_warm(deployed: FakeRunner, client: httpx.AsyncClient, told: Told):
+async def test_a_new_release_takes_traffic_once_it_is_warm(
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
+):
     changed = (await client.patch(AT, json={"version": OTHER})).json()
     assert (changed["current_release"]["number"], changed["current_release"]["version"]) == (2, OTHER)
     assert (changed["serving"]["number"], changed["upcoming"]["number"]) == (1, 2)
-    await until(lambda: told.numbers == {"2": (1, 2), "1": (0, 2)})
+    await wait_until(lambda: published.numbers == {"2": (1, 2), "1": (0, 2)})
     # The version is warm, but not for this deployment.
-    await deployed.send_heartbeat(hardware="cpu", warm=[OTHER], starting={told.service(2): "loading"})
-    await eventually(lambda: phase(client, "loading"))
+    await deployed.send_heartbeat(hardware="cpu", warm=[OTHER], starting={published.service(2): "loading"})
+    await wait_until_async(lambda: has_phase(client, "loading"))
     assert (await run(client))["version"] == ECHO.version
 
-    await deployed.send_heartbeat(hardware="cpu", warm=[told.service(2)])
-    await eventually(lambda: serves(client, 2))
+    await deployed.send_heartbeat(hardware="cpu", warm=[published.service(2)])
+    await wait_until_async(lambda: is_serving(client, 2))
     assert (await run(client))["version"] == OTHER
     assert "upcoming" not in (await client.get(AT)).json()
 
 
-async def phase(client: httpx.AsyncClient, phase: str) -> bool:
+async def has_phase(client: httpx.AsyncClient, phase: str) -> bool:
     return (await client.get(AT)).json()["upcoming"].get("starting") == phase
 
 
-async def serves(client: httpx.AsyncClient, number: int) -> bool:
-    return await serving(client) == number
+async def is_serving(client: httpx.AsyncClient, number: int) -> bool:
+    return await serving_release(client) == number
 
 
-async def test_a_release_is_told_of_until_its_queue_is_empty(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+async def test_a_release_is_published_until_its_queue_is_empty(
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
 ):
     p = await run(client)
     await client.patch(AT, json={"version": OTHER})
-    await until(lambda: "2" in told.numbers)
-    await deployed.send_heartbeat(hardware="cpu", warm=[told.service(2)])
-    await eventually(lambda: serves(client, 2))
-    await until(lambda: told.numbers == {"2": (0, 2), "1": (0, 2)})
+    await wait_until(lambda: "2" in published.numbers)
+    await deployed.send_heartbeat(hardware="cpu", warm=[published.service(2)])
+    await wait_until_async(lambda: is_serving(client, 2))
+    await wait_until(lambda: published.numbers == {"2": (0, 2), "1": (0, 2)})
     job = await deployed.next_job()
     assert job.id == p["id"]
-    await until(lambda: told.numbers == {"2": (0, 2)})
+    await wait_until(lambda: published.numbers == {"2": (0, 2)})
 
 
-async def test_a_release_that_cannot_be_set_up_says_so_and_takes_no_traffic(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+async def test_a_release_that_fails_set_up_shows_why_and_takes_no_traffic(
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
 ):
     await client.patch(AT, json={"version": OTHER})
-    await until(lambda: "2" in told.numbers)
-    await deployed.send_heartbeat(hardware="cpu", failed={told.service(2): "no such file: weights"})
-    await eventually(lambda: failure(client, "no such file: weights"))
+    await wait_until(lambda: "2" in published.numbers)
+    await deployed.send_heartbeat(hardware="cpu", failed={published.service(2): "no such file: weights"})
+    await wait_until_async(lambda: has_failed_with(client, "no such file: weights"))
     assert (await run(client))["version"] == ECHO.version
 
 
-async def failure(client: httpx.AsyncClient, error: str) -> bool:
+async def has_failed_with(client: httpx.AsyncClient, error: str) -> bool:
     return (await client.get(AT)).json()["upcoming"].get("error") == error
 
 
 async def test_rolling_back_before_the_switch_needs_no_loading(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
 ):
     await client.patch(AT, json={"version": OTHER})
     back = (await client.post(f"{AT}/rollback")).json()
     assert (back["current_release"]["number"], back["current_release"]["version"]) == (3, ECHO.version)
     assert (back["serving"]["number"], "upcoming" in back) == (3, False)
-    await until(lambda: told.numbers == {"1": (0, 2)})
+    await wait_until(lambda: published.numbers == {"1": (0, 2)})
 
 
-async def test_rolling_back_to_any_release_is_a_release(deployed: FakeRunner, client: httpx.AsyncClient):
+async def test_rolling_back_creates_a_release(deployed: FakeRunner, client: httpx.AsyncClient):
     await client.patch(AT, json={"max_instances": 5})
     await client.patch(AT, json={"max_instances": 7})
     back = (await client.post(f"{AT}/rollback", json={"number": 1})).json()["current_release"]
     assert (back["number"], back["configuration"]["max_instances"]) == (4, 2)
 
 
-async def test_how_many_there_are_changes_without_loading_anew(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+async def test_instance_limits_change_without_loading_again(
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
 ):
     changed = (await client.patch(AT, json={"min_instances": 1, "max_instances": 3})).json()
     assert (changed["current_release"]["number"], changed["serving"]["number"]) == (2, 2)
-    await until(lambda: told.numbers == {"1": (1, 3)})
+    await wait_until(lambda: published.numbers == {"1": (1, 3)})
 
 
 async def test_a_paused_deployment_takes_predictions_and_runs_none(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
 ):
     paused = (await client.patch(AT, json={"max_instances": 0})).json()
     assert paused["serving"]["number"] == 2
-    await until(lambda: told.numbers == {"1": (0, 0)})
+    await wait_until(lambda: published.numbers == {"1": (0, 0)})
     p = await run(client)
     assert (await client.get(f"/v1/predictions/{p['id']}")).json()["starting"] == "paused: max_instances is 0"
 
 
-async def test_one_that_is_used_is_not_deleted(deployed: FakeRunner, client: httpx.AsyncClient, told: Told):
+async def test_a_deployment_in_use_is_not_deleted(
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases
+):
     p = await run(client)
     assert (await client.delete(AT)).status_code == 422
     await client.post(f"/v1/predictions/{p['id']}/cancel")
-    await eventually(lambda: canceled(client, p["id"]))
-    await eventually(lambda: deleted(client))
+    await wait_until_async(lambda: is_canceled(client, p["id"]))
+    await wait_until_async(lambda: is_deleted(client))
     assert (await client.get(AT)).status_code == 404
     assert (await client.post(f"{AT}/predictions", json={"input": {"text": "hi"}})).status_code == 404
 
 
-async def canceled(client: httpx.AsyncClient, id: str) -> bool:
+async def is_canceled(client: httpx.AsyncClient, id: str) -> bool:
     return (await client.get(f"/v1/predictions/{id}")).json()["status"] == "canceled"
 
 
-async def deleted(client: httpx.AsyncClient) -> bool:
+async def is_deleted(client: httpx.AsyncClient) -> bool:
     return (await client.delete(AT)).status_code == 204
 
 
 async def test_jobs_of_a_deployment_that_is_gone_are_run_by_whoever_can(
-    deployed: FakeRunner, client: httpx.AsyncClient, told: Told, db: asyncpg.Connection
+    deployed: FakeRunner, client: httpx.AsyncClient, published: PublishedReleases, db: asyncpg.Connection
 ):
     await run(client)
     await db.execute("DELETE FROM deployments")
-    await until(lambda: told.last and [each.hardware for each in told.last.releases] == [""])
+    await wait_until(lambda: published.last and [each.hardware for each in published.last.releases] == [""])
     await deployed.next_job()
-    await until(lambda: told.last and told.last.releases == [])
+    await wait_until(lambda: published.last and published.last.releases == [])
 
 
-async def test_a_runner_that_comes_is_told_at_once(deployed: FakeRunner, told: Told):
-    times = told.times
+async def test_a_new_runner_gets_the_releases_at_once(deployed: FakeRunner, published: PublishedReleases):
+    times = published.times
     await deployed.announce()
-    await until(lambda: told.times > times)
+    await wait_until(lambda: published.times > times)
 
 
-async def test_another_gateway_tells_the_same_and_either_may_switch(
-    deployed: FakeRunner, client: httpx.AsyncClient, start: Callable[..., Any], told: Told, settings: Settings
+async def test_two_gateways_publish_the_same_and_either_may_promote(
+    deployed: FakeRunner,
+    client: httpx.AsyncClient,
+    start: Callable[..., Any],
+    published: PublishedReleases,
+    settings: Settings,
 ):
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as other:
         await other.patch(AT, json={"version": OTHER})
-        await until(lambda: "2" in told.numbers)
-        await deployed.send_heartbeat(hardware="cpu", warm=[told.service(2)])
-        await eventually(lambda: serves(other, 2))
-        await eventually(lambda: serves(client, 2))
+        await wait_until(lambda: "2" in published.numbers)
+        await deployed.send_heartbeat(hardware="cpu", warm=[published.service(2)])
+        await wait_until_async(lambda: is_serving(other, 2))
+        await wait_until_async(lambda: is_serving(client, 2))
 
         async def runs_the_new_one() -> bool:
             return (await run(client))["version"] == OTHER
 
-        await eventually(runs_the_new_one)
+        await wait_until_async(runs_the_new_one)
 
 
-async def test_hardware_is_that_of_runners_and_that_configured(
+async def test_hardware_of_runners_and_of_the_settings_is_listed(
     ready: FakeRunner, client: httpx.AsyncClient, start: Callable[..., Any], settings: Settings
 ):
     assert {"sku": "cpu", "name": "CPU"} in (await client.get("/v1/hardware")).json()
@@ -390,7 +402,7 @@ async def test_hardware_is_that_of_runners_and_that_configured(
     assert (await client.get("/v1/hardware", headers={"Authorization": "Bearer no"})).status_code == 401
 
 
-async def test_a_runner_says_what_its_gpus_are_called(
+async def test_hardware_is_named_after_a_runners_gpus(
     ready: FakeRunner, client: httpx.AsyncClient, start: Callable[..., Any]
 ):
     gpus = [Device(name=f"cuda:{number}", kind="NVIDIA L40S", memory=1) for number in range(2)]
@@ -399,4 +411,4 @@ async def test_a_runner_says_what_its_gpus_are_called(
     async def listed() -> bool:
         return {"sku": "gpu-l40s-2x", "name": "NVIDIA L40S (2x)"} in (await client.get("/v1/hardware")).json()
 
-    await eventually(listed)
+    await wait_until_async(listed)

@@ -1,11 +1,14 @@
 """The OpenAPI document lists every answer of the API; `openapi_check` holds all tests of the gateway to it."""
 
 import re
+from typing import Annotated
 
 import pytest
 from litestar import Litestar, get
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.openapi.document import LazyOpenAPIConfig, split_summary
+from gateway.openapi.schemas import request_schema
 from tests.gateway import openapi_check
 
 COMPONENTS = [
@@ -108,6 +111,34 @@ def test_every_operation_says_how_it_refuses() -> None:
             assert {"401", "429"} <= responses.keys()
         if "requestBody" in each:
             assert {"400", "413", "415", "422"} <= responses.keys()
+
+
+class Renaming(Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(max_length=9, pattern=r"^a\Z")]
+    """The new name."""
+    owner: str | None = None
+    note: str | UnsetType | None = UNSET
+    """Null removes it."""
+    age: Annotated[int, Meta(extra_json_schema={"deprecated": True})] | None = None
+
+
+def test_a_body_has_the_schema_of_its_struct() -> None:
+    assert request_schema(Renaming) == {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 9, "pattern": "^a$", "description": "The new name."},
+            "owner": {"type": "string"},
+            "note": {"type": ["string", "null"], "description": "Null removes it."},
+        },
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    assert request_schema(Renaming, required=("owner",), hidden=("note",))["required"] == ["name", "owner"]
+
+
+def test_the_docs_of_fields_are_descriptions() -> None:
+    schemas = openapi_check.document()["components"]["schemas"]
+    assert schemas["PredictionView"]["properties"]["starting"]["description"]
 
 
 def test_the_names_of_components_stay() -> None:

@@ -24,7 +24,7 @@ async def receiver() -> AsyncGenerator[Receiver]:
         yield receiver
 
 
-async def test_a_name_is_looked_up_once_and_reached_where_it_was_checked(receiver: Receiver):
+async def test_a_host_is_resolved_once_and_reached_at_the_checked_address(receiver: Receiver):
     asked: list[str] = []
 
     def lookup(host: str, port: int) -> list[str]:
@@ -41,7 +41,7 @@ async def test_a_name_is_looked_up_once_and_reached_where_it_was_checked(receive
 @pytest.mark.parametrize(
     "addresses", [["10.0.0.1"], ["127.0.0.1", "10.0.0.1"], ["127.0.0.1", "::ffff:169.254.169.254"]]
 )
-async def test_a_host_with_any_address_out_of_reach_is_refused(receiver: Receiver, addresses: list[str]):
+async def test_a_host_with_any_refused_address_is_refused(receiver: Receiver, addresses: list[str]):
     async with outgoing.build_client(LOCAL, 5, resolve=lambda *_: addresses) as client:
         with pytest.raises(EgressRefused):
             await client.post(f"http://hooks.example:{receiver.port}/", content=b"{}")
@@ -55,14 +55,14 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(receiver: Rece
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.0.0.1", "017700000001"])
-async def test_other_ways_to_write_an_address_are_looked_up_and_checked(receiver: Receiver, host: str):
+async def test_other_notations_of_an_address_are_resolved_and_checked(receiver: Receiver, host: str):
     async with outgoing.build_client(EgressPolicy(), 5) as client:
         with pytest.raises((EgressRefused, HostNotResolved)):
             await client.post(f"http://{host}:{receiver.port}/", content=b"{}")
     assert receiver.got == []
 
 
-async def test_a_name_that_is_not_there_says_so():
+async def test_a_host_that_cannot_be_resolved_is_named():
     def lookup(host: str, port: int) -> list[str]:
         raise OSError(-2, "Name or service not known")
 
@@ -83,7 +83,7 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
     return cert, key
 
 
-async def test_certificates_are_checked_by_the_name_that_was_given(certificate: tuple[str, str]):
+async def test_certificates_are_checked_against_the_host_of_the_url(certificate: tuple[str, str]):
     cert, key = certificate
 
     async def answer(name: str, *, ca: str | None = None, verify: bool = True) -> int:

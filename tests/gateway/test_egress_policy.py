@@ -31,7 +31,7 @@ from gateway.egress.policy import EgressPolicy, parse_allow_list
         pytest.param("::", "no address", id="unspecified 6"),
     ],
 )
-def test_addresses_that_webhooks_are_not_sent_to(address: str, word: str):
+def test_webhooks_are_not_sent_to_special_addresses(address: str, word: str):
     refused = EgressPolicy().refusal("https", "example.com", address)
     assert refused is not None
     assert word in refused
@@ -40,11 +40,11 @@ def test_addresses_that_webhooks_are_not_sent_to(address: str, word: str):
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:1.1.1.1"])
-def test_public_addresses_are_fine(address: str):
+def test_public_addresses_are_allowed(address: str):
     assert EgressPolicy().refusal("http", "example.com", address) is None
 
 
-def test_networks_and_hosts_that_are_listed_are_allowed_and_no_others():
+def test_only_listed_networks_and_hosts_are_allowed():
     networks, hosts = parse_allow_list("10.0.0.0/8, hooks.lan,192.168.1.5")
     reach = EgressPolicy(networks=networks, hosts=hosts)
     assert reach.refusal("http", "x", "10.9.9.9") is None
@@ -61,7 +61,7 @@ def test_what_is_neither_a_network_nor_a_name_is_refused(text: str):
         parse_allow_list(text)
 
 
-def test_https_can_be_demanded():
+def test_https_can_be_required():
     assert "SAMOVAR_WEBHOOK_HTTP" in (EgressPolicy(allow_http=False).refusal_by_name("http", "example.com") or "")
     assert EgressPolicy(allow_http=False).refusal_by_name("https", "example.com") is None
     assert EgressPolicy().refusal_by_name("https", "sub.localhost")

@@ -18,7 +18,7 @@ from gateway.store import connection as pools
 from gateway.store.predictions import PredictionStore
 from gateway.store.uploads import UploadStore
 from tests.gateway.conftest import FakeRunner
-from tests.gateway.test_pushes import stored
+from tests.gateway.test_pushes import stored_files
 from tests.gateway.test_uploads import MD5, upload
 
 pytestmark = pytest.mark.slow
@@ -151,5 +151,5 @@ async def test_expired_uploads_are_deleted(
             UploadStore(pool), PredictionStore(pool), FileStore(f"file://{tmp_path}/files"), grace=timedelta(0)
         )
         assert [await swept.sweep(), await swept.sweep()] == [1, 0]
-    assert stored(tmp_path) == sorted(f"up/{each['id']}/{each['name']}" for each in (used, kept))
-    assert gone["id"] not in str(stored(tmp_path))
+    assert stored_files(tmp_path) == sorted(f"up/{each['id']}/{each['name']}" for each in (used, kept))
+    assert gone["id"] not in str(stored_files(tmp_path))

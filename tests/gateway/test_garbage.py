@@ -10,24 +10,24 @@ from schemas import keys
 from schemas.events import Succeeded
 from tests.gateway.conftest import FakeRunner, now
 from tests.gateway.test_predictions import until
-from tests.gateway.test_pushes import archive, ended, made, pushed, stored
+from tests.gateway.test_pushes import archive, push_version, start_push, stored_files, wait_for_end
 from tests.gateway.test_uploads import upload
 
 
-def age(tmp_path: Path, hours: float = 2) -> None:
+def make_older(tmp_path: Path, hours: float = 2) -> None:
     """All that is stored now was stored hours ago."""
     then = time.time() - hours * 3600
-    for key in stored(tmp_path):
+    for key in stored_files(tmp_path):
         os.utime(tmp_path / "files" / key, (then, then))
 
 
-def keep(tmp_path: Path, key: str, content: bytes = b"x") -> None:
+def write_file(tmp_path: Path, key: str, content: bytes = b"x") -> None:
     path = tmp_path / "files" / key
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
-async def wasted(client: httpx.AsyncClient) -> dict[str, str]:
+async def find_waste(client: httpx.AsyncClient) -> dict[str, str]:
     found = (await client.get("/v1/gc")).json()
     assert found["count"] == len(found["items"])
     assert found["bytes"] == sum(item["bytes"] for item in found["items"])
@@ -35,39 +35,42 @@ async def wasted(client: httpx.AsyncClient) -> dict[str, str]:
     return {item["key"]: item["reason"] for item in found["items"]}
 
 
-async def test_what_is_in_use_is_no_waste(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
-    await made(client, runner, archive("one"))
-    await pushed(client, archive("two"))
+async def test_files_in_use_are_no_waste(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
+    await push_version(client, runner, archive("one"))
+    await start_push(client, archive("two"))
     await upload(client)
-    age(tmp_path)
-    assert await wasted(client) == {}
-    assert len(stored(tmp_path)) == 5
+    make_older(tmp_path)
+    assert await find_waste(client) == {}
+    assert len(stored_files(tmp_path)) == 5
 
 
 async def test_a_failed_push_leaves_waste(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     await client.post(begun["urls"]["cancel"])
-    await ended(client, begun)
-    assert await wasted(client) == {}, "younger than an hour"
-    age(tmp_path)
-    assert sorted((await wasted(client)).values()) == ["a manifest without a version", "an archive without a version"]
+    await wait_for_end(client, begun)
+    assert await find_waste(client) == {}, "younger than an hour"
+    make_older(tmp_path)
+    assert sorted((await find_waste(client)).values()) == [
+        "a manifest without a version",
+        "an archive without a version",
+    ]
     freed = (await client.post("/v1/gc")).json()
     assert (freed["count"], freed["freed"]) == (2, True)
-    assert stored(tmp_path) == []
-    assert await wasted(client) == {}
+    assert stored_files(tmp_path) == []
+    assert await find_waste(client) == {}
 
 
 async def test_an_archive_that_something_else_uses_stays(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
-    await made(client, runner, archive())
-    keep(tmp_path, f"packs/{'0' * 64}.tar")
-    keep(tmp_path, f"versions/{'0' * 64}.json", b"nonsense")
-    age(tmp_path)
-    before = set(stored(tmp_path))
+    await push_version(client, runner, archive())
+    write_file(tmp_path, f"packs/{'0' * 64}.tar")
+    write_file(tmp_path, f"versions/{'0' * 64}.json", b"nonsense")
+    make_older(tmp_path)
+    before = set(stored_files(tmp_path))
     await client.post("/v1/gc")
-    assert before - set(stored(tmp_path)) == {f"packs/{'0' * 64}.tar", f"versions/{'0' * 64}.json"}
+    assert before - set(stored_files(tmp_path)) == {f"packs/{'0' * 64}.tar", f"versions/{'0' * 64}.json"}
 
 
-async def test_expired_uploads_are_waste_unless_somebody_waits_for_them(
+async def test_expired_uploads_are_waste_unless_a_prediction_needs_them(
     client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path, database_url: str
 ):
     wanted, other = await upload(client), await upload(client)
@@ -75,10 +78,10 @@ async def test_expired_uploads_are_waste_unless_somebody_waits_for_them(
     assert (await client.post("/v1/models/acme/keeper/predictions", json={"input": input})).status_code == 201
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE files SET expires_at = now()")
-    age(tmp_path)
-    assert await wasted(client) == {keys.upload(other["id"], other["name"]): "an upload that has expired"}
+    make_older(tmp_path)
+    assert await find_waste(client) == {keys.upload(other["id"], other["name"]): "an upload that has expired"}
     await client.post("/v1/gc")
-    assert stored(tmp_path) == [keys.upload(wanted["id"], wanted["name"])]
+    assert stored_files(tmp_path) == [keys.upload(wanted["id"], wanted["name"])]
     assert await connection.fetchval("SELECT count(*) FROM files") == 0
     await connection.close()
 
@@ -88,15 +91,17 @@ async def test_outputs_that_no_result_names_are_waste(client: httpx.AsyncClient,
     job = await runner.next_job()
     named, crashed, gone = (f"out/{id}/x/f.png" for id in (job.id, job.id + "/again", "zzzz" + "0" * 22))
     for key in (named, crashed, gone):
-        keep(tmp_path, key)
-    age(tmp_path)
-    assert await wasted(client) == {gone: "an output of a prediction that is gone"}, "while it runs, nothing of it is"
+        write_file(tmp_path, key)
+    make_older(tmp_path)
+    assert await find_waste(client) == {gone: "an output of a prediction that is gone"}, (
+        "while it runs, nothing of it is"
+    )
     value = Raw(json.encode(f"file:{named}"))
     await runner.publish(Succeeded(id=job.id, run=runner.next_run(), at=now(), values=[value], files=[named]))
     await until(client, begun["id"], "succeeded")
-    while len(await wasted(client)) != 2:
+    while len(await find_waste(client)) != 2:
         pass  # it is told before it is recorded
-    assert await wasted(client) == {
+    assert await find_waste(client) == {
         gone: "an output of a prediction that is gone",
         crashed: "an output that no result names",
     }
@@ -108,37 +113,37 @@ async def test_large_inputs_are_waste_a_day_after_their_end(
     text = "x" * 190_000
     input = {"text": text, "image": "data:;base64," + "A" * 4}
     begun = (await client.post("/v1/models/acme/echo/predictions", json={"input": input})).json()
-    assert stored(tmp_path) == [], "small enough for a message"
-    keep(tmp_path, keys.input("0" * 64))
-    age(tmp_path)
-    assert await wasted(client) == {}
-    age(tmp_path, 25)
-    assert await wasted(client) == {keys.input("0" * 64): "an input of a prediction that has ended"}
+    assert stored_files(tmp_path) == [], "small enough for a message"
+    write_file(tmp_path, keys.input("0" * 64))
+    make_older(tmp_path)
+    assert await find_waste(client) == {}
+    make_older(tmp_path, 25)
+    assert await find_waste(client) == {keys.input("0" * 64): "an input of a prediction that has ended"}
     assert begun["status"] == "starting"
 
 
-async def test_the_input_of_a_prediction_that_waits_stays(
+async def test_the_input_of_a_waiting_prediction_stays(
     client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path, settings, start
 ):
     other = await start(structs.replace(settings, max_body=1_000_000))
     input = {"text": "ü" * 200_000}
     begun = (await client.post(f"{other}/v1/models/acme/echo/predictions", json={"input": input})).json()
-    [key] = stored(tmp_path)
-    age(tmp_path, 25)
-    assert await wasted(client) == {}
+    [key] = stored_files(tmp_path)
+    make_older(tmp_path, 25)
+    assert await find_waste(client) == {}
     await client.post(f"/v1/predictions/{begun['id']}/cancel")
-    while not (found := await wasted(client)):
+    while not (found := await find_waste(client)):
         pass
     assert found == {key: "an input of a prediction that has ended"}
 
 
-async def test_an_archive_that_broke_off_is_waste(client: httpx.AsyncClient, tmp_path: Path):
-    keep(tmp_path, "incoming/abc")
-    age(tmp_path)
-    assert await wasted(client) == {"incoming/abc": "a push that broke off"}
+async def test_an_interrupted_archive_is_waste(client: httpx.AsyncClient, tmp_path: Path):
+    write_file(tmp_path, "incoming/abc")
+    make_older(tmp_path)
+    assert await find_waste(client) == {"incoming/abc": "a push that broke off"}
 
 
-async def test_gc_is_not_for_strangers(url: str):
+async def test_garbage_collection_needs_an_admin(url: str):
     async with httpx.AsyncClient(trust_env=False) as stranger:
         assert (await stranger.get(f"{url}/v1/gc")).status_code == 401
         assert (await stranger.post(f"{url}/v1/gc")).status_code == 401

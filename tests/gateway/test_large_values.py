@@ -15,10 +15,10 @@ from schemas.events import Log, Output, Run, Succeeded
 from schemas.jobs import Job
 from schemas.prediction import EventGap
 from tests.gateway.conftest import FakeRunner, now
-from tests.gateway.test_garbage import age, keep, wasted
+from tests.gateway.test_garbage import find_waste, make_older, write_file
 from tests.gateway.test_predictions import create, read, show, until
 from tests.gateway.test_recovery import poll_job, row
-from tests.gateway.test_retention import removed
+from tests.gateway.test_retention import wait_for_removal
 
 TEXT = "x" * 1_000_000
 NULL = Raw(b"null")
@@ -29,7 +29,7 @@ def stored_key(tmp_path: Path, id: str, text: str = TEXT) -> str:
     """The key of a value that a runner has put into the store."""
     content = json.encode(text)
     key = keys.value(id, "drawn", hashlib.sha256(content).hexdigest())
-    keep(tmp_path, key, content)
+    write_file(tmp_path, key, content)
     return key
 
 
@@ -111,12 +111,12 @@ async def test_a_stored_value_is_garbage_once_the_row_has_it(
     job, run = await runner.next_job(), runner.next_run()
     key = stored_key(tmp_path, job.id)
     await runner.publish(Output(id=job.id, run=run, index=0, values=[NULL], stored={0: key}))
-    age(tmp_path)
+    make_older(tmp_path)
     assert (await show(client, created["id"]))["output"] == [TEXT]
-    assert await wasted(client) == {}
+    assert await find_waste(client) == {}
     await runner.succeed(job, run, 1)
     async with asyncio.timeout(5):
-        while await wasted(client) != {key: "an output that no result names"}:
+        while await find_waste(client) != {key: "an output that no result names"}:
             pass  # clients see it before it is recorded
     await client.post("/v1/gc")
     assert (await show(client, created["id"]))["output"] == [TEXT]
@@ -131,7 +131,7 @@ async def test_nothing_of_it_remains_when_the_data_of_a_prediction_is_removed(
     job = await runner.next_job()
     await runner.publish(large_final(job, runner.next_run(), stored_key(tmp_path, job.id)))
     await until(client, created["id"], "succeeded")
-    await removed(client, created["id"])
+    await wait_for_removal(client, created["id"])
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
 
 
@@ -148,7 +148,7 @@ async def test_values_are_restored_to_their_places(tmp_path: Path):
 
 async def test_a_value_with_another_digest_is_a_gap(tmp_path: Path):
     key = stored_key(tmp_path, "id")
-    keep(tmp_path, key, b'"something else"')
+    write_file(tmp_path, key, b'"something else"')
     event = Output(id="id", run=RUN, index=0, values=[NULL], stored={0: key})
     with pytest.raises(EventGap):
         await LargeValues(FileStore(f"file://{tmp_path}/files")).restore([event])

@@ -13,7 +13,7 @@ from schemas.models import Registration
 from tests.gateway.conftest import ECHO, FakeRunner
 from tests.gateway.other_accounts import open_client
 from tests.gateway.test_predictions import until
-from tests.gateway.test_pushes import archive, made, push
+from tests.gateway.test_pushes import archive, push, push_version
 
 NEW = {"owner": "bob", "name": "thing", "visibility": "private", "hardware": "cpu"}
 THING = "/v1/models/bob/thing"
@@ -31,20 +31,22 @@ async def eve(url: str, database_url: str) -> AsyncGenerator[httpx.AsyncClient]:
         yield client
 
 
-async def ran(client: httpx.AsyncClient, runner: FakeRunner, model: str = "acme/echo", text: str = "hi") -> dict:
+async def run_prediction(
+    client: httpx.AsyncClient, runner: FakeRunner, model: str = "acme/echo", text: str = "hi"
+) -> dict:
     """A prediction that has succeeded."""
     begun = (await client.post(f"/v1/models/{model}/predictions", json={"input": {"text": text}})).json()
     await runner.publish_echo(await runner.next_job())
     return await until(client, begun["id"], "succeeded")
 
 
-async def shown(client: httpx.AsyncClient, model: str = "acme/echo") -> dict:
+async def get_model(client: httpx.AsyncClient, model: str = "acme/echo") -> dict:
     answer = await client.get(f"/v1/models/{model}")
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-async def test_a_model_is_made_before_it_has_a_version(bob: httpx.AsyncClient):
+async def test_a_model_is_created_before_it_has_a_version(bob: httpx.AsyncClient):
     about = {
         "description": "A thing",
         "github_url": "https://example.com/x",
@@ -97,23 +99,23 @@ async def test_a_refusal_names_the_field(bob: httpx.AsyncClient):
         assert (answer.status_code, answer.json()["detail"]) == (422, f"- {field} is required\n")
 
 
-async def test_only_an_admin_makes_models_for_others(client: httpx.AsyncClient, bob: httpx.AsyncClient):
+async def test_only_an_admin_creates_models_for_others(client: httpx.AsyncClient, bob: httpx.AsyncClient):
     answer = await bob.post("/v1/models", json={**NEW, "owner": "eve"})
     assert (answer.status_code, answer.json()["title"]) == (403, "Forbidden")
     assert (await client.post("/v1/models", json=NEW)).status_code == 201
 
 
-async def test_to_make_a_model_takes_the_right_to_write(url: str, database_url: str):
+async def test_creating_a_model_needs_the_write_scope(url: str, database_url: str):
     async with open_client(url, database_url, "reader", ("predict",)) as reader:
         assert (await reader.post("/v1/models", json={**NEW, "owner": "reader"})).status_code == 403
 
 
-async def test_a_change_leaves_what_it_does_not_speak_of(bob: httpx.AsyncClient):
+async def test_a_change_leaves_other_fields_as_they_are(bob: httpx.AsyncClient):
     await bob.post("/v1/models", json={**NEW, "description": "A thing", "github_url": "https://example.com/x"})
     changes = {"readme": "# Héllo", "weights_url": "https://example.com/w", "github_url": None, "visibility": "public"}
     answer = await bob.patch(THING, json=changes)
     assert answer.status_code == 200, answer.text
-    view = await shown(bob, "bob/thing")
+    view = await get_model(bob, "bob/thing")
     assert answer.json() == view
     assert (view["description"], view["github_url"], view["visibility"]) == ("A thing", None, "public")
     readme = await bob.get(f"{THING}/readme")
@@ -138,10 +140,10 @@ async def test_a_bad_change_changes_nothing(bob: httpx.AsyncClient):
     for body, named in BAD_CHANGES:
         answer = await bob.patch(THING, json={"description": "changed", **body})
         assert (answer.status_code, named in answer.json()["detail"]) == (422, True), (body, answer.text)
-    assert await shown(bob, "bob/thing") == view
+    assert await get_model(bob, "bob/thing") == view
 
 
-async def test_somebody_elses_public_model_is_seen_and_not_changed(bob: httpx.AsyncClient, eve: httpx.AsyncClient):
+async def test_somebody_elses_public_model_can_be_read_and_not_changed(bob: httpx.AsyncClient, eve: httpx.AsyncClient):
     await bob.post("/v1/models", json={**NEW, "visibility": "public"})
     assert (await eve.get(THING)).status_code == 200
     assert (await eve.patch(THING, json={"description": "mine"})).status_code == 403
@@ -150,11 +152,11 @@ async def test_somebody_elses_public_model_is_seen_and_not_changed(bob: httpx.As
     assert (await eve.delete(THING)).status_code == 403
 
 
-async def test_all_of_somebody_elses_private_model_is_not_there(
+async def test_somebody_elses_private_model_is_not_found(
     bob: httpx.AsyncClient, eve: httpx.AsyncClient, client: httpx.AsyncClient, runner: FakeRunner
 ):
-    version = (await made(bob, runner, archive(), f"{THING}/versions"))["version"]
-    p = await ran(bob, runner, "bob/thing")
+    version = (await push_version(bob, runner, archive(), f"{THING}/versions"))["version"]
+    p = await run_prediction(bob, runner, "bob/thing")
     assert (await bob.post(f"{THING}/examples", json={"prediction": p["id"]})).status_code == 201
     await bob.patch(THING, json={"visibility": "private", "readme": "# Hi"})
     at = f"{THING}/versions/{version}"
@@ -181,7 +183,7 @@ async def test_nobody_pushes_to_a_model_that_is_hidden_from_them(client: httpx.A
     assert (await push(bob, archive(), "/v1/models/nobody/other/versions")).status_code == 201
 
 
-async def test_text_that_is_no_text_is_refused(bob: httpx.AsyncClient):
+async def test_text_that_is_not_unicode_is_refused(bob: httpx.AsyncClient):
     await bob.post("/v1/models", json=NEW)
     for text in (b'"\\ud800"', b'"\xff"'):
         body = b'{"description": ' + text + b"}"
@@ -195,32 +197,32 @@ async def test_nobody_hides_a_model_from_everybody(bob: httpx.AsyncClient, runne
     assert "acme is no account" in answer.json()["detail"]
 
 
-async def test_an_offer_keeps_what_people_wrote(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
+async def test_a_registration_keeps_what_people_wrote(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
     """A runner that comes back says what it has; a new version of a folder without a readme takes none away."""
     await client.patch("/v1/models/acme/echo", json={"description": "Ours", "paper_url": "https://example.com/p"})
     await runner.announce()
     newer = structs.replace(ECHO, version="d" * 64, description=None, readme=None)
     await nc.publish(subjects.REGISTRATIONS, json.encode(Registration(agent="fake", offers=[ECHO, newer])))
-    while (await shown(client))["latest_version"]["id"] != newer.version:
+    while (await get_model(client))["latest_version"]["id"] != newer.version:
         pass
-    view = await shown(client)
+    view = await get_model(client)
     assert (view["description"], view["paper_url"]) == ("Ours", "https://example.com/p")
     assert (await client.get("/v1/models/acme/echo/readme")).text == "# Readme"
 
 
-async def test_a_push_keeps_what_its_folder_does_not_say(client: httpx.AsyncClient, runner: FakeRunner):
+async def test_a_push_keeps_what_its_folder_leaves_out(client: httpx.AsyncClient, runner: FakeRunner):
     await client.post("/v1/models", json={**NEW, "owner": "mine", "name": "model", "visibility": "public"})
     await client.patch("/v1/models/mine/model", json={"license_url": "https://example.com/l", "description": "Ours"})
-    await made(client, runner, archive())
-    view = await shown(client, "mine/model")
+    await push_version(client, runner, archive())
+    view = await get_model(client, "mine/model")
     assert (view["license_url"], view["description"]) == ("https://example.com/l", "A echo")
     assert view["latest_version"] is not None
 
 
-async def test_examples_are_shown_to_all_who_see_the_model(
+async def test_everybody_who_sees_a_model_sees_its_examples(
     client: httpx.AsyncClient, runner: FakeRunner, eve: httpx.AsyncClient
 ):
-    first, second = [await ran(client, runner, text=text) for text in ("one", "two")]
+    first, second = [await run_prediction(client, runner, text=text) for text in ("one", "two")]
     for p in (second, first):
         assert (await client.post("/v1/models/acme/echo/examples", json={"prediction": p["id"]})).status_code == 201
     again = await client.post("/v1/models/acme/echo/examples", json={"prediction": second["id"]})
@@ -237,7 +239,7 @@ async def test_examples_are_shown_to_all_who_see_the_model(
 
 
 async def test_examples_come_in_pages(client: httpx.AsyncClient, runner: FakeRunner):
-    ids = [(await ran(client, runner, text=str(n)))["id"] for n in range(4)]
+    ids = [(await run_prediction(client, runner, text=str(n)))["id"] for n in range(4)]
     for id in ids:
         await client.post("/v1/models/acme/echo/examples", json={"prediction": id})
     page = (await client.get("/v1/models/acme/echo/examples")).json()
@@ -246,7 +248,7 @@ async def test_examples_come_in_pages(client: httpx.AsyncClient, runner: FakeRun
     assert (await client.get(rest["previous"])).json()["results"] == page["results"]
 
 
-async def test_where_its_owner_is_told_of_an_example_is_not_shown(
+async def test_an_example_does_not_show_its_webhook(
     client: httpx.AsyncClient, runner: FakeRunner, eve: httpx.AsyncClient
 ):
     body = {"input": {"text": "hi"}, "webhook": "https://example.com/secret"}
@@ -258,10 +260,10 @@ async def test_where_its_owner_is_told_of_an_example_is_not_shown(
     assert "secret" not in (await eve.get(f"/v1/predictions/{begun['id']}")).text
 
 
-async def test_only_what_has_succeeded_is_an_example(
+async def test_only_succeeded_predictions_become_examples(
     client: httpx.AsyncClient, runner: FakeRunner, bob: httpx.AsyncClient
 ):
-    done = await ran(client, runner)
+    done = await run_prediction(client, runner)
     waiting = (await client.post("/v1/models/acme/echo/predictions", json={"input": {"text": "x"}})).json()
     for path, id, told in (
         ("acme/echo", "none", "no such prediction"),
@@ -277,7 +279,7 @@ async def test_only_what_has_succeeded_is_an_example(
 
 
 async def test_the_default_example_is_a_whole_prediction(client: httpx.AsyncClient, runner: FakeRunner):
-    p = await ran(client, runner)
+    p = await run_prediction(client, runner)
     refused = await client.patch("/v1/models/acme/echo", json={"default_example": p["id"]})
     assert refused.status_code == 422
     await client.post("/v1/models/acme/echo/examples", json={"prediction": p["id"]})
@@ -286,13 +288,13 @@ async def test_the_default_example_is_a_whole_prediction(client: httpx.AsyncClie
     [listed] = [each for each in (await client.get("/v1/models")).json()["results"] if each["name"] == "echo"]
     assert listed["default_example"] == p
     await client.delete(f"/v1/models/acme/echo/examples/{p['id']}")
-    assert (await shown(client))["default_example"] is None
+    assert (await get_model(client))["default_example"] is None
 
 
 async def test_a_version_that_a_deployment_serves_stays(
     client: httpx.AsyncClient, runner: FakeRunner, database_url: str
 ):
-    done = await made(client, runner, archive())
+    done = await push_version(client, runner, archive())
     connection = await asyncpg.connect(database_url)
     deployment = await connection.fetchval(
         """INSERT INTO deployments (account, owner, name, newest, serving)
@@ -320,8 +322,8 @@ async def test_a_version_that_a_deployment_serves_stays(
 async def test_a_version_that_others_were_trained_from_stays(
     client: httpx.AsyncClient, runner: FakeRunner, database_url: str
 ):
-    base = await made(client, runner, archive("base"))
-    trained = await made(client, runner, archive("trained"), "/v1/models/mine/trained/versions")
+    base = await push_version(client, runner, archive("base"))
+    trained = await push_version(client, runner, archive("trained"), "/v1/models/mine/trained/versions")
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE versions SET base = $1 WHERE id = $2", base["version"], trained["version"])
     await connection.close()
@@ -341,7 +343,7 @@ async def test_runs_of_all_gateways_are_counted(client: httpx.AsyncClient, runne
         assert refused.status_code == 422
     await start.stop()  # type: ignore[attr-defined]
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as third:
-        assert [(await shown(third, name))["run_count"] for name in ("acme/echo", "acme/lines")] == [5, 0]
+        assert [(await get_model(third, name))["run_count"] for name in ("acme/echo", "acme/lines")] == [5, 0]
 
 
 async def test_a_cursor_of_another_list_is_refused(client: httpx.AsyncClient, runner: FakeRunner):

@@ -6,11 +6,11 @@ import httpx
 from replicate.client import Client
 
 from tests.gateway.conftest import ECHO, TOKEN, FakeRunner
-from tests.gateway.test_models import ran
+from tests.gateway.test_models import run_prediction
 
 
 async def test_the_official_client_knows_models(client: httpx.AsyncClient, runner: FakeRunner, url: str):
-    p = await ran(client, runner)
+    p = await run_prediction(client, runner)
     await client.post("/v1/models/acme/echo/examples", json={"prediction": p["id"]})
     await client.patch("/v1/models/acme/echo", json={"default_example": p["id"]})
     await client.post("/v1/collections", json={"name": "All", "description": "x", "models": ["acme/echo"]})

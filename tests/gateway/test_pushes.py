@@ -34,20 +34,20 @@ async def push(client: httpx.AsyncClient, content: bytes, to: str = PUSHES, **he
     return await client.post(to, content=content, headers={"Content-Type": "application/x-tar", **headers})
 
 
-async def pushed(client: httpx.AsyncClient, content: bytes, to: str = PUSHES) -> dict:
+async def start_push(client: httpx.AsyncClient, content: bytes, to: str = PUSHES) -> dict:
     answer = await push(client, content, to)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
 
-async def made(client: httpx.AsyncClient, runner: FakeRunner, content: bytes, to: str = PUSHES) -> dict:
+async def push_version(client: httpx.AsyncClient, runner: FakeRunner, content: bytes, to: str = PUSHES) -> dict:
     """A push that has succeeded."""
-    begun = await pushed(client, content, to)
+    begun = await start_push(client, content, to)
     await runner.publish_built(await runner.next_job())
-    return await ended(client, begun)
+    return await wait_for_end(client, begun)
 
 
-async def ended(client: httpx.AsyncClient, begun: dict) -> dict:
+async def wait_for_end(client: httpx.AsyncClient, begun: dict) -> dict:
     async with asyncio.timeout(10):
         while True:
             found = (await client.get(begun["urls"]["get"])).json()
@@ -55,7 +55,7 @@ async def ended(client: httpx.AsyncClient, begun: dict) -> dict:
                 return found
 
 
-def stored(tmp_path: Path) -> list[str]:
+def stored_files(tmp_path: Path) -> list[str]:
     root = tmp_path / "files"
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
@@ -63,7 +63,7 @@ def stored(tmp_path: Path) -> list[str]:
 async def test_a_push_is_a_job_for_whoever_builds(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path, js):
     content = archive()
     digest = hashlib.sha256(content).hexdigest()
-    begun = await pushed(client, content)
+    begun = await start_push(client, content)
     id = version_id("mine", "model", digest)
     assert (begun["version"], begun["model"], begun["status"]) == (id, "mine/model", "starting")
     assert begun["urls"]["get"].endswith(f"/v1/pushes/{begun['id']}")
@@ -77,21 +77,19 @@ async def test_a_push_is_a_job_for_whoever_builds(client: httpx.AsyncClient, run
     assert (files / f"packs/{digest}.tar").read_bytes() == content
     manifest = decode_manifest((files / f"versions/{id}.json").read_bytes())
     assert (manifest.version, manifest.pack, manifest.size) == (id, digest, len(content))
-    assert stored(tmp_path) == [f"packs/{digest}.tar", f"versions/{id}.json"]
+    assert stored_files(tmp_path) == [f"packs/{digest}.tar", f"versions/{id}.json"]
 
 
-async def test_nothing_is_there_before_a_push_has_succeeded(client: httpx.AsyncClient, runner: FakeRunner):
-    begun = await pushed(client, archive())
+async def test_there_is_no_version_before_a_push_has_succeeded(client: httpx.AsyncClient, runner: FakeRunner):
+    begun = await start_push(client, archive())
     assert (await client.get("/v1/models/mine/model")).status_code == 404
     assert (await client.get(f"{PUSHES}/{begun['version']}")).status_code == 404
     refused = await client.post("/v1/predictions", json={"version": begun["version"], "input": {"text": "hi"}})
     assert refused.status_code == 422
 
 
-async def test_a_push_that_is_told_to_have_succeeded_has_made_its_version(
-    client: httpx.AsyncClient, runner: FakeRunner
-):
-    done = await made(client, runner, archive())
+async def test_a_push_shown_as_succeeded_has_its_version(client: httpx.AsyncClient, runner: FakeRunner):
+    done = await push_version(client, runner, archive())
     assert (done["status"], done["error"], done["logs"]) == ("succeeded", None, "== setup\nready\n")
     version = (await client.get(f"{PUSHES}/{done['version']}")).json()
     assert (version["id"], version["cog_version"]) == (done["version"], "0.23.1")
@@ -105,7 +103,7 @@ async def test_a_push_that_is_told_to_have_succeeded_has_made_its_version(
 async def test_a_version_is_made_though_nobody_follows_the_push(
     client: httpx.AsyncClient, runner: FakeRunner, database_url: str
 ):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     await runner.publish_built(await runner.next_job())
     connection = await asyncpg.connect(database_url)
     async with asyncio.timeout(10):
@@ -117,11 +115,11 @@ async def test_a_version_is_made_though_nobody_follows_the_push(
     )  # fmt: skip
 
 
-async def test_the_durable_consumer_makes_a_version_that_another_gateway_heard_of(
+async def test_the_durable_consumer_makes_the_version_of_a_stopped_gateway(
     client: httpx.AsyncClient, runner: FakeRunner, start, database_url: str
 ):
     """The gateway that took the push is gone before its end."""
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     job = await runner.next_job()
     other = await start()
     connection = await asyncpg.connect(database_url)
@@ -137,15 +135,17 @@ async def test_the_durable_consumer_makes_a_version_that_another_gateway_heard_o
             pass
 
 
-async def test_what_is_there_is_not_built_again(client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext):
-    done = await made(client, runner, archive())
+async def test_an_existing_version_is_not_built_again(
+    client: httpx.AsyncClient, runner: FakeRunner, js: JetStreamContext
+):
+    done = await push_version(client, runner, archive())
     again = await push(client, archive())
     assert (again.status_code, again.json()["id"]) == (200, done["version"])
     assert "openapi_schema" in again.json()
     assert (await js.stream_info(subjects.JOBS)).state.messages == 0
 
 
-async def test_a_push_of_what_is_being_built_is_that_push(client: httpx.AsyncClient, runner: FakeRunner):
+async def test_a_second_push_of_an_unfinished_build_returns_the_first(client: httpx.AsyncClient, runner: FakeRunner):
     answers = await asyncio.gather(*(push(client, archive()) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in answers}) == 1
@@ -154,24 +154,24 @@ async def test_a_push_of_what_is_being_built_is_that_push(client: httpx.AsyncCli
 async def test_a_push_that_failed_can_be_pushed_again_and_leaves_the_last_good_version(
     client: httpx.AsyncClient, runner: FakeRunner
 ):
-    good = await made(client, runner, archive("good"))
-    begun = await pushed(client, archive("bad"))
+    good = await push_version(client, runner, archive("good"))
+    begun = await start_push(client, archive("bad"))
     job = await runner.next_job()
     error = "import: predict.py:3: No module named 'tea'"
     metrics = {"stage": "import", "file": "predict.py", "line": 3}
     await runner.publish(
         Failed(id=job.id, run=runner.next_run(), at=now(), error=error, log="== import\n", metrics=metrics)
     )
-    done = await ended(client, begun)
+    done = await wait_for_end(client, begun)
     assert (done["status"], done["error"], done["logs"]) == ("failed", error, "== import\n")
     assert done["metrics"].items() >= metrics.items()
     assert (await client.get("/v1/models/mine/model")).json()["latest_version"]["id"] == good["version"]
-    again = await pushed(client, archive("bad"))
+    again = await start_push(client, archive("bad"))
     assert again["id"] != begun["id"]
 
 
 async def test_a_push_streams_its_log(client: httpx.AsyncClient, runner: FakeRunner):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     job = await runner.next_job()
     run = runner.next_run()
     seen: list[tuple[str, str]] = []
@@ -188,8 +188,8 @@ async def test_a_push_streams_its_log(client: httpx.AsyncClient, runner: FakeRun
     assert {event for event, _ in seen} <= {"status", "logs", "metrics", "done"}
 
 
-async def test_a_stream_that_says_succeeded_has_a_version(client: httpx.AsyncClient, runner: FakeRunner):
-    begun = await pushed(client, archive())
+async def test_a_stream_ends_with_succeeded_only_once_the_version_exists(client: httpx.AsyncClient, runner: FakeRunner):
+    begun = await start_push(client, archive())
     await runner.publish_built(await runner.next_job())
     async with client.stream("GET", begun["urls"]["stream"]) as response:
         async for event, _, data in frames(response):
@@ -201,23 +201,23 @@ async def test_a_stream_that_says_succeeded_has_a_version(client: httpx.AsyncCli
 
 
 async def test_a_push_can_be_canceled(client: httpx.AsyncClient, runner: FakeRunner):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     answer = await client.post(begun["urls"]["cancel"])
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
 
 
 @pytest.mark.slow
 async def test_a_lost_build_is_published_again(client: httpx.AsyncClient, runner: FakeRunner, nc: Client):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     await remake(nc, subjects.JOBS)
     job = await asyncio.wait_for(poll_job(runner), 30)
     assert (job.id, job.kind, bytes(job.input)) == (begun["id"], "build", b"null")
 
 
-async def test_an_answer_that_describes_another_version_makes_none(client: httpx.AsyncClient, runner: FakeRunner):
-    begun = await pushed(client, archive())
+async def test_an_output_that_describes_another_version_makes_none(client: httpx.AsyncClient, runner: FakeRunner):
+    begun = await start_push(client, archive())
     await runner.publish_built(await runner.next_job(), offer=ECHO)
-    done = await ended(client, begun)
+    done = await wait_for_end(client, begun)
     assert (done["status"], done["error"]) == (
         "failed",
         "The runner's output does not describe this version. See its log and the gateway's.",
@@ -226,7 +226,7 @@ async def test_an_answer_that_describes_another_version_makes_none(client: httpx
 
 
 async def test_pushes_and_predictions_are_not_mixed_up(client: httpx.AsyncClient, runner: FakeRunner):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     assert (await client.get(f"/v1/predictions/{begun['id']}")).status_code == 404
     assert (await client.post(f"/v1/predictions/{begun['id']}/cancel")).status_code == 404
     assert (await client.get("/v1/predictions")).json()["results"] == []
@@ -247,26 +247,26 @@ async def test_pushes_and_predictions_are_not_mixed_up(client: httpx.AsyncClient
         pytest.param("/v1/models/mine/.m/versions", b"x", {}, 422, "begins with", id="dot"),
     ],
 )
-async def test_what_cannot_be_pushed_is_refused_and_leaves_nothing(
+async def test_an_invalid_push_is_refused_and_leaves_nothing(
     client: httpx.AsyncClient, tmp_path: Path, to: str, content: bytes, headers: dict, status: int, said: str
 ):
     answer = await push(client, content, to, **headers)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert said in answer.json()["detail"]
-    assert stored(tmp_path) == []
+    assert stored_files(tmp_path) == []
 
 
-async def test_a_body_of_no_known_length_stops_at_the_limit(client: httpx.AsyncClient, tmp_path: Path):
+async def test_a_body_of_unknown_length_stops_at_the_limit(client: httpx.AsyncClient, tmp_path: Path):
     async def pieces() -> AsyncGenerator[bytes]:
         for _ in range(40):
             yield b"x" * 100_000
 
     answer = await client.post(PUSHES, content=pieces(), headers={"Content-Type": "application/x-tar"})
     assert answer.status_code == 413
-    assert stored(tmp_path) == []
+    assert stored_files(tmp_path) == []
 
 
-async def test_a_digest_that_fits_is_taken(client: httpx.AsyncClient):
+async def test_a_matching_digest_is_accepted(client: httpx.AsyncClient):
     digest = hashlib.sha256(archive()).hexdigest()
     assert (await push(client, archive(), **{"Samovar-Digest": digest})).status_code == 201
 
@@ -288,7 +288,7 @@ async def test_a_client_that_goes_away_leaves_nothing(client: httpx.AsyncClient,
     assert (await client.get("/v1/predictions")).json()["results"] == []
 
 
-async def test_the_name_of_another_account_is_not_for_us(client: httpx.AsyncClient, database_url: str):
+async def test_nobody_pushes_to_the_name_of_another_account(client: httpx.AsyncClient, database_url: str):
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO accounts (username, name) VALUES ('rival', 'rival')")
     await connection.close()
@@ -307,7 +307,7 @@ async def test_a_file_store_that_is_gone_refuses(client: httpx.AsyncClient, tmp_
     assert "SAMOVAR_FILES_URL" in answer.json()["detail"]
 
 
-async def test_an_archive_that_comes_in_pieces_is_kept_whole(client: httpx.AsyncClient, tmp_path: Path):
+async def test_an_archive_received_in_pieces_is_stored_whole(client: httpx.AsyncClient, tmp_path: Path):
     content = os.urandom(1_900_000)
 
     async def pieces() -> AsyncGenerator[bytes]:

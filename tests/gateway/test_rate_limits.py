@@ -43,7 +43,7 @@ class FakeAllowances:
         return GrantedBlock(granted, limit - before - granted, 60 - self.now % 60)
 
 
-async def count(take: Callable[[], Any], calls: int) -> int:
+async def count_successes(take: Callable[[], Any], calls: int) -> int:
     answers = await asyncio.gather(*(take() for _ in range(calls)), return_exceptions=True)
     assert all(
         answer is None or not isinstance(answer, BaseException) or type(answer) is Throttled for answer in answers
@@ -52,19 +52,19 @@ async def count(take: Callable[[], Any], calls: int) -> int:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 20, 45, 600])
-async def test_gateways_let_as_many_through_together_as_the_limit_says(limit: int) -> None:
+async def test_gateways_together_let_through_exactly_the_limit(limit: int) -> None:
     allowances = FakeAllowances()
     limiters = [RateLimiter(allowances, allowances.clock, limit, 0) for _ in range(3)]
-    passed = [await count(lambda one=one: one.take(ME, create=True), limit) for one in limiters * 2]
+    passed = [await count_successes(lambda one=one: one.take(ME, create=True), limit) for one in limiters * 2]
     assert sum(passed) == limit
     allowances.now += 60
-    assert await count(lambda: limiters[0].take(ME, create=True), 2 * limit) == limit
+    assert await count_successes(lambda: limiters[0].take(ME, create=True), 2 * limit) == limit
 
 
-async def test_the_database_is_asked_for_blocks_and_never_once_all_is_used_up() -> None:
+async def test_the_database_is_queried_per_block_and_never_once_the_minute_is_used_up() -> None:
     allowances = FakeAllowances()
     limiter = RateLimiter(allowances, allowances.clock, 100, 0)
-    assert await count(lambda: limiter.take(ME, create=True), 1000) == 100
+    assert await count_successes(lambda: limiter.take(ME, create=True), 1000) == 100
     assert allowances.queries == 20
     with pytest.raises(Throttled, match="resets in ~20s"):
         await limiter.take(ME, create=True)
@@ -74,19 +74,19 @@ async def test_the_database_is_asked_for_blocks_and_never_once_all_is_used_up() 
 async def test_the_two_kinds_of_calls_are_counted_apart() -> None:
     allowances = FakeAllowances()
     limiter = RateLimiter(allowances, allowances.clock, 2, 5)
-    assert await count(lambda: limiter.take(ME, create=True), 9) == 2
-    assert await count(lambda: limiter.take(ME, create=False), 9) == 5
+    assert await count_successes(lambda: limiter.take(ME, create=True), 9) == 2
+    assert await count_successes(lambda: limiter.take(ME, create=False), 9) == 5
 
 
 async def test_a_token_has_its_own_limit_within_that_of_its_account() -> None:
     allowances = FakeAllowances()
     limiter = RateLimiter(allowances, allowances.clock, 10, 0)
     narrow = structs.replace(ME, token="t2", token_creates_per_minute=3)
-    assert await count(lambda: limiter.take(narrow, create=True), 9) == 3
-    assert await count(lambda: limiter.take(ME, create=True), 20) == 7
+    assert await count_successes(lambda: limiter.take(narrow, create=True), 9) == 3
+    assert await count_successes(lambda: limiter.take(ME, create=True), 20) == 7
     allowances.now += 60
-    assert await count(lambda: limiter.take(ME, create=True), 9) == 9
-    assert await count(lambda: limiter.take(narrow, create=True), 9) == 1, (
+    assert await count_successes(lambda: limiter.take(ME, create=True), 9) == 9
+    assert await count_successes(lambda: limiter.take(narrow, create=True), 9) == 1, (
         "what the account lacks, the token has not used"
     )
     assert (await limiter.take(structs.replace(narrow, id=2), create=True)) is not None
@@ -97,15 +97,15 @@ async def test_an_account_may_have_another_limit_than_the_settings_say_or_none(g
     allowances = FakeAllowances()
     limiter = RateLimiter(allowances, allowances.clock, 4, 0)
     account = structs.replace(ME, creates_per_minute=given)
-    assert await count(lambda: limiter.take(account, create=True), 50) == passed
+    assert await count_successes(lambda: limiter.take(account, create=True), 50) == passed
 
 
 async def test_a_limit_that_was_raised_counts_at_once() -> None:
     allowances = FakeAllowances()
     limiter = RateLimiter(allowances, allowances.clock, 4, 0)
-    assert await count(lambda: limiter.take(ME, create=True), 9) == 4
+    assert await count_successes(lambda: limiter.take(ME, create=True), 9) == 4
     raised = structs.replace(ME, creates_per_minute=6)
-    assert await count(lambda: limiter.take(raised, create=True), 9) == 2
+    assert await count_successes(lambda: limiter.take(raised, create=True), 9) == 2
 
 
 @pytest.fixture
@@ -137,19 +137,19 @@ async def test_blocks_taken_at_the_same_time_add_up_to_the_allowance(pool: async
 
     taken = await within_a_minute(pool, attempt)
     assert sorted(each.granted for each in taken) == [0] * 25 + [2] + [7] * 14
-    assert {each.free for each in taken} == {*range(2, 94, 7), 0}
-    assert all(0 <= each.seconds <= 60 for each in taken)
+    assert {each.remaining for each in taken} == {*range(2, 94, 7), 0}
+    assert all(0 <= each.resets_in <= 60 for each in taken)
 
 
 @pytest.mark.parametrize("ago", ["1 minute", "-1 hour"])
-async def test_another_minute_begins_anew(pool: asyncpg.Pool, ago: str) -> None:
+async def test_a_new_minute_starts_a_new_allowance(pool: asyncpg.Pool, ago: str) -> None:
     allowances = RateLimitStore(pool)
     await allowances.take_block("account:1", "create", 5, 5)
     await pool.execute(f"UPDATE allowances SET minute = minute - interval '{ago}'")
     assert (await allowances.take_block("account:1", "create", 5, 2)).granted == 2
 
 
-async def test_a_statement_of_the_minute_before_takes_of_the_newer_one(pool: asyncpg.Pool) -> None:
+async def test_a_statement_of_the_minute_before_takes_from_the_newer_one(pool: asyncpg.Pool) -> None:
     allowances = RateLimitStore(pool)
     await allowances.take_block("account:1", "create", 5, 3)
     await pool.execute("UPDATE allowances SET minute = minute + interval '1 minute'")
@@ -159,7 +159,7 @@ async def test_a_statement_of_the_minute_before_takes_of_the_newer_one(pool: asy
 
 
 @asynccontextmanager
-async def two(start: Callable[..., Any], settings: Settings) -> AsyncGenerator[list[httpx.AsyncClient]]:
+async def two_clients(start: Callable[..., Any], settings: Settings) -> AsyncGenerator[list[httpx.AsyncClient]]:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     urls = [await start(settings), await start(settings)]
     async with (
@@ -178,7 +178,7 @@ async def test_two_gateways_create_exactly_as_many_predictions_as_the_limit_says
         limited = structs.replace(
             settings, creates_per_minute=limit, account=f"number-{number}", token=f"token-{number}"
         )
-        async with two(start, limited) as clients:
+        async with two_clients(start, limited) as clients:
             for client in clients:
                 client.headers["Authorization"] = f"Bearer token-{number}"
                 while (await client.get("/v1/models/acme/keeper")).status_code != 200:
@@ -202,7 +202,7 @@ async def test_two_gateways_create_exactly_as_many_predictions_as_the_limit_says
     assert 1 <= wait <= 60
 
 
-async def test_every_answer_says_what_is_left(
+async def test_every_response_shows_what_remains(
     start: Callable[..., Any], settings: Settings, runner: FakeRunner, pool: asyncpg.Pool
 ) -> None:
     url = await start(structs.replace(settings, others_per_minute=60))
@@ -225,14 +225,14 @@ async def test_every_answer_says_what_is_left(
     assert all(1 <= int(answer.headers["ratelimit-reset"]) <= 60 for answer in answers if answer is not answers[3])
 
 
-async def test_without_limits_nothing_is_said_of_them(client: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
+async def test_without_limits_responses_have_no_headers_for_them(client: httpx.AsyncClient, pool: asyncpg.Pool) -> None:
     answer = await client.get("/v1/account", headers={"Origin": "https://a.example"})
     assert not any(name.startswith("ratelimit") for name in answer.headers)
     assert "ratelimit-remaining" in answer.headers["access-control-expose-headers"]
     assert await pool.fetchval("SELECT count(*) FROM allowances") == 0
 
 
-async def test_who_shows_no_good_token_uses_up_nothing(
+async def test_a_call_without_a_valid_token_uses_up_nothing(
     start: Callable[..., Any], settings: Settings, pool: asyncpg.Pool
 ):
     url = await start(structs.replace(settings, others_per_minute=1))

@@ -24,7 +24,7 @@ def settings(settings: Settings) -> Settings:
     return structs.replace(settings, retention_api=1.0, retention_web=0.0)
 
 
-async def painted(runner: FakeRunner, job: Job, tmp_path: Path) -> str:
+async def succeed_with_file(runner: FakeRunner, job: Job, tmp_path: Path) -> str:
     """Ended with a file; its key."""
     key = f"out/{job.id}/x/picture.png"
     path = tmp_path / "files" / key
@@ -38,31 +38,33 @@ async def painted(runner: FakeRunner, job: Job, tmp_path: Path) -> str:
     return key
 
 
-async def removed(client: httpx.AsyncClient, id: str) -> dict:
+async def wait_for_removal(client: httpx.AsyncClient, id: str) -> dict:
     async with asyncio.timeout(15):
         while not (found := await show(client, id))["data_removed"]:
             pass  # each look is a request
     return found
 
 
-async def test_after_a_while_only_the_facts_are_left(client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path):
+async def test_expired_content_is_removed_and_the_rest_of_the_row_stays(
+    client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path
+):
     made = await create(client, "echo")
-    await painted(runner, await runner.next_job(), tmp_path)
+    await succeed_with_file(runner, await runner.next_job(), tmp_path)
     ended = await until(client, made["id"], "succeeded")
     assert (await client.get(ended["output"])).content == b"png"
     assert ended["data_removed"] is False
-    left = await removed(client, made["id"])
+    left = await wait_for_removal(client, made["id"])
     assert left == ended | {"input": {}, "output": None, "logs": "", "data_removed": True}
     assert (await client.get(ended["output"])).status_code == 404
     assert (await client.get("/v1/predictions")).json()["results"] == [left]
     assert list((tmp_path / "files" / "out").rglob("*.png")) == []
 
 
-async def test_examples_and_what_has_not_ended_are_left_alone(
+async def test_examples_and_unfinished_predictions_keep_their_content(
     client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path, database_url: str
 ):
     example = await create(client, "echo")
-    await painted(runner, await runner.next_job(), tmp_path)
+    await succeed_with_file(runner, await runner.next_job(), tmp_path)
     connection = await asyncpg.connect(database_url)
     await connection.execute(
         "INSERT INTO examples (owner, name, prediction) VALUES ('acme', 'echo', $1)", example["id"]
@@ -75,7 +77,7 @@ async def test_examples_and_what_has_not_ended_are_left_alone(
     await runner.next_job()
     await runner.publish_echo(await runner.next_job())
     await connection.close()
-    await removed(client, other["id"])
+    await wait_for_removal(client, other["id"])
     assert (await show(client, waiting["id"]))["input"] == {"text": "hi"}
     assert (await until(client, by_hand["id"], "succeeded"))["output"] == "echo hi"
     kept = await show(client, example["id"])
@@ -86,21 +88,21 @@ async def test_a_file_that_is_an_input_stays_until_that_prediction_has_ended(
     client: httpx.AsyncClient, runner: FakeRunner, tmp_path: Path
 ):
     first = await create(client, "echo")
-    await painted(runner, await runner.next_job(), tmp_path)
+    await succeed_with_file(runner, await runner.next_job(), tmp_path)
     picture = (await until(client, first["id"], "succeeded"))["output"]
     body = {"input": {"text": "hi", "image": picture}}
     second = (await client.post("/v1/models/acme/echo/predictions", json=body)).json()
     other = await create(client, "lines")
     jobs = {job.id: job for job in (await runner.next_job(), await runner.next_job())}
     await runner.publish_echo(jobs[other["id"]])
-    await removed(client, other["id"])
+    await wait_for_removal(client, other["id"])
     assert (await client.get(picture)).status_code == 200
     await runner.publish_echo(jobs[second["id"]])
-    await removed(client, first["id"])
+    await wait_for_removal(client, first["id"])
     assert (await client.get(picture)).status_code == 404
 
 
-async def test_two_gateways_never_look_at_the_same(
+async def test_two_gateways_never_take_the_same_predictions(
     client: httpx.AsyncClient, runner: FakeRunner, database_url: str, start
 ):
     await start.stop()  # type: ignore[attr-defined]

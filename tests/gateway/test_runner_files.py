@@ -15,7 +15,7 @@ from schemas import keys
 from schemas.events import Succeeded
 from schemas.models import decode_manifest
 from tests.gateway.conftest import FILES_TOKEN, FakeRunner, now
-from tests.gateway.test_pushes import archive, pushed
+from tests.gateway.test_pushes import archive, start_push
 
 
 def open_store(url: str, token: str = FILES_TOKEN) -> HTTPStore:
@@ -25,7 +25,7 @@ def open_store(url: str, token: str = FILES_TOKEN) -> HTTPStore:
 
 
 async def test_a_runner_without_the_store_reads_archives(client: httpx.AsyncClient, url: str):
-    begun = await pushed(client, archive())
+    begun = await start_push(client, archive())
     files = open_store(url)
     found = await obstore.get_async(files, keys.manifest(begun["version"]))
     key = keys.archive(decode_manifest(bytes(await found.bytes_async())).pack)

@@ -70,7 +70,7 @@ async def test_private_models_are_found_by_their_owner_alone(
         assert await names(bob, "secret") == ["whisper-secret"]
 
 
-async def test_clients_ask_in_ways_of_their_own(eve: httpx.AsyncClient, models: object):
+async def test_clients_send_searches_in_several_ways(eve: httpx.AsyncClient, models: object):
     bases = "/v1/models", "/models", "/v1/v1/models", "/v1/models/"
     types = "text/plain", "application/json", "multipart/form-data"
     for base, content, media_type in product(bases, (b"hello", b'"hello"'), types):
@@ -79,7 +79,7 @@ async def test_clients_ask_in_ways_of_their_own(eve: httpx.AsyncClient, models: 
         assert answer.headers["content-type"] == "application/json"
 
 
-async def test_only_the_method_query_leads_there(eve: httpx.AsyncClient, models: object):
+async def test_only_the_method_query_searches(eve: httpx.AsyncClient, models: object):
     assert (await eve.post("/v1/models/_query", content=b"hello")).status_code == 404
     assert (await eve.request("QUERY", "/v1/predictions", content=b"hello")).status_code == 405
     assert (await eve.request("QUERY", "/v1/models", headers={"Authorization": "Bearer x"})).status_code == 401
@@ -120,7 +120,7 @@ ODD = [
 ]
 
 
-async def test_odd_phrases_are_answered(eve: httpx.AsyncClient, models: object):
+async def test_odd_phrases_get_a_response(eve: httpx.AsyncClient, models: object):
     for text in ODD:
         await names(eve, text)
     for body in (b"\xff\xfe", b'"\\ud800"', b'"\\u0000"', b"[" * 50_000):
@@ -185,11 +185,11 @@ async def test_a_search_names_the_parameter_that_is_wrong(eve: httpx.AsyncClient
     assert (await eve.get("/v1/search", params={"query": "x", "limit": "50"})).status_code == 200
 
 
-async def test_what_a_runner_offers_is_found(client: httpx.AsyncClient, runner: FakeRunner):
+async def test_a_registered_version_is_found(client: httpx.AsyncClient, runner: FakeRunner):
     assert await names(client, "ech") == ["echo"]
 
 
-def test_only_a_plain_last_word_is_a_beginning():
+def test_only_a_plain_last_word_is_a_prefix():
     assert parse_phrase("hello wor").last_prefix == "'wor':*"
     assert parse_phrase("a-b").all_but_last == "a "
     assert [parse_phrase(text).last_prefix for text in ("cat -dog", '"cat dog"', "cat ", "", "x'")] == [

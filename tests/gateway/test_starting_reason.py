@@ -12,7 +12,7 @@ from msgspec import json
 from tests.contract.conftest import open_client
 from tests.gateway.conftest import LINES, TOKEN, FakeRunner, frames
 from tests.gateway.test_predictions import create, read, show
-from tests.gateway.test_pushes import archive, made
+from tests.gateway.test_pushes import archive, push_version
 
 Frames = AsyncGenerator[tuple[str, str, str]]
 
@@ -84,7 +84,7 @@ async def test_a_version_that_no_runner_has_waits_for_a_runner(client: httpx.Asy
 
 
 async def test_a_pushed_version_waits_for_any_runner_of_its_pool(client: httpx.AsyncClient, runner: FakeRunner):
-    version = (await made(client, runner, archive()))["version"]
+    version = (await push_version(client, runner, archive()))["version"]
     answer = await client.post("/v1/predictions", json={"version": version, "input": {"text": "hi"}})
     assert answer.json()["starting"] == "queued"
     await runner.send_heartbeat(pool="another")

@@ -21,7 +21,7 @@ RUN = Run(1, 1_000, "a")
 
 
 @dataclass
-class Records:
+class Stores:
     one: PredictionStore
     other: PredictionStore
 
@@ -31,7 +31,7 @@ async def records(database_url: str):
     """As two gateways have it."""
     async with open_pool(database_url, 4) as one, open_pool(database_url, 4) as other:
         await one.execute("INSERT INTO accounts (username, name) VALUES ('a', 'a')")
-        yield Records(PredictionStore(one), PredictionStore(other))
+        yield Stores(PredictionStore(one), PredictionStore(other))
 
 
 def predictions(count: int) -> list[Prediction]:
@@ -41,7 +41,7 @@ def predictions(count: int) -> list[Prediction]:
     ]
 
 
-async def test_statements_over_the_same_rows_never_wait_in_a_ring(records: Records):
+async def test_statements_over_the_same_rows_never_deadlock(records: Stores):
     rows = predictions(200)
     await asyncio.gather(*(records.one.create(p, "default") for p in rows))
     draw = random.Random(1)
@@ -63,7 +63,7 @@ async def test_statements_over_the_same_rows_never_wait_in_a_ring(records: Recor
     assert all(written[:-1])
 
 
-async def test_one_bad_row_fails_nobody_else(records: Records):
+async def test_one_bad_row_fails_nobody_else(records: Stores):
     good, bad = predictions(2)
     bad = structs.replace(bad, input=Raw(b'{"text":"\\u0000'))
     results = await asyncio.gather(*(records.one.create(p, "default") for p in (good, bad)), return_exceptions=True)
@@ -72,7 +72,7 @@ async def test_one_bad_row_fails_nobody_else(records: Records):
     assert await records.one.get(good.id) is not None
 
 
-async def test_what_comes_while_one_statement_is_under_way_goes_into_the_next():
+async def test_items_that_arrive_during_a_statement_go_into_the_next():
     sizes: list[int] = []
     begun, first = asyncio.Event(), asyncio.Event()
 
@@ -93,7 +93,7 @@ async def test_what_comes_while_one_statement_is_under_way_goes_into_the_next():
     assert len(sizes) <= 3
 
 
-async def test_a_part_that_fails_is_told_and_the_others_are_ended():
+async def test_a_failed_worker_is_reported_and_the_others_are_ended():
     failed = asyncio.Event()
     ended = asyncio.Event()
 
@@ -112,9 +112,7 @@ async def test_a_part_that_fails_is_told_and_the_others_are_ended():
     assert ended.is_set()
 
 
-async def test_long_values_are_not_compressed_by_what_takes_longer_than_all_else(
-    records: Records, database_url: str
-) -> None:
+async def test_long_values_are_not_compressed_by_pglz(records: Stores, database_url: str) -> None:
     [p] = predictions(1)
     long = json.encode([number / 7 for number in range(1000)])
     await records.one.create(structs.replace(p, input=Raw(long)), "default")
@@ -145,7 +143,7 @@ by_ids = pytest.mark.parametrize(
 )
 
 
-async def planned(connection: PoolConnectionProxy, statement: str, types: str, values: str) -> str:
+async def explain(connection: PoolConnectionProxy, statement: str, types: str, values: str) -> str:
     """As PostgreSQL plans it for whatever values, once it has run a few times."""
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     await connection.execute(f"PREPARE ours ({types}) AS {statement}")
@@ -153,32 +151,32 @@ async def planned(connection: PoolConnectionProxy, statement: str, types: str, v
 
 
 @by_ids
-async def test_rows_are_found_by_their_ids_and_not_by_all_that_is_due(
-    records: Records, database_url: str, statement: str, types: str, values: str
+async def test_rows_are_found_by_id_and_not_by_the_index_of_due_rows(
+    records: Stores, database_url: str, statement: str, types: str, values: str
 ) -> None:
     """The index of what is due has an entry for every prediction since the last vacuum."""
     await asyncio.gather(*(records.one.create(p, "default") for p in predictions(5000)))
     async with open_pool(database_url, 4) as pool, pool.acquire() as connection:
         await connection.execute("UPDATE predictions SET status = 'succeeded' WHERE id > $1", f"{30:026}")
         await connection.execute("ANALYZE predictions")
-        plan = await planned(connection, statement, types, values)
+        plan = await explain(connection, statement, types, values)
     assert "predictions_pkey" in plan
     assert "predictions_due" not in plan
 
 
 @by_ids
-async def test_rows_are_found_by_their_ids_also_by_what_was_planned_before_there_were_any(
-    records: Records, database_url: str, statement: str, types: str, values: str
+async def test_rows_are_found_by_id_also_by_plans_from_when_the_table_was_empty(
+    records: Stores, database_url: str, statement: str, types: str, values: str
 ) -> None:
     """A plan is kept until the table is next analyzed, however it grows until then."""
     async with open_pool(database_url, 4) as pool, pool.acquire() as connection:
-        plan = await planned(connection, statement, types, values)
+        plan = await explain(connection, statement, types, values)
     assert "predictions_pkey" in plan
     assert "Seq Scan on predictions" not in plan
     assert "predictions_due" not in plan
 
 
-async def test_many_jobs_are_noted_without_a_look_at_each_for_each(records: Records, database_url: str) -> None:
+async def test_many_jobs_are_noted_without_a_nested_loop_over_all(records: Stores, database_url: str) -> None:
     """Right after many were created: PostgreSQL knows nothing yet of what is in the table."""
     made = predictions(2000)
     await asyncio.gather(*(records.one.create(p, "default") for p in made))

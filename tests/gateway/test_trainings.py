@@ -59,7 +59,7 @@ async def train(client: httpx.AsyncClient, to: str = TRAININGS, **body: Any) -> 
     return await client.post(to, json={"destination": MINE, "input": INPUT, **body})
 
 
-async def begun(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+async def start_training(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     answer = await train(client, **body)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -87,14 +87,14 @@ async def succeed(runner: FakeRunner, job: Job, files: Path, content: bytes = b"
     return key
 
 
-async def ended(client: httpx.AsyncClient, training: dict[str, Any]) -> dict[str, Any]:
+async def wait_for_end(client: httpx.AsyncClient, training: dict[str, Any]) -> dict[str, Any]:
     async with asyncio.timeout(10):
         while "completed_at" not in (found := (await client.get(training["urls"]["get"])).json()):
             pass
     return found
 
 
-async def latest(client: httpx.AsyncClient, model: str = MINE) -> str | None:
+async def latest_version(client: httpx.AsyncClient, model: str = MINE) -> str | None:
     found = (await client.get(f"/v1/models/{model}")).json()["latest_version"]
     return found and found["id"]
 
@@ -120,13 +120,13 @@ async def test_a_training_is_a_job_for_whoever_trains(
     assert (job.kind, job.id, job.version, json.decode(bytes(job.input))) == ("train", made["id"], "e" * 64, INPUT)
 
 
-async def test_what_was_trained_is_the_latest_version_of_its_destination(
+async def test_a_trained_version_is_the_latest_of_its_destination(
     client: httpx.AsyncClient, trainer: FakeRunner, files: Path
 ):
-    training = await begun(client)
+    training = await start_training(client)
     job = await trainer.next_job()
     key = await succeed(trainer, job, files, loss=0.1)
-    done = await ended(client, training)
+    done = await wait_for_end(client, training)
     assert (done["status"], done["logs"], done["error"]) == ("succeeded", "loss 0.1\n", None)
     assert done["metrics"]["predict_time"] == 2.0
     assert done["metrics"]["total_time"] >= 0
@@ -134,7 +134,7 @@ async def test_what_was_trained_is_the_latest_version_of_its_destination(
     assert name == MINE
     assert done["output"]["loss"] == 0.1
     assert (await client.get(done["output"]["weights"])).content == b"learned"
-    assert await latest(client) == id
+    assert await latest_version(client) == id
     version = (await client.get(f"/v1/models/{MINE}/versions/{id}")).json()
     assert "TrainingInput" in version["openapi_schema"]["components"]["schemas"]
     assert (await client.get(f"/v1/models/{MINE}/versions/{id}/logs")).text == "loss 0.1\n"
@@ -150,11 +150,11 @@ async def test_two_gateways_make_one_version(
     client: httpx.AsyncClient, trainer: FakeRunner, files: Path, start: Callable[..., Any], database_url: str
 ):
     async with httpx.AsyncClient(base_url=await start(), headers=client.headers, trust_env=False) as other:
-        training = await begun(client)
+        training = await start_training(client)
         await succeed(trainer, await trainer.next_job(), files)
         elsewhere = {**training, "urls": {"get": f"/v1/trainings/{training['id']}"}}
         seen = await asyncio.gather(
-            *(ended(each, about) for each, about in ((client, training), (other, elsewhere)) for _ in range(4))
+            *(wait_for_end(each, about) for each, about in ((client, training), (other, elsewhere)) for _ in range(4))
         )
     assert len({found["output"]["version"] for found in seen}) == 1
     connection = await asyncpg.connect(database_url)
@@ -166,38 +166,38 @@ async def test_two_gateways_make_one_version(
 async def test_a_version_is_made_though_nobody_follows_the_training(
     client: httpx.AsyncClient, trainer: FakeRunner, files: Path
 ):
-    await begun(client)
+    await start_training(client)
     await succeed(trainer, await trainer.next_job(), files)
     async with asyncio.timeout(10):
-        while await latest(client) is None:
+        while await latest_version(client) is None:
             pass
 
 
 async def test_the_same_weights_are_the_same_version(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
     made = []
     for content in (b"one", b"two", b"one"):
-        training = await begun(client)
+        training = await start_training(client)
         await succeed(trainer, await trainer.next_job(), files, content)
-        made.append((await ended(client, training))["output"]["version"])
-        assert await latest(client) == made[-1].partition(":")[2]
+        made.append((await wait_for_end(client, training))["output"]["version"])
+        assert await latest_version(client) == made[-1].partition(":")[2]
     assert made[0] == made[2] != made[1]
 
 
-async def test_a_version_that_was_trained_can_be_trained(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
-    training = await begun(client)
+async def test_a_trained_version_can_be_trained(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
+    training = await start_training(client)
     await succeed(trainer, await trainer.next_job(), files)
-    first = (await ended(client, training))["output"]["version"].partition(":")[2]
+    first = (await wait_for_end(client, training))["output"]["version"].partition(":")[2]
     further = await train(client, f"/v1/models/{MINE}/versions/{first}/trainings", destination="samovar/other")
     assert further.status_code == 201, further.text
     job = await trainer.next_job()
     assert job.version == first
     await succeed(trainer, job, files, b"more")
-    second = (await ended(client, further.json()))["output"]["version"].partition(":")[2]
+    second = (await wait_for_end(client, further.json()))["output"]["version"].partition(":")[2]
     ran = await client.post("/v1/models/samovar/other/predictions", json={"input": {"text": "hi"}})
     assert (ran.json()["version"], ran.json()["starting"]) == (second, "queued")  # whoever has the folder can run it
 
 
-def grow_old(files: Path) -> None:
+def make_older(files: Path) -> None:
     for path in filter(Path.is_file, files.rglob("*")):
         os.utime(path, (0, 0))
 
@@ -218,7 +218,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "status", "detail"), REFUSED)
-async def test_what_cannot_be_trained_is_refused(
+async def test_an_invalid_training_is_refused(
     client: httpx.AsyncClient, trainer: FakeRunner, body: dict[str, Any], status: int, detail: str
 ):
     answer = await train(client, **body)
@@ -227,7 +227,7 @@ async def test_what_cannot_be_trained_is_refused(
     assert (await client.get("/v1/trainings")).json()["results"] == []
 
 
-async def test_a_version_without_a_train_says_so(client: httpx.AsyncClient, trainer: FakeRunner):
+async def test_a_version_without_train_is_refused_with_a_reason(client: httpx.AsyncClient, trainer: FakeRunner):
     refused = await train(client, f"/v1/models/acme/echo/versions/{ECHO.version}/trainings")
     assert refused.status_code == 422
     assert refused.json()["detail"].startswith("acme/echo: this version cannot be trained")
@@ -235,8 +235,8 @@ async def test_a_version_without_a_train_says_so(client: httpx.AsyncClient, trai
         assert (await train(client, f"/v1/models/{path}/trainings")).status_code == 404
 
 
-async def test_a_canceled_training_makes_nothing(client: httpx.AsyncClient, trainer: FakeRunner, nc: Client):
-    training = await begun(client)
+async def test_a_canceled_training_makes_no_version(client: httpx.AsyncClient, trainer: FakeRunner, nc: Client):
+    training = await start_training(client)
     job, run = await trainer.next_job(), trainer.next_run()
     await trainer.publish(Started(id=job.id, run=run, at=now()))  # else the gateway would end it itself
     asked = await nc.subscribe(subjects.CANCELS)
@@ -247,19 +247,19 @@ async def test_a_canceled_training_makes_nothing(client: httpx.AsyncClient, trai
     assert (await canceling).json()["status"] == "canceled"
     again = await client.post(training["urls"]["cancel"])
     assert (again.status_code, again.json()["status"]) == (200, "canceled")
-    assert await latest(client) is None
+    assert await latest_version(client) is None
 
 
-async def test_a_failed_training_says_why(client: httpx.AsyncClient, trainer: FakeRunner):
-    training = await begun(client)
+async def test_a_failed_training_shows_its_error(client: httpx.AsyncClient, trainer: FakeRunner):
+    training = await start_training(client)
     job = await trainer.next_job()
     await trainer.publish(Failed(id=job.id, run=trainer.next_run(), at=now(), error="no data", log="reading\n"))
-    done = await ended(client, training)
+    done = await wait_for_end(client, training)
     assert (done["status"], done["error"], done["logs"], done["output"]) == ("failed", "no data", "reading\n", None)
 
 
 async def test_a_training_streams_its_log(client: httpx.AsyncClient, trainer: FakeRunner, files: Path):
-    training = await begun(client)
+    training = await start_training(client)
     job = await trainer.next_job()
     seen: list[tuple[str, str]] = []
     async with client.stream("GET", training["urls"]["stream"]) as response:
@@ -267,14 +267,14 @@ async def test_a_training_streams_its_log(client: httpx.AsyncClient, trainer: Fa
         async for event, _, data in frames(response):
             seen.append((event, data))
             if (event, data) == ("status", '{"status":"succeeded"}'):
-                assert await latest(client) is not None
+                assert await latest_version(client) is not None
     assert ("logs", "loss 0.1\n") in seen
     assert seen[-1] == ("done", "{}")
     assert "output" not in {event for event, _ in seen}
 
 
-async def test_trainings_and_predictions_are_apart(client: httpx.AsyncClient, trainer: FakeRunner):
-    made = [(await begun(client))["id"] for _ in range(4)]
+async def test_trainings_and_predictions_are_listed_apart(client: httpx.AsyncClient, trainer: FakeRunner):
+    made = [(await start_training(client))["id"] for _ in range(4)]
     assert (await client.get(f"/v1/predictions/{made[0]}")).status_code == 404
     assert (await client.get("/v1/predictions")).json()["results"] == []
     first = (await client.get("/v1/trainings")).json()
@@ -287,25 +287,25 @@ async def test_trainings_and_predictions_are_apart(client: httpx.AsyncClient, tr
 async def test_a_destination_that_was_deleted_fails_the_training(
     client: httpx.AsyncClient, trainer: FakeRunner, files: Path, database_url: str
 ):
-    training = await begun(client)
+    training = await start_training(client)
     connection = await asyncpg.connect(database_url)
     await connection.execute("DELETE FROM models WHERE owner = 'samovar' AND name = 'mine'")
     await succeed(trainer, await trainer.next_job(), files)
     error = "The model samovar/mine was deleted before the training ended."
-    done = await ended(client, training)
+    done = await wait_for_end(client, training)
     assert (done["status"], done["error"], done["output"]) == ("failed", error, None)
     await connection.execute("INSERT INTO models (owner, name) VALUES ('samovar', 'mine')")
     await connection.close()
     assert (await client.get(training["urls"]["get"])).json()["status"] == "failed"  # once told, for good
-    assert await latest(client) is None
+    assert await latest_version(client) is None
 
 
-async def test_what_was_trained_holds_what_it_was_trained_from(
+async def test_a_version_with_trained_versions_is_not_deleted(
     client: httpx.AsyncClient, trainer: FakeRunner, files: Path
 ):
-    training = await begun(client)
+    training = await start_training(client)
     key = await succeed(trainer, await trainer.next_job(), files)
-    id = (await ended(client, training))["output"]["version"].partition(":")[2]
+    id = (await wait_for_end(client, training))["output"]["version"].partition(":")[2]
     await trainer.send_heartbeat(versions=[])  # else it would be refused as the runner's own
     base = f"/v1/models/acme/pupil/versions/{'e' * 64}"
     async with asyncio.timeout(5):
@@ -316,14 +316,14 @@ async def test_what_was_trained_holds_what_it_was_trained_from(
     assert (await client.delete(f"/v1/models/{MINE}/versions/{id}")).status_code == 202
     assert not (files / key).exists()
     assert not (files / keys.manifest(id)).exists()
-    assert await latest(client) is None
+    assert await latest_version(client) is None
     assert (await client.delete(base)).status_code == 202
 
 
 async def test_deleting_the_destination_cancels_what_trains_for_it(
     client: httpx.AsyncClient, trainer: FakeRunner, nc: Client, js: JetStreamContext
 ):
-    training = await begun(client)
+    training = await start_training(client)
     job = await trainer.next_job()
     await trainer.publish(Started(id=job.id, run=trainer.next_run(), at=now()))
     asked = await nc.subscribe(subjects.CANCELS)
@@ -334,10 +334,10 @@ async def test_deleting_the_destination_cancels_what_trains_for_it(
 async def test_the_weights_of_a_version_are_no_waste(
     client: httpx.AsyncClient, trainer: FakeRunner, files: Path, database_url: str
 ):
-    training = await begun(client)
+    training = await start_training(client)
     key = await succeed(trainer, await trainer.next_job(), files)
-    await ended(client, training)
-    grow_old(files)
+    await wait_for_end(client, training)
+    make_older(files)
     connection = await asyncpg.connect(database_url)
     await connection.execute("DELETE FROM predictions")
     assert (await client.get("/v1/gc")).json()["items"] == []

@@ -9,7 +9,7 @@ import pytest
 from replicate.client import Client
 
 from tests.gateway.conftest import TOKEN
-from tests.gateway.test_pushes import stored
+from tests.gateway.test_pushes import stored_files
 
 MD5, SHA256 = hashlib.md5(b"meow").hexdigest(), hashlib.sha256(b"meow").hexdigest()
 
@@ -20,14 +20,14 @@ async def upload(client: httpx.AsyncClient, content: bytes = b"meow", name: str 
     return answer.json()
 
 
-async def test_an_upload_says_what_it_is(client: httpx.AsyncClient, tmp_path: Path):
+async def test_an_upload_is_described(client: httpx.AsyncClient, tmp_path: Path):
     made = await upload(client)
     assert (made["name"], made["content_type"], made["size"], made["metadata"]) == ("cat.png", "image/png", 4, {})
     assert (made["etag"], made["checksums"]) == (MD5, {"sha256": SHA256, "md5": MD5})
     assert made["urls"]["get"] == f"{client.base_url}/v1/files/{made['id']}".replace("//v1", "/v1")
     assert len(made["id"]) == 48
     assert (await client.get(made["urls"]["get"])).json() == made
-    assert stored(tmp_path) == [f"up/{made['id']}/{made['name']}"]
+    assert stored_files(tmp_path) == [f"up/{made['id']}/{made['name']}"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,9 @@ async def test_an_upload_says_what_it_is(client: httpx.AsyncClient, tmp_path: Pa
         ),
     ],
 )  # fmt: skip
-async def test_every_client_is_understood(client: httpx.AsyncClient, parts: list, name: str, kind: str, metadata: dict):
+async def test_uploads_of_every_client_are_read(
+    client: httpx.AsyncClient, parts: list, name: str, kind: str, metadata: dict
+):
     answer = await client.post("/v1/files", files=parts)
     assert answer.status_code == 201, answer.text
     made = answer.json()
@@ -102,7 +104,7 @@ async def test_a_deleted_file_is_gone(client: httpx.AsyncClient, tmp_path: Path)
     assert (await client.get(made["urls"]["get"])).status_code == 404
     assert (await client.get(made["urls"]["download"])).status_code == 404
     assert (await client.delete(made["urls"]["get"])).status_code == 404
-    assert stored(tmp_path) == []
+    assert stored_files(tmp_path) == []
 
 
 async def test_an_expired_file_is_gone(client: httpx.AsyncClient, database_url: str):
@@ -114,7 +116,7 @@ async def test_an_expired_file_is_gone(client: httpx.AsyncClient, database_url: 
     assert (await client.get("/v1/files")).json()["results"] == []
 
 
-async def test_a_file_is_its_accounts_alone(client: httpx.AsyncClient, database_url: str):
+async def test_only_its_account_sees_a_file(client: httpx.AsyncClient, database_url: str):
     made = await upload(client)
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO accounts (username, name) VALUES ('rival', 'rival')")
@@ -138,13 +140,13 @@ async def test_a_file_is_its_accounts_alone(client: httpx.AsyncClient, database_
         ),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_uploaded_is_refused(
+async def test_an_invalid_upload_is_refused(
     client: httpx.AsyncClient, tmp_path: Path, request_: dict, status: int, said: str
 ):
     answer = await client.post("/v1/files", **request_)
     assert answer.status_code == status, answer.text
     assert said in answer.json()["detail"]
-    assert stored(tmp_path) == []
+    assert stored_files(tmp_path) == []
 
 
 async def test_a_file_may_be_larger_than_a_prediction(client: httpx.AsyncClient):

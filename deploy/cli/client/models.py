@@ -53,5 +53,5 @@ def read_schema(reference: Reference, resource: dict[str, Any]) -> ModelSchema:
 
 
 def takes_file(schema: Schema) -> bool:
-    """Whether a value of this schema is a file, or a list of files."""
+    """Return whether a value of this schema is a file, or a list of files."""
     return "uri" in (schema.get("format"), schema.get("items", {}).get("format"))

@@ -193,7 +193,7 @@ async def now(answer: Any) -> Any:
 
 
 async def items(pages: Any) -> AsyncIterator[Any]:
-    """All that is on the pages, whichever client they are of."""
+    """Yield the items of all pages, whichever client returned them."""
     first = await now(pages)
     if hasattr(first, "__aiter__"):
         async for each in first:

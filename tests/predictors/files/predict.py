@@ -22,6 +22,6 @@ class Predictor(BasePredictor):
         more: list[Path] = Input(default=[]),
         mask: Optional[Path] = Input(default=None),
     ) -> dict[str, Any]:
-        remaining = sum(path.exists() for path in self.seen)
+        rest = sum(path.exists() for path in self.seen)
         self.seen = [file, *more] + ([mask] if mask else [])
-        return {"files": [describe(path) for path in self.seen], "mask": mask is not None, "left of the last": remaining}
+        return {"files": [describe(path) for path in self.seen], "mask": mask is not None, "left of the last": rest}
