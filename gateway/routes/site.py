@@ -114,7 +114,7 @@ router: Router = Router("/", route_handlers=[show_home, sign_in, sign_out, strea
 
 
 def is_navigation_from_elsewhere(request: AnyRequest) -> bool:
-    """Return whether a link of another site led here: the browser then sends no cookie of ours, or it does not count."""
+    """Return whether a link of another site led here: then no cookie of ours counts."""
     site, mode = header(request, b"sec-fetch-site"), header(request, b"sec-fetch-mode")
     return mode == "navigate" and site in {"cross-site", "same-site"}
 
