@@ -88,10 +88,10 @@ def run(
         The URL of a server, which gets all this load.
     """
     with require_extra():
+        from benchmarks import run as runs
         from benchmarks.run import RunOptions
-        from benchmarks.run import run as run_wish
 
-        return run_wish(
+        return runs.run(
             RunOptions(
                 models=models,
                 pairs=input,
@@ -135,9 +135,9 @@ def compare(
         Exit with status 1 if anything is surely slower by more than this factor.
     """
     with require_extra(), readable_errors():
-        from benchmarks.report.compare import compare as show
+        from benchmarks.report import compare as comparison
 
-        return show(a, b, fail_if_slower)
+        return comparison.compare(a, b, fail_if_slower)
 
 
 @bench.command(name="report")
@@ -194,17 +194,17 @@ def suite(
         A file for the raw data other than benchmarks/results/suite-<time>.jsonl.gz; RESULTS.md stays as it is.
     """
     with require_extra():
-        from benchmarks import suite as all_rows
+        from benchmarks import suite as suites
 
-        options = all_rows.SuiteOptions(
+        options = suites.SuiteOptions(
             only=only,
-            rivals=all_rows.select_rivals(rivals, quick=quick),
+            rivals=suites.select_rivals(rivals, quick=quick),
             repeats=repeats or (1 if quick else 5),
             seconds=seconds or (0.5 if quick else 1.5),
             quick=quick,
             out=out,
         )
-        return all_rows.run(options)
+        return suites.run(options)
 
 
 @bench.command(name="flame")
@@ -238,9 +238,9 @@ def flame(
         The file to write.
     """
     with require_extra():
-        from benchmarks.flame import write_flame_graph as draw
+        from benchmarks.flame import write_flame_graph
 
-        draw(kind=kind, seconds=seconds, clients=clients, row=row, pid=pid, format=format, out=out)
+        write_flame_graph(kind=kind, seconds=seconds, clients=clients, row=row, pid=pid, format=format, out=out)
 
 
 @bench.command(name="gpu")
@@ -300,9 +300,9 @@ def guard(*, update: Annotated[bool, Parameter(negative=())] = False) -> None:
         Store the current counts as the budget.
     """
     with require_extra():
-        from benchmarks.guard import guard as count
+        from benchmarks import guard as guards
 
-        count(update=update)
+        guards.guard(update=update)
 
 
 @bench.command(name="results")

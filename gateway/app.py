@@ -21,12 +21,13 @@ from gateway.bootstrap import open_services
 from gateway.errors import GatewayError
 from gateway.http.dependencies import dependencies
 from gateway.openapi.document import LazyOpenAPIConfig
-from gateway.routes import account_feed as feeds
 from gateway.routes import (
+    account_feed,
     accounts,
     collections,
     deployments,
     examples,
+    files,
     gc,
     health,
     models,
@@ -34,6 +35,7 @@ from gateway.routes import (
     predictions,
     pushes,
     runner_files,
+    runners,
     search,
     site,
     streams,
@@ -42,8 +44,6 @@ from gateway.routes import (
     versions,
     webhooks,
 )
-from gateway.routes import files as uploaded
-from gateway.routes import runners as hosts
 from gateway.settings import Settings
 
 log = structlog.get_logger("samovar.gateway")
@@ -85,8 +85,8 @@ def create_app(settings: Settings, on_failure: Callable[[], None]) -> Litestar:
 
     catalogue = models, versions, examples, search, collections
     access = accounts, tokens
-    jobs = feeds, predictions, deployments, trainings, streams, uploaded, webhooks
-    resources = *jobs, *catalogue, pushes, *access, hosts, gc
+    jobs = account_feed, predictions, deployments, trainings, streams, files, webhooks
+    resources = *jobs, *catalogue, pushes, *access, runners, gc
     api = Router("/v1", route_handlers=[each.router for each in resources])
     return GatewayApp(
         route_handlers=[

@@ -33,7 +33,7 @@ from gateway.events.live_events import LiveEvents
 from gateway.events.recorder import Recorder
 from gateway.files.store import FileStore
 from gateway.files.uploads import UploadService
-from gateway.fleet.deployments import DeploymentController as Deploying
+from gateway.fleet.deployments import DeploymentController
 from gateway.fleet.listener import RunnerListener
 from gateway.fleet.registry import FleetRegistry
 from gateway.ids import Capabilities
@@ -66,7 +66,7 @@ from gateway.store.idempotency import IdempotencyStore
 from gateway.store.models import ModelStore
 from gateway.store.predictions import PredictionStore
 from gateway.store.rate_limits import RateLimitStore
-from gateway.store.retention import RetentionStore as Contents
+from gateway.store.retention import RetentionStore
 from gateway.store.search import SearchStore
 from gateway.store.secrets import WebhookSecretStore
 from gateway.store.tokens import TokenStore
@@ -305,7 +305,7 @@ def build_fleet(connections: Connections, broker: Broker, fleet: FleetRegistry) 
         broker=broker,
         fleet=fleet,
         deployment_store=deployment_store,
-        deployments=Deploying(connections.nats, deployment_store, broker, fleet),
+        deployments=DeploymentController(connections.nats, deployment_store, broker, fleet),
     )
 
 
@@ -428,7 +428,9 @@ def build_outbox(
 def build_retention(settings: Settings, connections: Connections, stores: Stores, files: FileServices) -> Retention:
     """Build what removes the data of predictions that ended long ago."""
     seconds = {"api": settings.retention_api, "web": settings.retention_web}
-    return Retention(Contents(connections.database), stores.predictions, stores.idempotency, files.file_store, seconds)
+    return Retention(
+        RetentionStore(connections.database), stores.predictions, stores.idempotency, files.file_store, seconds
+    )
 
 
 async def start_events(broker: Broker, live_events: LiveEvents) -> None:

@@ -15,7 +15,7 @@ from gateway.events.follower import Follower
 from gateway.events.live_events import LiveEvents
 from gateway.files.store import FileStore
 from gateway.files.uploads import UploadService
-from gateway.fleet.deployments import DeploymentController as Deploying
+from gateway.fleet.deployments import DeploymentController
 from gateway.fleet.registry import FleetRegistry
 from gateway.ids import Capabilities
 from gateway.predictions.cancellation import Cancellations
@@ -79,7 +79,7 @@ class FleetServices(Struct, frozen=True, kw_only=True):
     broker: Broker
     fleet: FleetRegistry
     deployment_store: DeploymentStore
-    deployments: Deploying
+    deployments: DeploymentController
 
 
 class PredictionServices(Struct, frozen=True, kw_only=True):

@@ -14,8 +14,7 @@ from bus.client import Client
 from gateway.broker import Broker, BrokerError
 from gateway.errors import Unavailable
 from gateway.fleet.registry import FleetRegistry
-from gateway.store.deployments import Deployment, Release
-from gateway.store.deployments import DeploymentStore as Rows
+from gateway.store.deployments import Deployment, DeploymentStore, Release
 from schemas import subjects
 from schemas.models import Release as RunnerRelease
 from schemas.models import Releases
@@ -36,7 +35,7 @@ class DeploymentController:
     It also caches deployments for the route that creates predictions, and records when they were last used.
     """
 
-    def __init__(self, client: Client, store: Rows, broker: Broker, fleet: FleetRegistry) -> None:
+    def __init__(self, client: Client, store: DeploymentStore, broker: Broker, fleet: FleetRegistry) -> None:
         self._client = client
         self._store = store
         self._broker = broker

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, structs
 
 from gateway.catalog.catalog import Catalog, Version
 from gateway.errors import NotFound, Unprocessable, invalid_field
-from gateway.fleet.deployments import DeploymentController as Deploying
+from gateway.fleet.deployments import DeploymentController
 from gateway.fleet.hardware import hardware_kinds
 from gateway.fleet.registry import FleetRegistry
 from gateway.http import asgi
@@ -93,7 +93,7 @@ async def create_deployment(
     catalog: NamedDependency[Catalog],
     fleet: NamedDependency[FleetRegistry],
     deployment_store: NamedDependency[DeploymentStore],
-    deployments: NamedDependency[Deploying],
+    deployments: NamedDependency[DeploymentController],
     settings: NamedDependency[Settings],
 ) -> Response[bytes]:
     """Create a deployment.
@@ -158,7 +158,7 @@ async def update_deployment(
     catalog: NamedDependency[Catalog],
     fleet: NamedDependency[FleetRegistry],
     deployment_store: NamedDependency[DeploymentStore],
-    deployments: NamedDependency[Deploying],
+    deployments: NamedDependency[DeploymentController],
     settings: NamedDependency[Settings],
 ) -> Response[bytes]:
     """Update a deployment with a new release.
@@ -192,7 +192,7 @@ async def delete_deployment(
     deployment_owner: FromPath[str],
     deployment_name: FromPath[str],
     deployment_store: NamedDependency[DeploymentStore],
-    deployments: NamedDependency[Deploying],
+    deployments: NamedDependency[DeploymentController],
 ) -> None:
     """Delete a deployment.
 
@@ -261,7 +261,7 @@ async def roll_back(
     deployment_name: FromPath[str],
     fleet: NamedDependency[FleetRegistry],
     deployment_store: NamedDependency[DeploymentStore],
-    deployments: NamedDependency[Deploying],
+    deployments: NamedDependency[DeploymentController],
 ) -> Response[bytes]:
     """Roll a deployment back to an earlier release.
 

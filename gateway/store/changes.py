@@ -11,7 +11,7 @@ from gateway.store.connection import translate_errors
 from schemas.changes import Change
 from schemas.prediction import Status
 
-COLUMNS: Final = """p.id, p.account, p.changed_at, p.model, p.version, p.kind, p.source, p.status, p.created_at,
+CHANGE_COLUMNS: Final = """p.id, p.account, p.changed_at, p.model, p.version, p.kind, p.source, p.status, p.created_at,
                     p.deployment, p.started_at, p.completed_at, p.error, p.metrics"""
 
 OnChanges = Callable[[Sequence[Change]], Awaitable[None]]
@@ -36,7 +36,7 @@ class ChangeStore:
         """Return predictions that changed after `moment`, in that order, each as it is now."""
         with translate_errors():
             rows = await self._pool.fetch(
-                f"""SELECT {COLUMNS} FROM predictions p
+                f"""SELECT {CHANGE_COLUMNS} FROM predictions p
                      WHERE kind = 'predict' AND account = $1 AND changed_at > $2 ORDER BY changed_at LIMIT $3""",
                 account,
                 moment,
@@ -46,7 +46,7 @@ class ChangeStore:
 
 
 def as_change(row: asyncpg.Record) -> Change:
-    """Build the change of a prediction from its row, which has `COLUMNS`."""
+    """Build the change of a prediction from its row, which has `CHANGE_COLUMNS`."""
     return Change(
         id=row["id"],
         account=row["account"],

@@ -9,8 +9,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy as Connection
 from msgspec import Raw, Struct, convert, json
 
-from gateway.store.changes import COLUMNS as CHANGE
-from gateway.store.changes import OnChanges, as_change, ignore_changes
+from gateway.store.changes import CHANGE_COLUMNS, OnChanges, as_change, ignore_changes
 from gateway.store.connection import CONNECTION_ERRORS, translate_errors
 from gateway.store.deliveries import INSERT_DELIVERIES
 from gateway.store.pages import Cursor, RowPage, fetch_page
@@ -89,11 +88,11 @@ START = f"""{LOCK_IN_ORDER}, started AS (
      WHERE p.id = mine.id AND (p.run IS NULL OR
            ((p.run->>0)::int, (p.run->>1)::bigint, (p.run->>2) COLLATE "C")
            <= ((e.run->>0)::int, (e.run->>1)::bigint, (e.run->>2) COLLATE "C"))
-    RETURNING {CHANGE}, p.webhook, p.webhook_events, p.webhook_base, mine.status AS before),
+    RETURNING {CHANGE_COLUMNS}, p.webhook, p.webhook_events, p.webhook_base, mine.status AS before),
     queued AS (
     {INSERT_DELIVERIES} FROM started p CROSS JOIN (VALUES ('start')) AS e (event)
      WHERE p.webhook IS NOT NULL AND p.before = 'starting' AND e.event = ANY(p.webhook_events))
-    SELECT {CHANGE}, p.webhook IS NOT NULL AS has_webhook FROM started p
+    SELECT {CHANGE_COLUMNS}, p.webhook IS NOT NULL AS has_webhook FROM started p
 """
 
 # The quote that opens a JSON text is never escaped, so a text that merely mentions sealed ones stays as it is.
@@ -112,7 +111,7 @@ FINISH = f"""{LOCK_JOINED_IN_ORDER}, finished AS (
            AS e (id text, status text, output json, many bool, files text[], logs text, error text, metrics json,
                  run json, started_at timestamptz, completed_at timestamptz) USING (id)
      WHERE p.id = mine.id
-    RETURNING {CHANGE}, p.webhook, coalesce(p.webhook_events, '{{output,completed}}') AS webhook_events,
+    RETURNING {CHANGE_COLUMNS}, p.webhook, coalesce(p.webhook_events, '{{output,completed}}') AS webhook_events,
               coalesce('completed' = ANY(p.webhook_events), true) AS wants_completed, p.webhook_base,
               mine.status = 'starting' AND e.started_at IS NOT NULL AS unrecorded_start,
               p.output IS NOT NULL AS has_output, p.logs <> '' AS has_logs),
@@ -127,7 +126,7 @@ FINISH = f"""{LOCK_JOINED_IN_ORDER}, finished AS (
                                 AND NOT (p.has_output AND 'output' = ANY(p.webhook_events))
                ELSE true END
          ORDER BY p.id, e.position)
-    SELECT {CHANGE}, p.webhook IS NOT NULL AS has_webhook FROM finished p
+    SELECT {CHANGE_COLUMNS}, p.webhook IS NOT NULL AS has_webhook FROM finished p
 """
 
 LIST = f"""
@@ -519,7 +518,7 @@ class PredictionStore:
         written = {row["id"] for row in rows}
         others = [p.id for p in ps if p.id not in written]
         if others:  # the gateway that wrote them may have died before it announced them, so they are announced again
-            rows += await self._pool.fetch(f"SELECT {CHANGE} FROM predictions p WHERE id = ANY($1)", others)
+            rows += await self._pool.fetch(f"SELECT {CHANGE_COLUMNS} FROM predictions p WHERE id = ANY($1)", others)
         await self._notify(rows)
         kinds: dict[str, str] = {row["id"]: row["kind"] for row in rows}
         return [kinds.get(p.id) for p in ps]

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.aims import AIMS, Aim, aim_outcomes
-from benchmarks.aims import is_aim_met as all_met
+from benchmarks.aims import AIMS, Aim, aim_outcomes, is_aim_met
 from benchmarks.figures import group_measurements
 from benchmarks.report.html import render_page, write_html
 from benchmarks.report.plots import create_plots, render_svg, write_plots
@@ -218,7 +217,7 @@ def find_aim(what: str) -> Aim:
 
 
 def is_met(what: str, measured: Measured) -> bool | None:
-    return all_met(aim_outcomes(find_aim(what), group_measurements(measured)))
+    return is_aim_met(aim_outcomes(find_aim(what), group_measurements(measured)))
 
 
 def test_there_are_twelve_aims() -> None:
