@@ -127,7 +127,7 @@ class Scenes:
         created = await now(
             self.client.deployments.create(
                 name=name,
-                resource="samovar/hello-world",
+                model="samovar/hello-world",
                 version=version,
                 hardware="cpu",
                 min_instances=0,
