@@ -1,16 +1,9 @@
-"""Reads the database of a running stack."""
+"""The database of a running stack, read directly."""
 
 import asyncpg
 
 from benchmarks import processes
 from benchmarks.stack import Stack
-
-ENDED = "SELECT count(*) FROM predictions WHERE status NOT IN ('starting', 'processing')"
-
-
-async def count_ended(stack: Stack) -> int:
-    """Return how many predictions have a final status."""
-    return (await fetch(stack, ENDED))[0][0]
 
 
 async def fetch(stack: Stack, statement: str) -> list[asyncpg.Record]:
